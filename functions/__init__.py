@@ -1,0 +1,1 @@
+"""One module per function: a binding, a call, an outcome."""

@@ -1,0 +1,13 @@
+"""What the Functions host indexes. A wrong setting stops the start here, with a message that names it."""
+
+import azure.functions as func
+
+from functions import poll_training_status, update_image_metadata
+from shared.app import App
+from shared.settings import load_settings
+
+relay = App(load_settings())
+
+app = func.FunctionApp()
+app.register_functions(update_image_metadata.blueprint(relay.metadata_updates))
+app.register_functions(poll_training_status.blueprint(relay.training_watches))

@@ -1,0 +1,16 @@
+"""The function behind the timer."""
+
+import azure.functions as func
+
+from shared.watches import TrainingWatches
+
+
+def blueprint(watches: TrainingWatches) -> func.Blueprint:
+    """Bind the work on training watches to its schedule."""
+    functions = func.Blueprint()
+
+    @functions.timer_trigger("timer", schedule="%TRAINING_POLL_SCHEDULE%")
+    async def poll_training_status(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the binding wants it
+        await watches.tick()
+
+    return functions

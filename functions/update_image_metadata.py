@@ -1,0 +1,16 @@
+"""The function behind the updates queue."""
+
+import azure.functions as func
+
+from shared.metadata_updates import Delivery, MetadataUpdates
+
+
+def blueprint(updates: MetadataUpdates) -> func.Blueprint:
+    """Bind the handling of metadata updates to its queue."""
+    functions = func.Blueprint()
+
+    @functions.queue_trigger("message", queue_name="%METADATA_UPDATES_QUEUE%", connection="AzureWebJobsStorage")
+    async def update_image_metadata(message: func.QueueMessage) -> None:
+        await updates.handle(Delivery(message.id or "", message.get_body(), message.dequeue_count or 1))
+
+    return functions

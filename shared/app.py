@@ -1,0 +1,115 @@
+"""The parts of the app, put together once per process."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from shared.admission import Admission
+from shared.batcher import Batcher
+from shared.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
+from shared.events import Events
+from shared.face import FaceClient
+from shared.gate import Gate
+from shared.http import MAX_CONNECTIONS, Auth, IdentityAuth, JsonApi, KeyAuth, new_client
+from shared.metadata_updates import MetadataUpdates
+from shared.pace import Pace
+from shared.queues import Queues
+from shared.text import without
+from shared.watches import TrainingWatches
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+    from pydantic import SecretStr
+
+    from shared.messages import BatchKey
+    from shared.settings import Settings
+
+STARVATION_SHARE_OF_HOLD = 1 / 8
+"""An update may be passed over in favour of fuller batches for this share of the time after which it would give up."""
+
+CONNECTIONS_KEPT_FOR_FACE = 16
+
+
+class App:
+    """Builds everything from the settings. Nothing connects to anything before it is used."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Both log every request at INFO: at ten calls a second and a thousand messages, that is all one would see.
+        for noisy in ("azure", "httpx"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        self._settings = settings
+        self._http = new_client(settings.api_timeout_seconds)
+        self._queues = Queues(
+            settings, self._identity(settings.storage_client_id) if _uses_identity(settings) else None
+        )
+        self._events = Events(self._queues[settings.events_queue])
+        self._batcher = self._build_batcher()
+        self.metadata_updates = self._build_metadata_updates()
+        self.training_watches = self._build_training_watches()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._batcher.aclose()
+        await self._http.aclose()
+        await self._queues.aclose()
+
+    def _build_batcher(self) -> Batcher[BatchKey]:
+        settings = self._settings
+        key_setting = "CUSTOM_VISION_TRAINING_KEY"
+        auth = self._auth("Training-key", settings.custom_vision_training_key, key_setting)
+        api = self._api(settings.custom_vision_endpoint, auth, "Custom Vision")
+        client = CustomVisionClient(api, f"{key_setting} and CUSTOM_VISION_ENDPOINT")
+        return Batcher(
+            client.update_image_metadata,
+            Admission("Custom Vision", Pace(settings.custom_vision_calls_per_second), Gate()),
+            batch_size=MAX_IMAGES_PER_CALL,
+            linger_seconds=settings.linger_seconds,
+            starvation_seconds=settings.hold_seconds * STARVATION_SHARE_OF_HOLD,
+            max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
+        )
+
+    def _build_metadata_updates(self) -> MetadataUpdates:
+        settings = self._settings
+        return MetadataUpdates(
+            self._batcher,
+            self._queues[f"{settings.metadata_updates_queue}-poison"],
+            self._events,
+            source=settings.custom_vision_endpoint,
+            hold_seconds=settings.hold_seconds,
+            publish_updated=settings.publish_updated_events,
+            redact=functools.partial(without, settings.secrets),
+        )
+
+    def _build_training_watches(self) -> TrainingWatches:
+        settings = self._settings
+        auth = self._auth("Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY")
+        api = self._api(settings.face_endpoint, auth, "Face")
+        return TrainingWatches(
+            self._queues[settings.training_watches_queue],
+            self._queues[f"{settings.training_watches_queue}-poison"],
+            FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT"),
+            Admission("Face", Pace(settings.face_calls_per_second), Gate()),
+            self._events,
+            source=settings.face_endpoint,
+            lease_seconds=settings.watch_lease_seconds,
+            hold_seconds=settings.hold_seconds,
+            most=settings.watches_per_tick,
+        )
+
+    def _api(self, endpoint: str, auth: Auth, service: str) -> JsonApi:
+        return JsonApi(self._http, endpoint, auth, service, self._settings.api_timeout_seconds)
+
+    def _auth(self, header: str, key: SecretStr | None, setting: str) -> Auth:
+        return KeyAuth(header, key) if key is not None else IdentityAuth(self._identity(None), setting)
+
+    @functools.cache  # noqa: B019  # an app lives as long as its process
+    def _identity(self, client_id: str | None) -> AsyncTokenCredential:
+        from azure.identity.aio import DefaultAzureCredential
+
+        return DefaultAzureCredential(managed_identity_client_id=client_id)
+
+
+def _uses_identity(settings: Settings) -> bool:
+    return settings.storage_connection_string is None

@@ -1,0 +1,110 @@
+"""What a message leaves behind when it cannot be applied: a dead letter that says why.
+
+Without its `failure`, the dead letter of a valid update is a valid update again, reduced to the images that were
+refused. A message that was never valid stands under `body` as it came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from shared.queues import MAX_MESSAGE_BYTES
+from shared.text import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from shared.messages import MetadataUpdate
+
+LONGEST_TOLD = 200
+MARK = "…[truncated]"
+
+
+class Reason(StrEnum):
+    """Why a message is a dead letter."""
+
+    INVALID = "invalid"
+    REFUSED = "refused"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, when, and how often the message had been delivered by then.
+
+    `code` and `message` are the service's, or our own words where it was not asked; `images` has each refused image's.
+    """
+
+    reason: Reason
+    code: str
+    message: str
+    at: datetime
+    deliveries: int
+    images: Mapping[UUID, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The `failure` of the dead letter."""
+        return {
+            "reason": self.reason,
+            "code": self.code,
+            "message": self.message,
+            "images": {str(image_id): status for image_id, status in self.images.items()},
+            "at": self.at.isoformat(),
+            "deliveries": self.deliveries,
+        }
+
+
+def of_update(update: MetadataUpdate, failure: Failure) -> str:
+    """The dead letter of a valid update: its refused images, or all where the failure names none. At most 64 KiB."""
+    letter: dict[str, Any] = update.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if failure.images:
+        letter["imageIds"] = [str(image_id) for image_id in failure.images]
+    return _fit({**letter, "failure": failure.to_dict()})
+
+
+def of_body(body: bytes, failure: Failure) -> str:
+    """The dead letter of a message that is not valid. At most 64 KiB."""
+    return _fit({"body": body.decode("utf-8", "backslashreplace"), "failure": failure.to_dict()})
+
+
+def _fit(letter: dict[str, Any]) -> str:
+    """Write a dead letter, leaving out what is needed least until it fits a message. What is cut is marked.
+
+    The status of each image goes first, the failure's sentence next, then what a redrive would need; never the ids.
+    """
+    failure = letter["failure"]
+    text = to_json(letter)
+    for shorten in (_drop_statuses, _cut_message, _cut_metadata, _cut_body):
+        if len(text.encode()) <= MAX_MESSAGE_BYTES:
+            break
+        shorten(letter, failure)
+        failure["truncated"] = True
+        text = to_json(letter)
+    return text
+
+
+def _drop_statuses(_: dict[str, Any], failure: dict[str, Any]) -> None:
+    failure["images"] = {}
+
+
+def _cut_message(_: dict[str, Any], failure: dict[str, Any]) -> None:
+    failure["message"] = _cut(failure["message"], LONGEST_TOLD)
+
+
+def _cut_metadata(letter: dict[str, Any], _: dict[str, Any]) -> None:
+    if "metadata" in letter:
+        letter["metadata"] = {}
+
+
+def _cut_body(letter: dict[str, Any], _: dict[str, Any]) -> None:
+    """Halve the body until the letter fits: escapes make a character up to six bytes long."""
+    while "body" in letter and len(to_json(letter).encode()) > MAX_MESSAGE_BYTES:
+        letter["body"] = _cut(letter["body"], len(letter["body"]) * 7 // 8)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[:length].removesuffix(MARK) + MARK

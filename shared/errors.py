@@ -1,0 +1,98 @@
+"""What can go wrong, sorted by who has to do something about it.
+
+::
+
+    RelayError
+    ├── SettingsError           the operator: a setting is wrong or missing, the app does not start
+    ├── InvalidMessage          this message: it will never be valid, so it is dead-lettered
+    ├── MessageReturned         nobody: the message goes back to its queue and is delivered again
+    └── ApiError                an API's answer, or that there was none
+        ├── Unavailable         wait: the service is in trouble or cannot be reached
+        ├── RateLimited         wait: more calls than the API allows
+        ├── AccessRefused       the operator: key, identity, network rule or endpoint; every message is kept
+        ├── BatchRefused        these messages: what they have in common was refused
+        ├── SuspectRefused      perhaps one message of the call: it has to be found
+        ├── NotFound            this one thing that was asked for does not exist
+        └── Unforeseen          nobody knows: an answer that no document mentions; every message is kept
+
+Whoever catches one of them needs its class, never its text.
+"""
+
+from __future__ import annotations
+
+
+class RelayError(Exception):
+    """Base of everything that Vision Relay raises on purpose."""
+
+
+class SettingsError(RelayError):
+    """App settings are wrong or missing; the text has one line for each of them and names it."""
+
+
+class InvalidMessage(RelayError):
+    """A queue message is not what its queue takes; the text names the field and the problem, in one line."""
+
+
+class MessageReturned(RelayError):
+    """Raised out of an invocation so that the host puts the message back into its queue."""
+
+
+class ApiError(RelayError):
+    """An API's answer that is not a success, or no answer at all."""
+
+
+class Unavailable(ApiError):
+    """The service did not answer, or answered that the trouble is its own.
+
+    `retry_after_seconds` is how long the service asked to be left alone, if it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RateLimited(ApiError):
+    """429: the API's calls a second are used up, by us or by someone else.
+
+    `retry_after_seconds` is how long the service asked to be left alone, if it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AccessRefused(ApiError):
+    """The configuration does not let us in. The text names the settings to look at."""
+
+
+class BatchRefused(ApiError):
+    """The API refused what all messages of the call have in common: their project or their metadata."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class SuspectRefused(ApiError):
+    """The API refused the whole call, for a reason that may lie in one of its messages."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class NotFound(ApiError):
+    """What was asked for does not exist, says the service itself (and not the gateway before it)."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class Unforeseen(ApiError):
+    """An answer that no document mentions."""

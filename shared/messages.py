@@ -1,0 +1,253 @@
+"""The messages of the two input queues, and how a body becomes one.
+
+A body is JSON, or Base64 of it, of one object; that object is the message, or a CloudEvents 1.0 or Event Grid
+envelope whose `data` is the message. Nothing is taken on trust: an unknown field, a field given twice, a number where
+text belongs or a UUID in another notation is an error, told in one line. Field names on the wire are camelCase.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from shared.errors import InvalidMessage
+from shared.text import shown
+
+MAX_METADATA_PAIRS = 10
+MAX_METADATA_KEY = 128
+MAX_METADATA_VALUE = 256
+MAX_GROUP_ID = 64
+MAX_CORRELATION_ID = 128
+MAX_ERRORS_TOLD = 5
+
+_CANONICAL_UUID = 36  # characters: 8-4-4-4-12 hexadecimal digits and the hyphens between them
+
+
+def _canonical(value: object) -> object:
+    """Let through only the hyphenated notation of a UUID.
+
+    The others would grow when the message is written again: a message of 64 KiB must fit its dead letter.
+    """
+    if isinstance(value, str) and len(value) == _CANONICAL_UUID:
+        return value
+    raise PydanticCustomError("uuid", "must be a UUID of 36 characters, 8-4-4-4-12 hexadecimal digits")
+
+
+def _canonical_each(value: object) -> object:
+    """Check all ids in one call: one per id would cost more than the parsing."""
+    if isinstance(value, list) and not all(isinstance(item, str) and len(item) == _CANONICAL_UUID for item in value):
+        raise PydanticCustomError("uuids", "must be a list of UUIDs of 36 characters, 8-4-4-4-12 hexadecimal digits")
+    return value
+
+
+def _iso_8601(value: object) -> object:
+    """Let through only text: a bare number would be read as seconds since 1970."""
+    if not isinstance(value, str):
+        raise PydanticCustomError("date_time", "must be a date-time such as 2026-01-31T12:00:00Z")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("date_time", "must be a date-time such as 2026-01-31T12:00:00Z") from None
+
+
+CanonicalUUID = Annotated[UUID, BeforeValidator(_canonical)]
+DateTime = Annotated[AwareDatetime, BeforeValidator(_iso_8601)]
+CorrelationId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CORRELATION_ID)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY)]
+MetadataValue = Annotated[str, StringConstraints(max_length=MAX_METADATA_VALUE)]
+GroupId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9\-_]+$", max_length=MAX_GROUP_ID)]
+
+
+class Message(BaseModel):
+    """What the messages of both queues have in common."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    correlation_id: CorrelationId | None = None
+
+
+class BatchKey(NamedTuple):
+    """What updates must have in common to share a call: the project and, whatever their order, the pairs."""
+
+    project_id: UUID
+    metadata: frozenset[tuple[str, str]]
+
+
+class MetadataUpdate(Message):
+    """One message of the updates queue: give these images this metadata.
+
+    Limits: 1 image or more, as many as fit a queue message of 64 KiB; at most 10 pairs, keys of 1 to 128 and values of
+    up to 256 characters (Custom Vision Training 3.3, UpdateImageMetadata).
+    """
+
+    project_id: CanonicalUUID
+    image_ids: Annotated[tuple[UUID, ...], Field(min_length=1), BeforeValidator(_canonical_each)]
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_PAIRS)]
+
+    @property
+    def key(self) -> BatchKey:
+        """What an update that shares a call with this one has in common with it."""
+        return BatchKey(self.project_id, frozenset(self.metadata.items()))
+
+
+class GroupKind(StrEnum):
+    """What can be trained, by the name that messages and events use."""
+
+    PERSON_GROUP = "personGroup"
+    LARGE_PERSON_GROUP = "largePersonGroup"
+    LARGE_FACE_LIST = "largeFaceList"
+
+
+class Reported(BaseModel):
+    """The training that a repeating watch reported last."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True)
+
+    status: str
+    completed_at: DateTime | None = None
+
+
+class TrainingWatch(Message):
+    """One message of the watches queue: tell when this group's training is complete.
+
+    `after`: only a completion later than this counts. `repeat`: go on watching after the first.
+    `expires_at`: give up then. `reported` is written by the app itself into a watch that it puts back.
+    """
+
+    kind: GroupKind
+    id: GroupId
+    after: DateTime | None = None
+    repeat: StrictBool = False
+    expires_at: DateTime | None = None
+    reported: Reported | None = None
+
+
+M = TypeVar("M", bound=Message)
+
+
+def parse_update(body: bytes) -> MetadataUpdate:
+    """Read a message of the updates queue. Raises `InvalidMessage`."""
+    return _parse(MetadataUpdate, body)
+
+
+def parse_watch(body: bytes) -> TrainingWatch:
+    """Read a message of the watches queue. Raises `InvalidMessage`."""
+    return _parse(TrainingWatch, body)
+
+
+def _parse(model: type[M], body: bytes) -> M:
+    fields = _unwrap(_load(body))
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidMessage(_told(error)) from None
+
+
+def _load(body: bytes) -> dict[str, Any]:
+    """Parse the one JSON object in `body`, which may be Base64 of it."""
+    if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        body = _from_base64(body)
+    try:
+        value = _DECODER.decode(body.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InvalidMessage(f"not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+    except RecursionError:
+        raise InvalidMessage("not a message: nested too deeply") from None
+    except ValueError as error:
+        raise InvalidMessage(f"not JSON: {shown(error)}") from None
+    if not isinstance(value, dict):
+        raise InvalidMessage("not a JSON object")
+    return value
+
+
+def _from_base64(body: bytes) -> bytes:
+    try:
+        return base64.b64decode(b"".join(body.split()), validate=True)
+    except binascii.Error:
+        raise InvalidMessage("neither a JSON object nor Base64 of one") from None
+
+
+def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
+    """Take the message out of its CloudEvents 1.0 or Event Grid envelope, if it is in one."""
+    if "specversion" in fields:
+        if fields["specversion"] != "1.0":
+            raise InvalidMessage(f"specversion: only CloudEvents 1.0 is read, not {shown(fields['specversion'])}")
+        if "data_base64" in fields:
+            encoded = fields["data_base64"]
+            if not isinstance(encoded, str):
+                raise InvalidMessage("data_base64: must be text")
+            return _load(encoded.encode())
+    elif "eventType" not in fields:
+        return fields
+    data = fields.get("data")
+    if not isinstance(data, dict):
+        raise InvalidMessage("data: the envelope must carry the message as a JSON object")
+    return data
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object, refusing a name given twice: which of the two was meant, nobody can tell."""
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise ValueError(f"field given twice: {shown(name)}")
+        seen.add(name)
+    raise AssertionError("fewer names than pairs, yet none twice")
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python would read although JSON has none."""
+    raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)
+
+
+def _told(error: ValidationError) -> str:
+    """One line for all of pydantic's findings: the field, its problem, and what stood there."""
+    found = error.errors(include_url=False, include_context=False)
+    told = [
+        f"{shown(_path(item['loc']))}: {_problem(item['type'], item['msg'])}{_given(item)}"
+        for item in found[:MAX_ERRORS_TOLD]
+    ]
+    if len(found) > MAX_ERRORS_TOLD:
+        told.append(f"and {len(found) - MAX_ERRORS_TOLD} more")
+    return "; ".join(told)
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+
+
+def _problem(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown field"
+    if kind == "missing":
+        return "missing"
+    return message[:1].lower() + message[1:]
+
+
+def _given(item: Any) -> str:
+    value = item["input"]
+    return f", not {shown(repr(value), 60)}" if isinstance(value, str | int | float | bool | None) else ""

@@ -1,0 +1,195 @@
+"""What becomes of a message of the updates queue.
+
+Returning lets the host delete the message, raising puts it back into its queue:
+
+=====================================  ==================================================================
+its images                             the invocation
+=====================================  ==================================================================
+all applied                            returns
+at least one to be tried again         raises; the whole message comes back later
+otherwise some refused                 writes one dead letter for the refused ones, then returns
+not a valid message                    writes a dead letter with what is wrong with it, then returns
+has waited for `hold`                  leaves the batcher and raises
+an error that nobody foresaw           raises; from the fifth delivery on a dead letter, then returns
+=====================================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from azure.core.exceptions import AzureError
+
+from shared import dead_letters
+from shared.dead_letters import Failure, Reason
+from shared.errors import InvalidMessage, MessageReturned, RelayError
+from shared.events import Events, EventType, new_event
+from shared.messages import BatchKey, MetadataUpdate, parse_update
+from shared.outcomes import Done, NotApplied, Refused, Reject, Return, conclude
+from shared.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from uuid import UUID
+
+    from shared.queues import Outbox
+
+log = logging.getLogger(__name__)
+
+DELIVERIES_FOR_A_BUG = 5
+"""From this delivery on, an error that nobody foresaw makes a dead letter: four more chances are enough for a passing
+cause, and a message that breaks our code must not come back for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A queue message as the host hands it over. `deliveries` is its dequeue count, this one included."""
+
+    id: str
+    body: bytes
+    deliveries: int
+
+
+class Batching(Protocol):
+    """What is needed of the batcher."""
+
+    async def submit(self, key: BatchKey, image_ids: Sequence[UUID]) -> Mapping[UUID, NotApplied]:
+        """Update the images and return the outcomes of those that were not applied."""
+        ...
+
+
+class MetadataUpdates:
+    """Handles the messages of the updates queue. `source` is the Custom Vision resource's URL, for events."""
+
+    def __init__(
+        self,
+        batcher: Batching,
+        poison: Outbox,
+        events: Events,
+        *,
+        source: str,
+        hold_seconds: float,
+        publish_updated: bool,
+        redact: Callable[[str], str],
+    ) -> None:
+        self._batcher = batcher
+        self._poison = poison
+        self._events = events
+        self._source = source
+        self._hold_seconds = hold_seconds
+        self._publish_updated = publish_updated
+        self._redact = redact
+
+    async def handle(self, delivery: Delivery) -> None:
+        """See the module. Raises `MessageReturned` where the message has to come back, and whatever went wrong."""
+        try:
+            await self._handle(delivery)
+        except (RelayError, AzureError):
+            raise
+        except Exception as error:
+            if delivery.deliveries < DELIVERIES_FOR_A_BUG:
+                raise
+            await self._bury_bug(delivery, error)
+
+    async def _handle(self, delivery: Delivery) -> None:
+        try:
+            update = parse_update(delivery.body)
+        except InvalidMessage as error:
+            await self._bury(delivery, None, _failure(delivery, Reason.INVALID, "InvalidMessage", str(error)))
+            return
+        match conclude(await self._apply(update)):
+            case Done():
+                await self._applied(delivery, update)
+            case Return(reason):
+                raise MessageReturned(f"message {delivery.id}: {reason}; it will be delivered again")
+            case Reject(refused):
+                await self._bury(delivery, update, _refusal(delivery, refused))
+
+    async def _apply(self, update: MetadataUpdate) -> Mapping[UUID, NotApplied]:
+        try:
+            async with asyncio.timeout(self._hold_seconds):
+                return await self._batcher.submit(update.key, update.image_ids)
+        except TimeoutError:
+            raise MessageReturned(
+                f"the API could not be asked for {self._hold_seconds:g} s; the message will be delivered again"
+            ) from None
+
+    async def _applied(self, delivery: Delivery, update: MetadataUpdate) -> None:
+        log.debug("message %s applied to %d images", delivery.id, len(update.image_ids))
+        if self._publish_updated:
+            data = {"images": len(update.image_ids)}
+            await self._publish(EventType.METADATA_UPDATED, delivery, update, datetime.now(UTC), data)
+
+    async def _bury(self, delivery: Delivery, update: MetadataUpdate | None, failure: Failure) -> None:
+        """Tell of a failure and write its dead letter.
+
+        The event goes first: if the dead letter fails, the next delivery repeats the event under its id. The other way
+        round, the next delivery would write a second dead letter.
+        """
+        correlation_id = update.correlation_id if update else None
+        log.warning(
+            "message %s (correlation id %s) is dead-lettered, %s: %s %s",
+            delivery.id,
+            shown(correlation_id),
+            failure.reason,
+            shown(failure.code),
+            shown(failure.message),
+        )
+        data = {
+            "reason": failure.reason,
+            "code": failure.code,
+            "message": shown(failure.message, 1000),
+            "images": len(failure.images),
+        }
+        await self._publish(EventType.METADATA_REJECTED, delivery, update, failure.at, data)
+        letter = dead_letters.of_update(update, failure) if update else dead_letters.of_body(delivery.body, failure)
+        await self._poison.send(letter)
+
+    async def _bury_bug(self, delivery: Delivery, error: Exception) -> None:
+        told = self._redact(shown(error, 1000))
+        failure = _failure(delivery, Reason.ERROR, type(error).__name__, told)
+        try:
+            update = parse_update(delivery.body)
+        except Exception:  # the bug may be in the parser
+            update = None
+        await self._bury(delivery, update, failure)
+
+    async def _publish(
+        self,
+        kind: EventType,
+        delivery: Delivery,
+        update: MetadataUpdate | None,
+        time: datetime,
+        data: dict[str, Any],
+    ) -> None:
+        about = {"messageId": delivery.id}
+        subject = f"messages/{delivery.id}"
+        if update is not None:
+            subject = f"projects/{update.project_id}"
+            about["projectId"] = str(update.project_id)
+            if update.correlation_id is not None:
+                about["correlationId"] = update.correlation_id
+        event = new_event(
+            kind, source=self._source, subject=subject, identity=delivery.id, time=time, data={**about, **data}
+        )
+        await self._events.publish(event)
+
+
+def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:
+    return Failure(reason, code, message, datetime.now(UTC), delivery.deliveries)
+
+
+def _refusal(delivery: Delivery, refused: Mapping[UUID, Refused]) -> Failure:
+    first, *others = dict.fromkeys(refused.values())
+    return Failure(
+        Reason.REFUSED,
+        "Various" if others else first.code,
+        first.message,
+        datetime.now(UTC),
+        delivery.deliveries,
+        {image_id: outcome.code for image_id, outcome in refused.items()},
+    )

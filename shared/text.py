@@ -1,0 +1,39 @@
+"""Text that came from outside, made fit for a log line or an error."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LONGEST_SHOWN = 200
+
+
+def shown(text: object, longest: int = LONGEST_SHOWN) -> str:
+    """Return `text` on one line: control and other unprintable characters escaped, at most `longest` characters.
+
+    A line break in a producer's field would otherwise let it write log lines of its own.
+    """
+    raw = str(text)
+    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in raw[:longest])
+    return line if len(raw) <= longest and len(line) <= longest else line[:longest] + "…"
+
+
+_NOT_IN_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")
+"""What JSON would leave as it is and XML 1.0, in which queue messages travel, has no place for."""
+
+
+def to_json(document: Any) -> str:
+    """Write compact JSON that can be a queue message: as short as UTF-8 lets it be, and with nothing XML forbids."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def without(secrets: Iterable[str], text: str) -> str:
+    """Return `text` with every occurrence of a secret replaced."""
+    for secret in secrets:
+        text = text.replace(secret, "[secret]")
+    return text

@@ -1,0 +1,94 @@
+"""What the unit tests of the shared code have in common: an API that answers from memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+
+from shared.admission import Admission
+from shared.batcher import Batcher
+from shared.gate import Gate
+from shared.outcomes import APPLIED, ImageOutcome
+from shared.pace import Pace
+
+UNLIMITED = 1e9
+
+
+@dataclass
+class Call:
+    """One call as the API saw it."""
+
+    key: str
+    image_ids: tuple[UUID, ...]
+    began: float
+    ended: float | None = None
+
+
+@dataclass
+class FakeApi:
+    """A `send`: takes `latency` seconds, then answers what `answer` says, which may raise; by default all is applied."""
+
+    latency: float = 0.0
+    answer: Callable[[Call], Mapping[UUID, ImageOutcome]] = lambda call: dict.fromkeys(call.image_ids, APPLIED)
+    calls: list[Call] = field(default_factory=list)
+
+    async def send(self, key: str, image_ids: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+        loop = asyncio.get_running_loop()
+        call = Call(key, tuple(image_ids), loop.time())
+        self.calls.append(call)
+        try:
+            await asyncio.sleep(self.latency)
+            return self.answer(call)
+        finally:
+            call.ended = loop.time()
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(call.image_ids) for call in self.calls]
+
+    @property
+    def times_sent(self) -> Counter[UUID]:
+        return Counter(image_id for call in self.calls for image_id in call.image_ids)
+
+
+def new_batcher(
+    api: FakeApi,
+    *,
+    calls_per_second: float = UNLIMITED,
+    linger: float = 1.0,
+    starvation: float = 30.0,
+    max_in_flight: int = 48,
+) -> Batcher[str]:
+    return Batcher(
+        api.send,
+        Admission("API", Pace(calls_per_second), Gate(uniform=lambda low, high: high)),
+        batch_size=64,
+        linger_seconds=linger,
+        starvation_seconds=starvation,
+        max_in_flight=max_in_flight,
+    )
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+async def batcher(api: FakeApi) -> AsyncIterator[Batcher[str]]:
+    batcher = new_batcher(api)
+    yield batcher
+    await batcher.aclose()
+
+
+def image(number: int) -> UUID:
+    return UUID(int=number)
+
+
+def images(count: int, first: int = 0) -> list[UUID]:
+    return [image(number) for number in range(first, first + count)]
