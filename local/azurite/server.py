@@ -91,9 +91,7 @@ class Azurite:
         await self.stop()
 
     def _child_process(self, scratch: Path) -> ChildProcess:
-        storage = (
-            ["--inMemoryPersistence"] if self._data is None else ["--location", str(self._data.absolute())]
-        )
+        storage = ["--inMemoryPersistence"] if self._data is None else ["--location", str(self._data.absolute())]
         options = ["--silent", "--disableTelemetry", "--skipApiVersionCheck", *storage]
         command = [str(_NODE), str(_QUEUE_SERVICE), "--queuePort", str(self._requested_port), *options]
         # In the environment, not on the command line, which every user of the machine can read.

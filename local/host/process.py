@@ -1,0 +1,70 @@
+"""The host as a child process, for the demo and the tests."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.child_process import ChildProcess
+from local.host.host import READY
+
+START_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 60.0
+
+_PROJECT = Path(__file__).parents[2]
+_READY = re.compile(rf"{READY}: .*")
+
+
+class HostProcess:
+    """One host on an app.
+
+        async with HostProcess(app_root, settings, output) as host:
+            ...
+
+    `settings` win over the environment and over the app's settings file. Everything the host and the app log is
+    appended to the file `output`. After `stop`, `kill` or the app's own end it can be started again.
+    """
+
+    def __init__(self, app_root: Path, settings: Mapping[str, str], output: Path) -> None:
+        command = [sys.executable, "-m", "local.host", "--app-root", str(app_root.absolute())]
+        self._process = ChildProcess(
+            "the functions host", command, env={**os.environ, **settings}, cwd=_PROJECT, output=output
+        )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process.is_running
+
+    @property
+    def output(self) -> Path:
+        """The file that it logs to."""
+        return self._process.output
+
+    async def start(self) -> None:
+        """Start and wait until it listens. Raises ChildFailedError with what it wrote if it does not start."""
+        await self._process.start(_READY, START_TIMEOUT_SECONDS)
+
+    async def stop(self) -> int:
+        """Stop gracefully (SIGTERM): invocations may end, what does not is released. Returns the exit code."""
+        return await self._process.stop(STOP_TIMEOUT_SECONDS)
+
+    async def interrupt(self) -> int:
+        """Stop gracefully as Ctrl-C does (SIGINT). Returns the exit code."""
+        return await self._process.interrupt(STOP_TIMEOUT_SECONDS)
+
+    async def kill(self) -> None:
+        """Kill it (SIGKILL): messages in process come back when their leases end."""
+        await self._process.kill()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()

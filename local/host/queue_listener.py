@@ -1,0 +1,205 @@
+"""A queue trigger: fetch, invoke, and settle each message."""
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Coroutine
+from enum import Enum, auto
+
+from azure.functions.queue import QueueMessage as FunctionMessage
+from azure.storage.queue import QueueMessage
+
+from local.host.app_model import AppFunction
+from local.host.errors import one_line
+from local.host.host_config import MessageEncoding, QueuesConfig
+from local.host.invoker import Invoker
+from local.host.leases import Lease, Leases
+from local.host.polling import PollingBackOff
+from local.host.queues import MessageGoneError, StorageTrouble, TriggerQueue
+from local.host.waiting import is_set_within
+
+RELEASE_RETRIES = 3
+
+log = logging.getLogger("host")
+
+
+class Disposition(Enum):
+    """What becomes of a message whose invocation has ended."""
+
+    DELETE = auto()
+    RELEASE = auto()
+    POISON = auto()
+
+
+def disposition(*, succeeded: bool, dequeue_count: int, max_dequeue_count: int, has_poison_queue: bool) -> Disposition:
+    """Decide it as the Azure Functions host does."""
+    if succeeded:
+        return Disposition.DELETE
+    if has_poison_queue and dequeue_count >= max_dequeue_count:
+        return Disposition.POISON
+    return Disposition.RELEASE
+
+
+def decode_body(text: str, encoding: MessageEncoding) -> bytes:
+    """The body that the function gets. Raises ValueError if it is not in the encoding that host.json says."""
+    if encoding is MessageEncoding.NONE:
+        return text.encode()
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the message is not Base64 ({error}); host.json: messageEncoding") from error
+
+
+class QueueListener:
+    """Runs one function on the messages of one queue until it is told to stop."""
+
+    def __init__(
+        self, function: AppFunction, queue: TriggerQueue, config: QueuesConfig, lease_seconds: int, invoker: Invoker
+    ) -> None:
+        self._function = function
+        self._queue = queue
+        self._config = config
+        self._lease_seconds = lease_seconds
+        self._invoker = invoker
+        self._leases = Leases(queue, lease_seconds)
+        self._back_off = PollingBackOff(config.max_polling_interval.total_seconds())
+        self._in_process: set[asyncio.Task[None]] = set()
+        self._invoking: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stopping = asyncio.Event()
+        self._in_trouble = False
+
+    @property
+    def in_process(self) -> int:
+        """How many messages were received and are not settled yet."""
+        return len(self._in_process)
+
+    async def run(self) -> None:
+        """Fetch until `stop`, then return when every message that was received is settled."""
+        renewals = asyncio.create_task(self._leases.keep())
+        try:
+            while not self._stopping.is_set():
+                await self._fetch()
+            while self._in_process:
+                await asyncio.wait(self._in_process)
+        finally:
+            renewals.cancel()
+
+    def stop(self) -> None:
+        """Fetch no more; running invocations go on."""
+        self._stopping.set()
+        self._room.set()
+
+    def cancel_invocations(self) -> None:
+        """Cancel what still runs; the messages are released. What is being settled is left to end."""
+        for task in self._invoking:
+            task.cancel()
+
+    async def _fetch(self) -> None:
+        """Receive once, as soon as there is room, and wait as long as the back-off says."""
+        await self._room.wait()
+        if self._stopping.is_set():
+            return
+        messages = await self._receive()
+        for message in messages:
+            self._start(self._deliver(message))
+        await is_set_within(self._stopping, self._back_off.delay_after(found=bool(messages)))
+
+    async def _receive(self) -> list[QueueMessage]:
+        try:
+            messages = await self._queue.receive(self._config.batch_size, self._lease_seconds)
+        except StorageTrouble as error:
+            if not self._in_trouble:
+                log.warning("queue %s: cannot be read, trying on: %s", self._queue.name, one_line(error))
+            self._in_trouble = True
+            return []
+        if self._in_trouble:
+            log.info("queue %s: can be read again", self._queue.name)
+            self._in_trouble = False
+        return messages
+
+    def _start(self, delivery: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(delivery)
+        self._in_process.add(task)
+        task.add_done_callback(self._end)
+        if len(self._in_process) > self._config.new_batch_threshold:
+            self._room.clear()
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._in_process.discard(task)
+        if len(self._in_process) <= self._config.new_batch_threshold:
+            self._room.set()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("queue %s: a message was left alone: %s", self._queue.name, one_line(error))
+
+    async def _deliver(self, message: QueueMessage) -> None:
+        lease = self._leases.add(message)
+        try:
+            succeeded = await self._invoke(message)
+        finally:
+            await self._leases.end(lease)
+        try:
+            await self._settle(message, lease, succeeded)
+        except MessageGoneError:
+            log.warning("queue %s: message %s is gone before it was settled", self._queue.name, message.id)
+        except StorageTrouble as error:
+            log.warning(
+                "queue %s: message %s cannot be settled and comes back when its lease ends: %s",
+                self._queue.name,
+                message.id,
+                one_line(error),
+            )
+
+    async def _invoke(self, message: QueueMessage) -> bool | None:
+        """Return whether the function returned, or None if it must not be called with this message."""
+        if (message.dequeue_count or 0) > self._config.max_dequeue_count and self._queue.has_poison_queue:
+            log.warning("queue %s: message %s came once too often", self._queue.name, message.id)
+            return None
+        try:
+            argument = self._argument(message)
+        except ValueError as error:
+            log.warning("queue %s: message %s: %s", self._queue.name, message.id, error)
+            return None
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task
+        self._invoking.add(task)
+        try:
+            about = f"message {message.id}, delivery {message.dequeue_count}"
+            return await self._invoker.succeeds(self._function, argument, about)
+        finally:
+            self._invoking.discard(task)
+
+    def _argument(self, message: QueueMessage) -> FunctionMessage:
+        return FunctionMessage(
+            id=message.id,
+            body=decode_body(message.content, self._config.message_encoding),
+            dequeue_count=message.dequeue_count,
+            expiration_time=message.expires_on,
+            insertion_time=message.inserted_on,
+            time_next_visible=message.next_visible_on,
+            pop_receipt=message.pop_receipt,
+        )
+
+    async def _settle(self, message: QueueMessage, lease: Lease, succeeded: bool | None) -> None:
+        match self._disposition(message, succeeded):
+            case Disposition.DELETE:
+                await self._queue.delete(lease.message_id, lease.pop_receipt)
+            case Disposition.RELEASE:
+                seconds = self._config.visibility_timeout.total_seconds()
+                await self._queue.hide(lease.message_id, lease.pop_receipt, seconds, retries=RELEASE_RETRIES)
+            case Disposition.POISON:
+                await self._queue.copy_to_poison(message.content)
+                await self._queue.delete(lease.message_id, lease.pop_receipt)
+                log.warning("queue %s: message %s is poison", self._queue.name, message.id)
+
+    def _disposition(self, message: QueueMessage, succeeded: bool | None) -> Disposition:
+        if succeeded is None and self._queue.has_poison_queue:
+            return Disposition.POISON
+        return disposition(
+            succeeded=bool(succeeded),
+            dequeue_count=message.dequeue_count or 0,
+            max_dequeue_count=self._config.max_dequeue_count,
+            has_poison_queue=self._queue.has_poison_queue,
+        )

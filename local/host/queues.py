@@ -1,0 +1,168 @@
+"""Storage queues as the host uses them, on the SDK's async client."""
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
+
+from local.host.errors import HostStartError
+
+POISON_SUFFIX = "-poison"
+MAX_QUEUE_NAME_CHARACTERS = 63
+POISON_TIME_TO_LIVE_SECONDS = 7 * 24 * 3600
+# Many invocations may end at once; more connections than this make neither side faster.
+MAX_CONNECTIONS = 64
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 30
+
+# What a call to the service may raise when the service, or the way to it, is in trouble.
+StorageTrouble = (AzureError, aiohttp.ClientError, OSError)
+
+
+class MessageGoneError(Exception):
+    """The message was deleted, has expired or was received by somebody else after its lease ended."""
+
+
+class TriggerQueue:
+    """The queue of one trigger and the poison queue beside it. Calls raise StorageTrouble."""
+
+    def __init__(self, service: QueueServiceClient, name: str) -> None:
+        self.name = name
+        self._queue = service.get_queue_client(name)
+        self._poison = _poison_queue(service, name)
+
+    @property
+    def has_poison_queue(self) -> bool:
+        """A poison queue has none of its own, nor has a queue whose name is too long for one."""
+        return self._poison is not None
+
+    async def receive(self, at_most: int, lease_seconds: int) -> list[QueueMessage]:
+        """Receive messages and make them invisible for the lease. A queue that does not exist is empty."""
+        pages = self._queue.receive_messages(
+            messages_per_page=at_most,
+            visibility_timeout=lease_seconds,
+            # The listener asks again by itself, at a pace of its own.
+            retry_total=0,
+        ).by_page()
+        try:
+            async for page in pages:
+                return [message async for message in page]
+        except ResourceNotFoundError:
+            pass
+        return []
+
+    async def delete(self, message_id: str, pop_receipt: str) -> None:
+        """Delete a message. Raises MessageGoneError."""
+        try:
+            await self._queue.delete_message(message_id, pop_receipt)
+        except ResourceNotFoundError as error:
+            raise MessageGoneError from error
+
+    async def hide(self, message_id: str, pop_receipt: str, seconds: float, *, retries: int) -> str:
+        """Make a message visible again after so long from now; returns its new pop receipt.
+
+        Raises MessageGoneError.
+        """
+        try:
+            updated = await self._queue.update_message(
+                message_id, pop_receipt, visibility_timeout=math.ceil(seconds), retry_total=retries
+            )
+        except ResourceNotFoundError as error:
+            raise MessageGoneError from error
+        return str(updated.pop_receipt)
+
+    async def copy_to_poison(self, text: str) -> None:
+        """Put a message's text, as it is on the wire, into the poison queue, which is created if need be."""
+        if self._poison is None:
+            raise ValueError(f"queue {self.name} has no poison queue")
+        try:
+            await self._poison.send_message(text, time_to_live=POISON_TIME_TO_LIVE_SECONDS)
+        except ResourceNotFoundError:
+            await _create(self._poison)
+            await self._poison.send_message(text, time_to_live=POISON_TIME_TO_LIVE_SECONDS)
+
+
+def _poison_queue(service: QueueServiceClient, name: str) -> QueueClient | None:
+    poison = name + POISON_SUFFIX
+    if name.endswith(POISON_SUFFIX) or len(poison) > MAX_QUEUE_NAME_CHARACTERS:
+        return None
+    return service.get_queue_client(poison)
+
+
+async def _create(queue: QueueClient) -> None:
+    try:
+        await queue.create_queue()
+    except ResourceExistsError:
+        return
+
+
+class QueueServices:
+    """The storage accounts of an app's triggers, one client each, on one pool of connections."""
+
+    def __init__(self, settings: Mapping[str, str], transport: AioHttpTransport, resources: AsyncExitStack) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._resources = resources
+        self._services: dict[str, QueueServiceClient] = {}
+
+    def service(self, connection: str) -> QueueServiceClient:
+        """The account that the settings of this name describe. Raises HostStartError."""
+        if connection not in self._services:
+            self._services[connection] = self._open(connection)
+        return self._services[connection]
+
+    def _open(self, connection: str) -> QueueServiceClient:
+        options = {
+            "transport": self._transport,
+            # The SDK's own first retry comes after 15 s.
+            "initial_backoff": 1,
+            "increment_base": 2,
+            "random_jitter_range": 1,
+            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
+            "read_timeout": READ_TIMEOUT_SECONDS,
+        }
+        if connection_string := self._settings.get(connection):
+            try:
+                return QueueServiceClient.from_connection_string(connection_string, **options)
+            except ValueError:
+                # The SDK's words are not repeated: they may quote the string.
+                raise HostStartError(f"the setting {connection} is not a valid connection string") from None
+        return QueueServiceClient(self._identity_endpoint(connection), self._identity(), **options)
+
+    def _identity_endpoint(self, connection: str) -> str:
+        if uri := self._settings.get(f"{connection}__queueServiceUri"):
+            return uri
+        if account := self._settings.get(f"{connection}__accountName"):
+            return f"https://{account}.queue.core.windows.net"
+        raise HostStartError(
+            f"the setting {connection} (a connection string) or {connection}__queueServiceUri is missing"
+        )
+
+    def _identity(self) -> AsyncTokenCredential:
+        from azure.identity.aio import DefaultAzureCredential
+
+        credential = DefaultAzureCredential()
+        self._resources.push_async_callback(credential.close)
+        return credential
+
+
+@asynccontextmanager
+async def open_queue_services(settings: Mapping[str, str]) -> AsyncIterator[QueueServices]:
+    """Open the pool of connections; it and all clients on it are closed at the end."""
+    async with AsyncExitStack() as resources:
+        # As the SDK makes its own sessions, but for the limit.
+        session = await resources.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        )
+        transport = AioHttpTransport(session=session, session_owner=False)
+        yield QueueServices(settings, transport, resources)
