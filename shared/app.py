@@ -66,6 +66,7 @@ class App:
             Admission("Custom Vision", Pace(settings.custom_vision_calls_per_second), Gate()),
             batch_size=MAX_IMAGES_PER_CALL,
             linger_seconds=settings.linger_seconds,
+            hold_seconds=settings.hold_seconds,
             starvation_seconds=settings.hold_seconds * STARVATION_SHARE_OF_HOLD,
             max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
         )
@@ -77,7 +78,6 @@ class App:
             self._queues[f"{settings.metadata_updates_queue}-poison"],
             self._events,
             source=settings.custom_vision_endpoint,
-            hold_seconds=settings.hold_seconds,
             publish_updated=settings.publish_updated_events,
             redact=functools.partial(without, settings.secrets),
         )

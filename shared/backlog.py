@@ -18,7 +18,7 @@ import heapq
 from collections import deque
 from enum import Enum
 from itertools import count, islice
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from shared.outcomes import Applied
 
@@ -31,23 +31,18 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound="Hashable")
 
 
-class Update:
+class Update(Protocol):
     """One caller's wait: for all of its images, whose outcomes arrive one by one."""
 
-    __slots__ = ("items", "not_applied", "pending")
-
-    def __init__(self) -> None:
-        self.items: list[Item] = []
-        self.pending = 0
-        self.not_applied: dict[UUID, NotApplied] = {}
+    items: list[Item]
+    pending: int
+    not_applied: dict[UUID, NotApplied] | None
 
     def complete(self) -> None:
         """Be told that every image has its outcome."""
-        raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
         """Be told that one image ended in an unexpected error."""
-        raise NotImplementedError
 
 
 class Place(Enum):
@@ -257,9 +252,9 @@ class Backlog(Generic[K]):
 
     def settle(self, item: Item, outcome: ImageOutcome | Exception) -> None:
         """Give an item its outcome, to all who wait for it, and let the next item of its image follow."""
+        self._retire(item)  # first, so that an update which leaves now finds it gone
         for update in item.updates:
             _tell(update, item.image_id, outcome)
-        self._retire(item)
 
     def _retire(self, item: Item) -> None:
         following: Item | None = item
@@ -332,6 +327,7 @@ def _tell(update: Update, image_id: UUID, outcome: ImageOutcome | Exception) -> 
         update.fail(outcome)
         return
     if not isinstance(outcome, Applied):
+        update.not_applied = update.not_applied or {}
         update.not_applied[image_id] = outcome
     update.pending -= 1
     if not update.pending:

@@ -4,7 +4,8 @@
 who wait. It knows nothing of HTTP, queues or Azure. What an error of `send` means for the callers behind it is in
 `_settle`.
 
-No caller has a task or a timer here. One timer at most is pending: for the moment when the next batch may go.
+No caller has a task or a timer here. Two timers at most are pending: for the moment when the next batch may go, and
+for the end of the longest wait.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
-from shared.backlog import Backlog, Batch, Update
+from shared.backlog import Backlog, Batch, Item
 from shared.errors import (
     AccessRefused,
     ApiError,
     BatchRefused,
+    HoldExpired,
     RateLimited,
     SuspectRefused,
     Unavailable,
@@ -44,22 +47,44 @@ STRIKES = 3
 suspected: an image that makes the service stumble would otherwise hold up its neighbours again and again."""
 
 
-class _Waiting(Update):
-    """An update whose caller waits on a future."""
+NOTHING: Mapping[UUID, NotApplied] = MappingProxyType({})
 
-    __slots__ = ("future",)
 
-    def __init__(self, future: asyncio.Future[Mapping[UUID, NotApplied]]) -> None:
-        super().__init__()
-        self.future = future
+class _Waiting(asyncio.Future[Mapping[UUID, NotApplied]]):
+    """An update, and the future that its caller awaits, in one object: thousands of them wait at the same time."""
+
+    __slots__ = ("_done", "_left", "expires_at", "items", "not_applied", "pending")
+
+    def __init__(
+        self,
+        done: Callable[[_Waiting], object],
+        left: Callable[[_Waiting], object],
+        expires_at: float,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(loop=loop)
+        self._done = done
+        self._left = left
+        self.expires_at = expires_at
+        self.items: list[Item] = []
+        self.pending = 0
+        self.not_applied: dict[UUID, NotApplied] | None = None
+
+    def cancel(self, msg: object = None) -> bool:
+        """Leave the batcher: the caller was cancelled."""
+        if not self.done():
+            self._left(self)
+        return super().cancel(msg)
 
     def complete(self) -> None:
-        if not self.future.done():
-            self.future.set_result(self.not_applied)
+        """Every image has its outcome."""
+        self._done(self)
+        self.set_result(self.not_applied or NOTHING)
 
     def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+        """Leave the batcher with an error."""
+        self._left(self)
+        self.set_exception(error)
 
 
 class Batcher(Generic[K]):
@@ -70,6 +95,7 @@ class Batcher(Generic[K]):
         admission: says when a call may go.
         batch_size: images in a call at most (Custom Vision: 64).
         linger_seconds: how long an update waits for others to fill its batch while the API is idle.
+        hold_seconds: how long an update waits for its outcome at most.
         starvation_seconds: how long at most an update is passed over in favour of fuller batches.
         max_in_flight: calls on the wire at most; fewer than the connections that `send` has.
     """
@@ -81,37 +107,61 @@ class Batcher(Generic[K]):
         *,
         batch_size: int,
         linger_seconds: float,
+        hold_seconds: float,
         starvation_seconds: float,
         max_in_flight: int,
     ) -> None:
         self._send = send
         self._admission = admission
         self._backlog: Backlog[K] = Backlog(batch_size=batch_size, linger=linger_seconds, starvation=starvation_seconds)
+        self._hold_seconds = hold_seconds
         self._max_in_flight = max_in_flight
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._waiting: dict[_Waiting, None] = {}  # the longest wait first
+        self._hold_timer: asyncio.TimerHandle | None = None
+        self._done, self._left = self._forget, self._leave  # bound once, not once per update
 
     def __len__(self) -> int:
         """How many images wait or are on the wire. Nothing is left of a caller who has gone."""
         return len(self._backlog)
 
-    async def submit(self, key: K, image_ids: Sequence[UUID]) -> Mapping[UUID, NotApplied]:
-        """Update these images, at least one, and return the outcomes of those that were not applied: empty if all were.
+    def submit(self, key: K, image_ids: Sequence[UUID]) -> asyncio.Future[Mapping[UUID, NotApplied]]:
+        """Update these images, at least one. Await the outcomes of those that were not applied: empty if all were.
 
-        Waits as long as the API makes it wait; the caller sets the limit. A caller that is cancelled leaves nothing
-        behind, except that a call already on the wire ends by itself. Raises what `send` raised unexpectedly.
+        A caller that is cancelled leaves nothing behind, except that a call already on the wire ends by itself.
+
+        The future ends with `HoldExpired` where the outcome is not known within `hold_seconds`, and with whatever
+        `send` raised that is no `ApiError`. Raises `ValueError` if there is no image.
         """
         if not image_ids:
             raise ValueError("an update has at least one image")
         loop = asyncio.get_running_loop()
-        update = _Waiting(loop.create_future())
-        if self._backlog.add(key, image_ids, update, loop.time()):
+        now = loop.time()
+        update = _Waiting(self._done, self._left, now + self._hold_seconds, loop)
+        self._waiting[update] = None
+        if self._hold_timer is None:
+            self._hold_timer = loop.call_at(update.expires_at, self._expire, loop)
+        if self._backlog.add(key, image_ids, update, now):
             self._advance(loop)
-        try:
-            return await update.future
-        except BaseException:
-            self._backlog.remove(update)
-            raise
+        return update
+
+    def _forget(self, update: _Waiting) -> None:
+        del self._waiting[update]
+
+    def _leave(self, update: _Waiting) -> None:
+        del self._waiting[update]
+        self._backlog.remove(update)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Send those away who have waited too long, and come back for the next."""
+        self._hold_timer = None
+        while self._waiting:
+            oldest = next(iter(self._waiting))
+            if oldest.expires_at > loop.time():
+                self._hold_timer = loop.call_at(oldest.expires_at, self._expire, loop)
+                return
+            oldest.fail(HoldExpired(f"no outcome within {self._hold_seconds:g} s; it will be delivered again"))
 
     async def aclose(self) -> None:
         """Cancel the calls on the wire and make no more. Those who wait are not told: cancel them first."""

@@ -60,7 +60,7 @@ class Failure:
 
 def of_update(update: MetadataUpdate, failure: Failure) -> str:
     """The dead letter of a valid update: its refused images, or all where the failure names none. At most 64 KiB."""
-    letter: dict[str, Any] = update.model_dump(mode="json", by_alias=True, exclude_none=True)
+    letter: dict[str, Any] = update.to_dict()
     if failure.images:
         letter["imageIds"] = [str(image_id) for image_id in failure.images]
     return _fit({**letter, "failure": failure.to_dict()})

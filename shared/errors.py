@@ -6,6 +6,7 @@
     ├── SettingsError           the operator: a setting is wrong or missing, the app does not start
     ├── InvalidMessage          this message: it will never be valid, so it is dead-lettered
     ├── MessageReturned         nobody: the message goes back to its queue and is delivered again
+    │   └── HoldExpired         it has waited long enough for an API that cannot be asked
     └── ApiError                an API's answer, or that there was none
         ├── Unavailable         wait: the service is in trouble or cannot be reached
         ├── RateLimited         wait: more calls than the API allows
@@ -35,6 +36,10 @@ class InvalidMessage(RelayError):
 
 class MessageReturned(RelayError):
     """Raised out of an invocation so that the host puts the message back into its queue."""
+
+
+class HoldExpired(MessageReturned):
+    """An update has waited for `hold` and leaves the batcher."""
 
 
 class ApiError(RelayError):

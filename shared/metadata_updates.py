@@ -16,7 +16,6 @@ an error that nobody foresaw           raises; from the fifth delivery on a dead
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +32,7 @@ from shared.outcomes import Done, NotApplied, Refused, Reject, Return, conclude
 from shared.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from uuid import UUID
 
     from shared.queues import Outbox
@@ -57,8 +56,8 @@ class Delivery:
 class Batching(Protocol):
     """What is needed of the batcher."""
 
-    async def submit(self, key: BatchKey, image_ids: Sequence[UUID]) -> Mapping[UUID, NotApplied]:
-        """Update the images and return the outcomes of those that were not applied."""
+    def submit(self, key: BatchKey, image_ids: Sequence[UUID]) -> Awaitable[Mapping[UUID, NotApplied]]:
+        """Update the images; await the outcomes of those that were not applied."""
         ...
 
 
@@ -72,7 +71,6 @@ class MetadataUpdates:
         events: Events,
         *,
         source: str,
-        hold_seconds: float,
         publish_updated: bool,
         redact: Callable[[str], str],
     ) -> None:
@@ -80,7 +78,6 @@ class MetadataUpdates:
         self._poison = poison
         self._events = events
         self._source = source
-        self._hold_seconds = hold_seconds
         self._publish_updated = publish_updated
         self._redact = redact
 
@@ -101,22 +98,13 @@ class MetadataUpdates:
         except InvalidMessage as error:
             await self._bury(delivery, None, _failure(delivery, Reason.INVALID, "InvalidMessage", str(error)))
             return
-        match conclude(await self._apply(update)):
+        match conclude(await self._batcher.submit(update.key, update.image_ids)):
             case Done():
                 await self._applied(delivery, update)
             case Return(reason):
                 raise MessageReturned(f"message {delivery.id}: {reason}; it will be delivered again")
             case Reject(refused):
                 await self._bury(delivery, update, _refusal(delivery, refused))
-
-    async def _apply(self, update: MetadataUpdate) -> Mapping[UUID, NotApplied]:
-        try:
-            async with asyncio.timeout(self._hold_seconds):
-                return await self._batcher.submit(update.key, update.image_ids)
-        except TimeoutError:
-            raise MessageReturned(
-                f"the API could not be asked for {self._hold_seconds:g} s; the message will be delivered again"
-            ) from None
 
     async def _applied(self, delivery: Delivery, update: MetadataUpdate) -> None:
         log.debug("message %s applied to %d images", delivery.id, len(update.image_ids))

@@ -231,4 +231,4 @@ def _identity(kind: EventType, watch: TrainingWatch, result: TrainingResult | No
 
 
 def _to_text(watch: TrainingWatch) -> str:
-    return to_json(watch.model_dump(mode="json", by_alias=True, exclude_none=True))
+    return to_json(watch.to_dict())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
@@ -15,6 +15,9 @@ from shared.batcher import Batcher
 from shared.gate import Gate
 from shared.outcomes import APPLIED, ImageOutcome
 from shared.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 UNLIMITED = 1e9
 
@@ -61,6 +64,7 @@ def new_batcher(
     *,
     calls_per_second: float = UNLIMITED,
     linger: float = 1.0,
+    hold: float = 1e6,
     starvation: float = 30.0,
     max_in_flight: int = 48,
 ) -> Batcher[str]:
@@ -69,6 +73,7 @@ def new_batcher(
         Admission("API", Pace(calls_per_second), Gate(uniform=lambda low, high: high)),
         batch_size=64,
         linger_seconds=linger,
+        hold_seconds=hold,
         starvation_seconds=starvation,
         max_in_flight=max_in_flight,
     )

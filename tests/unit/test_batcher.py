@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from shared.batcher import STRIKES, Batcher
 from shared.errors import (
     AccessRefused,
     BatchRefused,
+    HoldExpired,
     RateLimited,
     SuspectRefused,
     Unavailable,
@@ -25,9 +27,13 @@ pytestmark = pytest.mark.looptime
 Submitted = asyncio.Task[Mapping[UUID, NotApplied]]
 
 
+async def submit(batcher: Batcher[str], key: str, ids: list[UUID]) -> Mapping[UUID, NotApplied]:
+    return await batcher.submit(key, ids)
+
+
 def submit_each(batcher: Batcher[str], ids: list[UUID], key: str = "a") -> list[Submitted]:
     """One caller per image."""
-    return [asyncio.ensure_future(batcher.submit(key, [image_id])) for image_id in ids]
+    return [asyncio.ensure_future(submit(batcher, key, [image_id])) for image_id in ids]
 
 
 async def all_applied(submitted: list[Submitted]) -> bool:
@@ -148,7 +154,7 @@ class TestWhenABatchGoes:
         batcher = new_batcher(api, calls_per_second=1, starvation=10)
         rare = submit_each(batcher, [image(0)], "rare")[0]
         feeding = [
-            asyncio.ensure_future(batcher.submit("frequent", images(64, first=64 * number))) for number in range(1, 30)
+            asyncio.ensure_future(submit(batcher, "frequent", images(64, first=64 * number))) for number in range(1, 30)
         ]
         await rare
         assert 10 <= api.calls[-1].began <= 12
@@ -173,7 +179,7 @@ class TestOrder:
     async def test_two_updates_of_an_image_are_applied_in_the_order_of_arrival_and_never_together(self) -> None:
         api = FakeApi(latency=5.0)
         batcher = new_batcher(api, linger=0.1)
-        submitted = [asyncio.ensure_future(batcher.submit(key, [image(1)])) for key in ("a", "b", "a", "c")]
+        submitted = [asyncio.ensure_future(submit(batcher, key, [image(1)])) for key in ("a", "b", "a", "c")]
         assert await all_applied(submitted)
         assert [call.key for call in api.calls] == ["a", "b", "a", "c"]
         for earlier, later in zip(api.calls, api.calls[1:], strict=False):
@@ -227,11 +233,24 @@ class TestGivingUp:
     async def test_who_gives_up_behind_another_update_lets_the_next_one_through(self) -> None:
         api = FakeApi(latency=2.0)
         batcher = new_batcher(api, linger=0.1)
-        first, gone, last = (asyncio.ensure_future(batcher.submit(key, [image(1)])) for key in "abc")
+        first, gone, last = (asyncio.ensure_future(submit(batcher, key, [image(1)])) for key in "abc")
         await asyncio.sleep(1)
         gone.cancel()
         await asyncio.gather(first, last)
         assert [call.key for call in api.calls] == ["a", "c"]
+        assert len(batcher) == 0
+
+    async def test_who_has_waited_for_hold_leaves_and_the_others_stay(self) -> None:
+        api = FakeApi(answer=raising(AccessRefused("401")))
+        batcher = new_batcher(api, hold=100)
+        first = submit_each(batcher, [image(1)])[0]
+        await asyncio.sleep(90)
+        second = submit_each(batcher, [image(2)])[0]
+        with pytest.raises(HoldExpired):
+            await first
+        assert asyncio.get_running_loop().time() == pytest.approx(100)
+        api.answer = FakeApi().answer
+        assert await second == {}
         assert len(batcher) == 0
 
     async def test_who_gives_up_while_the_service_is_down_leaves_nothing_behind(
@@ -354,7 +373,7 @@ class TestErrors:
         await asyncio.sleep(300)
         probes = api.calls[10:]
         assert len(probes) <= 12
-        for earlier, later in zip(probes, probes[1:], strict=False):
+        for earlier, later in itertools.pairwise(probes):
             assert earlier.ended is not None
             assert earlier.ended < later.began
         for task in tasks:
