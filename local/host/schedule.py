@@ -4,6 +4,7 @@ NCRONTAB differs from cron in two ways that matter here: there is a field for se
 day of the month and the day of the week are given, both must match. Times are UTC.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,8 +14,10 @@ from local.host.errors import HostStartError
 from local.host.time_span import is_time_span
 
 FIELDS = 6
-DAY_FIELDS = slice(3, None, 2)
-ONLY_IN_OTHER_CRONS = set("LW#?")
+
+# What other crons know; weekdays may be names, in which the letters are no such thing.
+_NOT_IN_DAY_OF_MONTH = re.compile(r"[LW#?]", re.IGNORECASE)
+_NOT_IN_DAY_OF_WEEK = re.compile(r"[#?]|\dL", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ def parse_schedule(expression: str) -> Schedule:
     fields = expression.split()
     if len(fields) != FIELDS:
         raise HostStartError(f"the schedule '{expression}' has {len(fields)} fields, NCRONTAB has {FIELDS}")
-    # Months and weekdays may be names, some of which contain these letters; numbers of days never do.
-    if any(not field.isalpha() and ONLY_IN_OTHER_CRONS & set(field.upper()) for field in fields[DAY_FIELDS]):
+    _, _, _, day_of_month, _, day_of_week = fields
+    if _NOT_IN_DAY_OF_MONTH.search(day_of_month) or _NOT_IN_DAY_OF_WEEK.search(day_of_week):
         raise HostStartError(f"the schedule '{expression}' uses L, W, # or ?, which NCRONTAB has not")
     schedule = Schedule(expression)
     try:

@@ -1,0 +1,19 @@
+"""What all tests share."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def main_loop() -> Iterator[None]:
+    """An event loop of the main thread that is closed at the end.
+
+    looptime's plugin asks for the thread's loop around every test, also around those that are not async. Python
+    would make one then, which nobody closes.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()
