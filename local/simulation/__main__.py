@@ -14,19 +14,17 @@ from local.simulation.process import BEARER_TOKEN_VARIABLE, CUSTOM_VISION_KEY_VA
 from local.simulation.server import serve
 from local.simulation.simulation import Simulation
 
+MAX_PORT = 65535
+
 
 def main() -> None:
-    """Serve until SIGTERM, SIGINT, or the end of stdin if asked to heed it."""
-    options = _parse_arguments()
-    simulation = Simulation(_credentials())
-    asyncio.run(
-        serve(
-            create_app(simulation),
-            options.port,
-            lambda address: print(address, flush=True),
-            until_stdin_ends=options.until_stdin_ends,
-        )
-    )
+    """Serve until SIGTERM or SIGINT."""
+    port = _parse_arguments().port
+    app = create_app(Simulation(_credentials()))
+    try:
+        asyncio.run(serve(app, port, lambda address: print(address, flush=True)))
+    except OSError as error:
+        sys.exit(f"cannot listen on port {port}: {error.strerror}")
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -36,11 +34,15 @@ def _parse_arguments() -> argparse.Namespace:
         epilog=f"Environment: {CUSTOM_VISION_KEY_VARIABLE} and {FACE_KEY_VARIABLE} are the keys it accepts, "
         f"{BEARER_TOKEN_VARIABLE} is a token that both services accept as well, if set.",
     )
-    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0, the default, is any free one")
-    parser.add_argument(
-        "--until-stdin-ends", action="store_true", help="stop also when stdin ends, as it does when a parent dies"
-    )
+    parser.add_argument("--port", type=_port, default=0, help="port to listen on; 0, the default, takes a free one")
     return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= MAX_PORT:
+        raise ValueError(text)
+    return port
 
 
 def _credentials() -> Credentials:

@@ -5,7 +5,6 @@ import contextlib
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -53,7 +52,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(app: ASGIApp, port: int, on_ready: Callable[[str], None], *, until_stdin_ends: bool) -> None:
+async def serve(app: ASGIApp, port: int, on_ready: Callable[[str], None]) -> None:
     """Serve on the loopback interface until told to stop. Port 0 is any free one; `on_ready` is told the address.
 
     Raises:
@@ -72,17 +71,20 @@ async def serve(app: ASGIApp, port: int, on_ready: Callable[[str], None], *, unt
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
-    with socket.create_server((HOST, port), backlog=config.backlog) as listener:
-        if until_stdin_ends:
-            await _call_when_stdin_ends(server.stop)
+    with _listen(port, config.backlog) as listener:
         # A connection made from here on waits in the backlog until it is accepted.
         on_ready(f"http://{HOST}:{listener.getsockname()[1]}")
         await server.serve(sockets=[listener])
 
 
-async def _call_when_stdin_ends(callback: Callable[[], None]) -> None:
-    class Watcher(asyncio.Protocol):
-        def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-            callback()
-
-    await asyncio.get_running_loop().connect_read_pipe(Watcher, sys.stdin)
+def _listen(port: int, backlog: int) -> socket.socket:
+    # asyncio sends small writes at once (TCP_NODELAY) only where the socket says that it is TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(backlog)
+    except OSError:
+        listener.close()
+        raise
+    return listener
