@@ -16,7 +16,7 @@ from local.simulation.app import BREAK_CONNECTION
 HOST = "127.0.0.1"
 # Longer than any client keeps an idle connection, so that none meets one which is just being closed here.
 KEEP_ALIVE_SECONDS = 120
-GRACE_SECONDS = 2
+GRACE_SECONDS = 1
 
 # With a linger time of zero, closing a socket resets its connection.
 _NO_LINGER = struct.pack("ii", 1, 0)
