@@ -56,13 +56,17 @@ def _canonical(value: object) -> object:
 
 def _canonical_each(value: object) -> object:
     """Check all ids in one call: one per id would cost more than the parsing."""
-    if isinstance(value, list) and not all(isinstance(item, str) and len(item) == _CANONICAL_UUID for item in value):
+    if not isinstance(value, list) or not value:
+        raise PydanticCustomError("uuids", "must be a list of at least one UUID")
+    if not all(isinstance(item, str) and len(item) == _CANONICAL_UUID for item in value):
         raise PydanticCustomError("uuids", "must be a list of UUIDs of 36 characters, 8-4-4-4-12 hexadecimal digits")
     return value
 
 
 def _iso_8601(value: object) -> object:
     """Let through only text: a bare number would be read as seconds since 1970."""
+    if isinstance(value, datetime):
+        return value
     if not isinstance(value, str):
         raise PydanticCustomError("date_time", "must be a date-time such as 2026-01-31T12:00:00Z")
     try:
@@ -98,7 +102,7 @@ class MetadataUpdate:
     """
 
     project_id: CanonicalUUID
-    image_ids: Annotated[tuple[UUID, ...], Field(min_length=1), BeforeValidator(_canonical_each)]
+    image_ids: Annotated[tuple[UUID, ...], BeforeValidator(_canonical_each)]
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_PAIRS)]
     correlation_id: CorrelationId | None = None
 
@@ -180,7 +184,7 @@ def _load(body: bytes) -> dict[str, Any]:
     """Parse the one JSON object in `body`, which may be Base64 of it."""
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body.lstrip().startswith(b"{"):
-        body = _from_base64(body)
+        body = _from_base64(body).removeprefix(codecs.BOM_UTF8)
     try:
         value = _DECODER.decode(body.decode())
     except UnicodeDecodeError as error:
@@ -205,12 +209,12 @@ def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
     """Take the message out of its CloudEvents 1.0 or Event Grid envelope, if it is in one."""
     if "specversion" in fields:
         if fields["specversion"] != "1.0":
-            raise InvalidMessage(f"specversion: only CloudEvents 1.0 is read, not {shown(fields['specversion'])}")
+            raise InvalidMessage("specversion: must be 1.0, the only version of CloudEvents that is read")
         if "data_base64" in fields:
             encoded = fields["data_base64"]
             if not isinstance(encoded, str):
                 raise InvalidMessage("data_base64: must be text")
-            return _load(encoded.encode())
+            return _load(encoded.encode("utf-8", "backslashreplace"))
     elif "eventType" not in fields:
         return fields
     data = fields.get("data")
@@ -261,7 +265,7 @@ def _problem(kind: str, message: str) -> str:
         return "unknown field"
     if kind == "missing":
         return "missing"
-    return message[:1].lower() + message[1:]
+    return shown(message[:1].lower() + message[1:])
 
 
 def _given(item: Any) -> str:

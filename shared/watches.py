@@ -187,14 +187,16 @@ class TrainingWatches:
             return None
 
     async def _settle(self, message: Received, watch: TrainingWatch, finding: Finding) -> None:
-        decision = decide(watch, finding, datetime.now(UTC))
         async with self._storage:
             try:
+                decision = decide(watch, finding, datetime.now(UTC))
                 if decision.event is not None:
                     await self._publish(decision.event, watch, finding)
                 await self._keep(message, watch, decision.next)
             except AzureError as trouble:
                 log.warning("watch %s will be settled again: %s", message.id, shown(trouble))
+            except Exception:  # one watch's trouble must not end the tick for all others
+                log.exception("watch %s will be settled again", message.id)
 
     async def _keep(self, message: Received, watch: TrainingWatch, following: TrainingWatch | None) -> None:
         if following is None:
