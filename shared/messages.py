@@ -64,7 +64,7 @@ def _canonical_each(value: object) -> object:
 
 
 def _iso_8601(value: object) -> object:
-    """Let through only text: a bare number would be read as seconds since 1970."""
+    """Let through text, and what is a date-time already: a bare number would be read as seconds since 1970."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str):
