@@ -88,7 +88,7 @@ def _read_error(answer: Answer, access: str) -> ApiError:
         error = ServiceError.read(answer.json())
     except ValueError:
         error = ServiceError("", "")
-    code = shown(error.code, 80)
+    code = error.code
     told = f"{SERVICE} answered {answer.status} {code}".rstrip()
     if code.startswith("Forbidden") or code in ACCESS_CODES:
         return AccessRefused(f"{told}; look at {access}")

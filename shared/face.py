@@ -7,14 +7,15 @@ the gateway's alike; only the service's codes say that a group does not exist.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from shared.errors import AccessRefused, ApiError, NotFound, Unavailable, Unforeseen
-from shared.http import Answer, JsonApi, ServiceError, raise_for_gateway
+from shared.http import LONGEST_MESSAGE, Answer, JsonApi, ServiceError, raise_for_gateway
 from shared.messages import GroupKind
+from shared.text import shown
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,6 +43,11 @@ class TrainingStatus(StrEnum):
     FAILED = "failed"
 
 
+def _bounded(message: str) -> str:
+    """Cut what would not fit an event."""
+    return shown(message, LONGEST_MESSAGE)
+
+
 class TrainingResult(BaseModel):
     """What Face says of a group's last training. Times are UTC; `message` says why it failed."""
 
@@ -51,7 +57,7 @@ class TrainingResult(BaseModel):
     created_date_time: AwareDatetime | None = None
     last_action_date_time: AwareDatetime | None = None
     last_successful_training_date_time: AwareDatetime | None = None
-    message: str | None = None
+    message: Annotated[str, AfterValidator(_bounded)] | None = None
 
     @property
     def is_complete(self) -> bool:

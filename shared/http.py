@@ -28,6 +28,9 @@ MAX_CONNECTIONS = 64
 LONGEST_RETRY_AFTER_SECONDS = 600.0
 """A longer `Retry-After` is cut to this: a service that means it will say so again."""
 
+LONGEST_CODE = 80
+LONGEST_MESSAGE = 500
+
 COGNITIVE_SERVICES_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
@@ -35,7 +38,7 @@ class Auth(Protocol):
     """Lets a call in."""
 
     async def headers(self) -> Mapping[str, str]:
-        """The headers that authorise a call. Raises `AccessRefused`."""
+        """The headers that authorise a call. Raises `AccessRefused` and `Unavailable`."""
         ...
 
 
@@ -62,8 +65,8 @@ class IdentityAuth:
         self._instead = instead
 
     async def headers(self) -> Mapping[str, str]:
-        """A token of the identity. Raises `AccessRefused` where none can be had."""
-        from azure.core.exceptions import ClientAuthenticationError
+        """A token of the identity. Raises `AccessRefused` if none is given, `Unavailable` if nobody can be asked."""
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
 
         try:
             token = await self._credential.get_token(COGNITIVE_SERVICES_SCOPE)
@@ -71,6 +74,8 @@ class IdentityAuth:
             raise AccessRefused(
                 f"no token for the app's identity ({shown(error.message)}); give it one, or set {self._instead}"
             ) from None
+        except AzureError as error:
+            raise Unavailable(f"no token for the app's identity: {shown(error.message)}") from None
         return {"Authorization": f"Bearer {token.token}"}
 
 
@@ -97,7 +102,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """The code and the message of an error body; both may be empty."""
+    """The code and the message of an error body, each on one line and not long; both may be empty."""
 
     code: str
     message: str
@@ -109,8 +114,8 @@ class ServiceError:
             return cls("", "")
         code, message = body.get("code"), body.get("message")
         return cls(
-            code if isinstance(code, str) else "",
-            shown(message, 500) if isinstance(message, str) else "",
+            shown(code, LONGEST_CODE) if isinstance(code, str) else "",
+            shown(message, LONGEST_MESSAGE) if isinstance(message, str) else "",
         )
 
 
@@ -122,7 +127,7 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         return min(float(value), LONGEST_RETRY_AFTER_SECONDS)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
@@ -178,6 +183,8 @@ class JsonApi:
                 return await self._exchange(method, path, body)
         except TimeoutError:
             raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
+        except httpx.LocalProtocolError:  # its text shows the header that is wrong, which may be the key
+            raise Unavailable(f"{self._service} cannot be asked: the request would not be valid HTTP") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unavailable(
                 f"{self._service} cannot be reached: {type(error).__name__} {shown(error)}".rstrip()
