@@ -9,6 +9,7 @@ may go, with `AzureWebJobsStorage__clientId` for a user-assigned one.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import httpx
@@ -25,6 +26,7 @@ MAX_CALLS_PER_SECOND = 10_000.0
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before
 
 _DEVELOPMENT_STORAGE = "usedevelopmentstorage=true"
+_CONNECTION_SECRETS = ("accountkey", "sharedaccesssignature")
 
 
 def _https_or_loopback(url: str) -> str:
@@ -35,7 +37,7 @@ def _https_or_loopback(url: str) -> str:
         raise ValueError("is not a URL") from None
     if not parsed.host or parsed.scheme not in ("http", "https"):
         raise ValueError("must be a URL such as https://NAME.cognitiveservices.azure.com")
-    if parsed.userinfo or parsed.query or parsed.fragment:
+    if parsed.userinfo or "?" in url or "#" in url:
         raise ValueError("must not carry a user, a query or a fragment")
     if parsed.scheme == "http" and not _is_loopback(parsed.host):
         raise ValueError("must be https: http would send the key in the clear (it is taken for loopback only)")
@@ -51,10 +53,24 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _sendable(secret: SecretStr | None) -> SecretStr | None:
+    """Check that a key can stand in a header. A line break copied with it is the usual reason why it cannot."""
+    if secret is not None and not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
+        raise ValueError("must be one word of ASCII characters, without a space or a line break")
+    return secret
+
+
+Key = Annotated[SecretStr | None, AfterValidator(_sendable)]
 Endpoint = Annotated[str, AfterValidator(_https_or_loopback)]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", min_length=3, max_length=56)]
 """Storage allows 63 characters; 7 are kept for the `-poison` that a dead-letter queue's name adds."""
 CallsPerSecond = Annotated[float, Field(gt=0, le=MAX_CALLS_PER_SECOND)]
+
+
+def _connection_fields(connection_string: str) -> dict[str, str]:
+    """Take a connection string apart. Names are lower-case in the answer: Azure takes any case."""
+    parts = (part.partition("=") for part in connection_string.split(";"))
+    return {name.strip().lower(): text.strip() for name, _, text in parts}
 
 
 def _usable_connection_string(secret: SecretStr | None) -> SecretStr | None:
@@ -66,10 +82,11 @@ def _usable_connection_string(secret: SecretStr | None) -> SecretStr | None:
             "is UseDevelopmentStorage=true, which names no key: use Azurite's full connection string, "
             "or start the app with `make run`"
         )
-    parts = dict(part.partition("=")[::2] for part in value.split(";") if part)
-    fields = {name.strip().lower(): text for name, text in parts.items()}
-    if not fields.keys() & {"accountkey", "sharedaccesssignature"}:
+    fields = _connection_fields(value)
+    if not any(fields.get(name) for name in _CONNECTION_SECRETS):
         raise ValueError("is not a connection string: it has neither AccountKey nor SharedAccessSignature")
+    if not fields.get("accountname") and not fields.get("queueendpoint"):
+        raise ValueError("is not a connection string: it has neither AccountName nor QueueEndpoint")
     if "queueendpoint" in fields:
         _https_or_loopback(fields["queueendpoint"])
     elif fields.get("defaultendpointsprotocol", "https").lower() != "https":
@@ -100,11 +117,11 @@ class Settings(BaseSettings):
     """Read by the host, for the timer trigger; here only so that a missing one is told with the others."""
 
     custom_vision_endpoint: Endpoint
-    custom_vision_training_key: SecretStr | None = None
+    custom_vision_training_key: Key = None
     custom_vision_calls_per_second: CallsPerSecond = 10.0
 
     face_endpoint: Endpoint
-    face_key: SecretStr | None = None
+    face_key: Key = None
     face_api_version: Annotated[str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+(-[a-z]+\.[0-9]+)?$")] = "v1.2"
     face_calls_per_second: CallsPerSecond = 10.0
 
@@ -134,9 +151,13 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret among the settings, for whoever has to keep them out of a text."""
-        found = [self.custom_vision_training_key, self.face_key, self.storage_connection_string]
-        return [secret.get_secret_value() for secret in found if secret is not None]
+        """Every secret among the settings, the longer first, for whoever has to keep them out of a text."""
+        given = (self.custom_vision_training_key, self.face_key, self.storage_connection_string)
+        found = [secret.get_secret_value() for secret in given if secret is not None]
+        if self.storage_connection_string is not None:
+            fields = _connection_fields(self.storage_connection_string.get_secret_value())
+            found += [fields[name] for name in _CONNECTION_SECRETS if fields.get(name)]
+        return sorted(found, key=len, reverse=True)
 
 
 def load_settings() -> Settings:
