@@ -58,12 +58,22 @@ class Failure:
         }
 
 
-def of_update(update: MetadataUpdate, failure: Failure) -> str:
-    """The dead letter of a valid update: its refused images, or all where the failure names none. At most 64 KiB."""
+def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
+    """The dead letter of a valid update: its refused images, or all where the failure names none. At most 64 KiB.
+
+    An update that fills its 64 KiB leaves no room for the reason, and a redrive needs all that it says: its images are
+    then divided between two dead letters.
+    """
     letter: dict[str, Any] = update.to_dict()
     if failure.images:
         letter["imageIds"] = [str(image_id) for image_id in failure.images]
-    return _fit({**letter, "failure": failure.to_dict()})
+    letter["failure"] = failure.to_dict()
+    text = _fit(letter)
+    if _fits(text):
+        return [text]
+    ids = letter["imageIds"]
+    middle = len(ids) // 2
+    return [to_json({**letter, "imageIds": half}) for half in (ids[:middle], ids[middle:])]
 
 
 def of_body(body: bytes, failure: Failure) -> str:
@@ -74,17 +84,21 @@ def of_body(body: bytes, failure: Failure) -> str:
 def _fit(letter: dict[str, Any]) -> str:
     """Write a dead letter, leaving out what is needed least until it fits a message. What is cut is marked.
 
-    The status of each image goes first, the failure's sentence next, then what a redrive would need; never the ids.
+    The status of each image goes first, the failure's sentence next, then a body's end; never what a redrive needs.
     """
     failure = letter["failure"]
     text = to_json(letter)
-    for shorten in (_drop_statuses, _cut_message, _cut_metadata, _cut_body):
-        if len(text.encode()) <= MAX_MESSAGE_BYTES:
+    for shorten in (_drop_statuses, _cut_message, _cut_body):
+        if _fits(text):
             break
         shorten(letter, failure)
         failure["truncated"] = True
         text = to_json(letter)
     return text
+
+
+def _fits(text: str) -> bool:
+    return len(text.encode()) <= MAX_MESSAGE_BYTES
 
 
 def _drop_statuses(_: dict[str, Any], failure: dict[str, Any]) -> None:
@@ -95,14 +109,9 @@ def _cut_message(_: dict[str, Any], failure: dict[str, Any]) -> None:
     failure["message"] = _cut(failure["message"], LONGEST_TOLD)
 
 
-def _cut_metadata(letter: dict[str, Any], _: dict[str, Any]) -> None:
-    if "metadata" in letter:
-        letter["metadata"] = {}
-
-
 def _cut_body(letter: dict[str, Any], _: dict[str, Any]) -> None:
-    """Halve the body until the letter fits: escapes make a character up to six bytes long."""
-    while "body" in letter and len(to_json(letter).encode()) > MAX_MESSAGE_BYTES:
+    """Shorten the body by an eighth until the letter fits: escapes make a character up to six bytes long."""
+    while "body" in letter and not _fits(to_json(letter)):
         letter["body"] = _cut(letter["body"], len(letter["body"]) * 7 // 8)
 
 

@@ -43,6 +43,8 @@ DELIVERIES_FOR_A_BUG = 5
 """From this delivery on, an error that nobody foresaw makes a dead letter: four more chances are enough for a passing
 cause, and a message that breaks our code must not come back for ever."""
 
+LONGEST_ERROR = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -51,6 +53,14 @@ class Delivery:
     id: str
     body: bytes
     deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """What a message leaves behind: why, and the update where it is a valid one."""
+
+    update: MetadataUpdate | None
+    failure: Failure
 
 
 class Batching(Protocol):
@@ -83,28 +93,33 @@ class MetadataUpdates:
 
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageReturned` where the message has to come back, and whatever went wrong."""
+        dead = await self._try(delivery)
+        if dead is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
+            await self._bury(delivery, dead)
+
+    async def _try(self, delivery: Delivery) -> Dead | None:
         try:
-            await self._handle(delivery)
+            return await self._apply(delivery)
         except (RelayError, AzureError):
             raise
         except Exception as error:
             if delivery.deliveries < DELIVERIES_FOR_A_BUG:
                 raise
-            await self._bury_bug(delivery, error)
+            return self._of_bug(delivery, error)
 
-    async def _handle(self, delivery: Delivery) -> None:
+    async def _apply(self, delivery: Delivery) -> Dead | None:
         try:
             update = parse_update(delivery.body)
         except InvalidMessage as error:
-            await self._bury(delivery, None, _failure(delivery, Reason.INVALID, "InvalidMessage", str(error)))
-            return
+            return Dead(None, _failure(delivery, Reason.INVALID, "InvalidMessage", str(error)))
         match conclude(await self._batcher.submit(update.key, update.image_ids)):
             case Done():
                 await self._applied(delivery, update)
+                return None
             case Return(reason):
                 raise MessageReturned(f"message {delivery.id}: {reason}; it will be delivered again")
             case Reject(refused):
-                await self._bury(delivery, update, _refusal(delivery, refused))
+                return Dead(update, _refusal(delivery, refused))
 
     async def _applied(self, delivery: Delivery, update: MetadataUpdate) -> None:
         log.debug("message %s applied to %d images", delivery.id, len(update.image_ids))
@@ -112,12 +127,13 @@ class MetadataUpdates:
             data = {"images": len(update.image_ids)}
             await self._publish(EventType.METADATA_UPDATED, delivery, update, datetime.now(UTC), data)
 
-    async def _bury(self, delivery: Delivery, update: MetadataUpdate | None, failure: Failure) -> None:
+    async def _bury(self, delivery: Delivery, dead: Dead) -> None:
         """Tell of a failure and write its dead letter.
 
         The event goes first: if the dead letter fails, the next delivery repeats the event under its id. The other way
         round, the next delivery would write a second dead letter.
         """
+        update, failure = dead.update, dead.failure
         correlation_id = update.correlation_id if update else None
         log.warning(
             "message %s (correlation id %s) is dead-lettered, %s: %s %s",
@@ -130,21 +146,22 @@ class MetadataUpdates:
         data = {
             "reason": failure.reason,
             "code": failure.code,
-            "message": shown(failure.message, 1000),
+            "message": shown(failure.message, LONGEST_ERROR),
             "images": len(failure.images),
         }
         await self._publish(EventType.METADATA_REJECTED, delivery, update, failure.at, data)
-        letter = dead_letters.of_update(update, failure) if update else dead_letters.of_body(delivery.body, failure)
-        await self._poison.send(letter)
+        letters = dead_letters.of_update(update, failure) if update else [dead_letters.of_body(delivery.body, failure)]
+        for letter in letters:
+            await self._poison.send(letter)
 
-    async def _bury_bug(self, delivery: Delivery, error: Exception) -> None:
-        told = self._redact(shown(error, 1000))
+    def _of_bug(self, delivery: Delivery, error: Exception) -> Dead:
+        told = shown(self._redact(str(error)), LONGEST_ERROR)
         failure = _failure(delivery, Reason.ERROR, type(error).__name__, told)
         try:
             update = parse_update(delivery.body)
         except Exception:  # the bug may be in the parser
             update = None
-        await self._bury(delivery, update, failure)
+        return Dead(update, failure)
 
     async def _publish(
         self,
