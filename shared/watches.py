@@ -185,6 +185,9 @@ class TrainingWatches:
         except ApiError as error:
             log.info("%s %s will be looked at again: %s", group.kind, group.id, error)
             return None
+        except Exception:  # trouble with one group must not end the tick for all others
+            log.exception("%s %s will be looked at again", group.kind, group.id)
+            return None
 
     async def _settle(self, message: Received, watch: TrainingWatch, finding: Finding) -> None:
         async with self._storage:
@@ -195,7 +198,7 @@ class TrainingWatches:
                 await self._keep(message, watch, decision.next)
             except AzureError as trouble:
                 log.warning("watch %s will be settled again: %s", message.id, shown(trouble))
-            except Exception:  # one watch's trouble must not end the tick for all others
+            except Exception:  # trouble with one watch must not end the tick for all others
                 log.exception("watch %s will be settled again", message.id)
 
     async def _keep(self, message: Received, watch: TrainingWatch, following: TrainingWatch | None) -> None:
