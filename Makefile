@@ -27,8 +27,8 @@ local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/
 
 setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything the other commands need
 
-demo: setup ## the main job on a sample, on this machine; writes build/demo.json
-	@$(BIN)/python -m local.demo
+demo: setup ## the main job on a sample (MESSAGES=3000 SEED=1); writes build/demo.json
+	@$(BIN)/python -m local.demo $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 run: setup ## start the local cloud and the app, and stay up
 	@$(BIN)/python -m local.run
