@@ -26,9 +26,7 @@ class ChildProcess:
     children in the order that suits it. On Linux the child is killed when its parent dies, however it dies.
     """
 
-    def __init__(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: Path
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: Path) -> None:
         self.name = name
         self.output = output
         self._command = list(command)
@@ -117,9 +115,7 @@ class ChildProcess:
             if code is not None:
                 raise ChildFailedError(f"{self.name} ended with code {code}:\n{_tail(text)}")
             if time.monotonic() > deadline:
-                raise ChildFailedError(
-                    f"{self.name} was not ready after {timeout_seconds:g} s:\n{_tail(text)}"
-                )
+                raise ChildFailedError(f"{self.name} was not ready after {timeout_seconds:g} s:\n{_tail(text)}")
             await asyncio.sleep(POLL_SECONDS)
 
     def _started(self) -> subprocess.Popen[bytes]:

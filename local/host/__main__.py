@@ -36,6 +36,8 @@ def main() -> int:
     except HostStartError as error:
         log.error("%s", error, exc_info=error if arguments.verbose else None)  # noqa: TRY400 - one line
         return EXIT_NOT_STARTED
+    # An app has no place to close its clients, so that they are open now is no error to be told.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     code = 0 if ended_as_asked else EXIT_FAILED
     if not invoker.close():
         # Python would wait for the threads of `def` functions that nothing can stop.

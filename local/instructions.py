@@ -1,0 +1,43 @@
+"""What `make run` tells its user to type next."""
+
+from dataclasses import dataclass
+
+# A shell function of its own keeps the commands below it short.
+SEND = """send() { .venv/bin/python -c '
+import os, sys
+from azure.storage.queue import QueueClient
+with QueueClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], sys.argv[1]) as queue:
+    queue.send_message(sys.argv[2])' "$@"; }"""
+
+
+@dataclass(frozen=True)
+class Places:
+    """What stands in the printed commands: where messages go, and what is there to be updated and watched."""
+
+    connection: str
+    updates: str
+    watches: str
+    events: str
+    project: str
+    image: str
+    group: str
+    simulation: str | None
+
+
+def instructions(places: Places) -> str:
+    """What to type in another terminal."""
+    update = f'{{"projectId": "{places.project}", "imageIds": ["{places.image}"], "metadata": {{"season": "summer"}}}}'
+    watch = f'{{"kind": "personGroup", "id": "{places.group}"}}'
+    parts = [
+        "The app is up. In another terminal, in this folder:",
+        f"export AZURE_STORAGE_CONNECTION_STRING='{places.connection}'\n{SEND}",
+        f"# give an image metadata\nsend {places.updates} '{update}'",
+        f"# be told when a training is done\nsend {places.watches} '{watch}'",
+        "# the same with the Azure CLI, and a look at the events\n"
+        f"az storage message put --queue-name {places.updates} --content '{update}'\n"
+        f"az storage message peek --queue-name {places.events} --num-messages 32",
+    ]
+    if places.simulation is not None:
+        images = f"{places.simulation}/_control/projects/{places.project}/images"
+        parts.append(f"# what the simulated Custom Vision knows of its images\ncurl {images}")
+    return "\n\n".join([*parts, "Ctrl-C stops everything.", ""])
