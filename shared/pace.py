@@ -1,0 +1,182 @@
+"""How fast one instance may call an API whose limit it shares with instances it knows nothing of.
+
+The API answers a call over its limit with 429. Every instance lowers its rate on that answer and raises it again, so
+all of them together stay near the limit. Additive increase with multiplicative decrease (Chiu and Jain, 1989; RFC
+5681) does this too, but the more instances there are, the more calls it wastes. Let L be the limit, N the number of
+instances, and let an instance at rate r gain f(r) calls/s each second and lose the part b of its rate at a 429. In the
+steady state r = L / N, losses make up for gains when the share of calls answered 429 is
+
+    p = f(r) / (b * r**2)
+
+so p grows as N**2 where f is constant and as N where f ~ r (Scalable TCP, Kelly 2003). HighSpeed TCP (RFC 3649) makes
+growth depend on the rate for the same reason. Here f ~ r**1.5, and p grows as the square root of N. With r**2 it would
+be the same for every N, but nothing would pull unequal instances together any more. The rule, where s is the rate as a
+share of the configured rate:
+
+start   A tenth of the configured rate, and more with each success (slow start, RFC 5681), until the first 429.
+grow    Each success adds GAIN * (sqrt(s) + w / sqrt(s)) to s. The second term pulls unequal instances together; it is
+        strong for a while after the first 429 only: w = exp(-seconds / SETTLING_SECONDS).
+drop    A 429 multiplies the rate by DROP, by SETTLING_DROP where w is 1. The next call waits for `Retry-After` and
+        then for a random part of its interval, so that instances refused together do not come back together.
+probe   Growth this slow would take minutes to find what instances that stopped have left. So now and then an instance
+        sends some calls at the configured rate, each after the answer to the one before, until the first 429 (compare
+        the bandwidth probes of BBR, Cardwell et al. 2016), and then pays for them by waiting. From a saturated bucket
+        of a second's worth, k such calls take k * (1 - s), so PROBE_MARGIN * configured / (1 - s) calls can succeed
+        only if much of the limit is unused. If they do, the rate is multiplied by PROBE_RAISE, the instance settles
+        anew and soon probes again. If not, only the price is paid: that 429 was the probe's own doing.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+
+START_SHARE = 0.1
+START_GAIN = 0.07
+"""Share added by each success before the first 429: at ten calls a second the rate doubles about once a second."""
+GAIN = 0.0005
+DROP = 0.75
+SETTLING_DROP = 0.5
+SETTLING_SECONDS = 20.0
+LOWEST_SHARE = 0.001
+DEFAULT_RETRY_AFTER_SECONDS = 1.0
+
+PROBE_MARGIN = 1.3
+PROBE_RAISE = 2.5
+PROBE_BELOW_SHARE = 0.7
+"""Above this share a probe tells nothing: hardly any other instance can be calling."""
+PROBE_EVERY_CALLS = 400
+"""Calls from one probe to the next, times sqrt(s): an instance with fewer calls must venture more of them."""
+LEAST_CALLS_BETWEEN_PROBES = 88
+PROBE_AGAIN_SECONDS = 1.5
+
+
+@dataclass(slots=True)
+class _Probe:
+    """Calls at the configured rate, one at a time: `calls` successes in a row are proof of unused capacity."""
+
+    started_at: float
+    calls: int
+    sent: int = 0
+    succeeded: int = 0
+
+
+class Pace:
+    """The rate of one instance's calls to one API. All times are seconds of one monotonic clock.
+
+    `calls_per_second` is the configured rate and never exceeded. After idling, a second's worth of calls may go at
+    once, at least one. Every answer other than 429 counts as a success. A 429 that arrives before an earlier one's
+    `Retry-After` has passed belongs to the same episode and does not lower the rate again.
+
+    Raises `ValueError` unless `calls_per_second` is positive and finite.
+    """
+
+    def __init__(self, calls_per_second: float, *, rng: random.Random | None = None) -> None:
+        if not 0 < calls_per_second < math.inf:
+            raise ValueError("calls_per_second must be positive and finite")
+        self._configured = calls_per_second
+        self._rng = rng or random.Random()  # noqa: S311 (it spreads calls and protects nothing)
+        self._rate = START_SHARE * calls_per_second
+        self._last_at = -math.inf
+        self._next_at = -math.inf
+        self._closed_until = -math.inf
+        self._settling_since: float | None = None
+        self._calls_to_probe = 0.0
+        self._probe: _Probe | None = None
+
+    @property
+    def rate(self) -> float:
+        """Calls a second allowed at present, probes apart."""
+        return self._rate
+
+    def ready_at(self, now: float) -> float:
+        """The earliest time at which the next call may go: `now` if at once. An answer can bring it forward."""
+        return max(now, self._next_at, self._closed_until)
+
+    def take(self, now: float) -> None:
+        """Count a call that goes now. Raises `RuntimeError` before `ready_at`."""
+        if self.ready_at(now) > now:
+            raise RuntimeError("the pace allows no call yet")
+        self._end_stalled_probe(now)
+        self._calls_to_probe -= 1
+        if self._should_probe():
+            self._probe = _Probe(now, math.ceil(PROBE_MARGIN * self._configured / (1 - self._share())))
+        if self._probe:
+            self._probe.sent += 1
+        interval = 1 / self._rate
+        credit = 0.0 if self._probe else max(0.0, 1 - interval)
+        self._last_at = now
+        self._next_at = max(self._next_at, now - credit) + interval
+
+    def succeeded(self, now: float) -> None:
+        """Count an answer other than 429."""
+        if self._settling_since is None:
+            self._start_faster()
+        elif self._probe:
+            self._probe_succeeded(self._probe, now)
+        else:
+            root = math.sqrt(self._share())
+            self._set_share(self._share() + GAIN * (root + self._unsettled(now) / root))
+
+    def limited(self, now: float, retry_after_seconds: float | None) -> None:
+        """Count a 429: no call goes for `retry_after_seconds`, or for a second if the answer did not say."""
+        same_episode = now < self._closed_until
+        wait = DEFAULT_RETRY_AFTER_SECONDS if retry_after_seconds is None else retry_after_seconds
+        self._closed_until = max(self._closed_until, now + wait)
+        if same_episode:
+            self._next_at = max(self._next_at, self._closed_until)
+            return
+        if self._settling_since is None:
+            self._settling_since = now
+        if not self._probe:
+            self._set_share(self._share() * (DROP + (SETTLING_DROP - DROP) * self._unsettled(now)))
+        spread_at = self._closed_until + self._rng.random() / self._rate
+        self._next_at = max(spread_at, self._end_probe())
+        self._plan_probe()
+
+    def _share(self) -> float:
+        return self._rate / self._configured
+
+    def _set_share(self, share: float) -> None:
+        self._rate = self._configured * min(1.0, max(LOWEST_SHARE, share))
+
+    def _unsettled(self, now: float) -> float:
+        """From 1 at the first 429 or passed probe down to 0."""
+        if self._settling_since is None:
+            return 1.0
+        return math.exp((self._settling_since - now) / SETTLING_SECONDS)
+
+    def _start_faster(self) -> None:
+        """Raise the rate and let the call that waits for the old interval go after the new, shorter one."""
+        old_interval = 1 / self._rate
+        self._set_share(self._share() + START_GAIN)
+        self._next_at -= old_interval - 1 / self._rate
+
+    def _plan_probe(self) -> None:
+        calls = max(LEAST_CALLS_BETWEEN_PROBES, PROBE_EVERY_CALLS * math.sqrt(self._share()))
+        self._calls_to_probe = calls * self._rng.uniform(0.7, 1.3)
+
+    def _should_probe(self) -> bool:
+        if self._probe or self._settling_since is None:
+            return False
+        return self._calls_to_probe <= 0 and self._share() < PROBE_BELOW_SHARE
+
+    def _probe_succeeded(self, probe: _Probe, now: float) -> None:
+        probe.succeeded += 1
+        spaced_at = self._last_at + 1 / self._configured
+        if probe.succeeded < probe.calls:
+            self._next_at = max(now, spaced_at)
+            return
+        self._set_share(self._share() * PROBE_RAISE)
+        self._settling_since = now
+        self._next_at = max(spaced_at, min(now + PROBE_AGAIN_SECONDS, self._end_probe()))
+
+    def _end_stalled_probe(self, now: float) -> None:
+        """Give up a probe whose next call came late: calls that are not sent as fast as allowed prove nothing."""
+        if self._probe and now - self.ready_at(self._last_at) > 1 / self._configured:
+            self._probe = None
+            self._plan_probe()
+
+    def _end_probe(self) -> float:
+        """End the probe, if there is one, and return when its calls will have been paid for at the present rate."""
+        probe, self._probe = self._probe, None
+        return probe.started_at + probe.sent / self._rate if probe else -math.inf
