@@ -95,6 +95,8 @@ async def _stop(listeners: Sequence[Listener], runs: Sequence[asyncio.Task[None]
 
 
 async def _ended(runs: Sequence[asyncio.Task[None]], within_seconds: float) -> bool:
+    if not runs:  # all functions are disabled
+        return True
     _, running = await asyncio.wait(runs, timeout=within_seconds)
     return not running
 

@@ -386,6 +386,13 @@ async def test_an_app_that_cannot_run_is_told_in_one_line_with_exit_code_2(
     assert problem in line
 
 
+async def test_a_host_whose_functions_are_all_disabled_stops_as_any_other(tiny: TinyApp) -> None:
+    tiny.write(RETURNS)
+    host = tiny.host(**{"AzureWebJobs.take.Disabled": "true"})
+    await host.start()
+    assert await host.stop() == 0
+
+
 async def test_no_key_is_ever_logged(tiny: TinyApp) -> None:
     tiny.write(RAISES, maxDequeueCount=2)
     tiny.send("x")
