@@ -33,8 +33,8 @@ from dataclasses import dataclass
 START_SHARE = 0.1
 START_GAIN = 0.07
 """Share added by each success before the first 429: at ten calls a second the rate doubles about once a second."""
-GAIN = 0.0005
-DROP = 0.75
+GAIN = 0.00045
+DROP = 0.82
 SETTLING_DROP = 0.5
 SETTLING_SECONDS = 20.0
 LOWEST_SHARE = 0.001
