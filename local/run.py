@@ -24,7 +24,7 @@ from local.child_process import ChildFailedError
 from local.host.errors import HostStartError
 from local.host.process import HostProcess
 from local.host.settings import SETTINGS_FILE, read_settings_file
-from local.instructions import Places, instructions
+from local.instructions import Places, cloud_instructions, instructions
 from local.simulation.control import SimulationControl
 from local.simulation.gateway import Credentials
 from local.simulation.process import SimulationProcess
@@ -123,24 +123,45 @@ async def start_simulation(settings: dict[str, str], endpoints: list[str], stop:
     return simulation
 
 
+async def start_cloud(settings: dict[str, str], data: Path, stop: AsyncExitStack) -> SimulationProcess | None:
+    """Start what the settings say is local and put its addresses into them."""
+    endpoints = local_endpoints(settings, read_settings_file(SAMPLE_FILE))
+    if is_storage_local(settings):
+        await start_storage(settings, data, stop)
+    return await start_simulation(settings, endpoints, stop) if endpoints else None
+
+
 async def run(settings_file: Path, data: Path) -> int:
     """Start everything, stay up, and return the exit code. Raises HostStartError and ChildFailedError."""
-    stop_asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop_asked.set)
+    stop_asked = _stop_signal()
     settings = read_settings(settings_file)
-    endpoints = local_endpoints(settings, read_settings_file(SAMPLE_FILE))
     storage_is_ours = is_storage_local(settings)
     _say(f"settings: {settings_file.name}")
     async with AsyncExitStack() as stop:
-        if storage_is_ours:
-            await start_storage(settings, data, stop)
-        simulation = await start_simulation(settings, endpoints, stop) if endpoints else None
+        simulation = await start_cloud(settings, data, stop)
         log = data.parent / "host.log"
         log.unlink(missing_ok=True)
         host = await stop.enter_async_context(HostProcess(PROJECT_ROOT, settings, log))
         _say(instructions(places(settings, simulation, storage_is_ours=storage_is_ours)))
         return await _stay_up(host, stop_asked)
+
+
+async def run_cloud(data: Path) -> int:
+    """Start the sample's cloud without the app, stay up, and return 0. Raises ChildFailedError."""
+    stop_asked = _stop_signal()
+    settings = read_settings_file(SAMPLE_FILE)
+    async with AsyncExitStack() as stop:
+        await start_cloud(settings, data, stop)
+        _say(cloud_instructions({name: settings[name] for name in (STORAGE, *ENDPOINTS)}))
+        await stop_asked.wait()
+    return 0
+
+
+def _stop_signal() -> asyncio.Event:
+    asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    return asked
 
 
 async def _seed(control: SimulationControl) -> None:
@@ -189,9 +210,11 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, default=PROJECT_ROOT / ".local" / "azurite", help="folder where Azurite keeps its queues"
     )
+    parser.add_argument("--cloud-only", action="store_true", help="start the sample's local cloud without the app")
     arguments = parser.parse_args()
+    data = arguments.data.absolute()
     try:
-        return asyncio.run(run(arguments.settings, arguments.data.absolute()))
+        return asyncio.run(run_cloud(data) if arguments.cloud_only else run(arguments.settings, data))
     except (HostStartError, ChildFailedError, FileNotFoundError) as error:
         _say(str(error))
         return 1

@@ -113,6 +113,7 @@ class Queues:
             "read_timeout": READ_TIMEOUT_SECONDS,
             "initial_backoff": 1,
             "increment_base": 2,
+            "random_jitter_range": 1,
             "retry_total": 3,
         }
         if settings.storage_connection_string is not None:
