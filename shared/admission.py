@@ -1,7 +1,8 @@
 """When the next call to one API may go: what the gate and the pace say together.
 
 Every call of this process to one API takes its leave here and reports its answer here. An outage is logged here once
-when it starts and once when it ends, however many messages wait for it.
+when it starts and once when it ends, however many messages wait for it, and once more if it turns out that the
+operator has to do something about it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Admission:
         self._gate = gate
         self._reported = asyncio.Event()
         self._line = asyncio.Lock()
+        self._access_told = False
 
     def ready_at(self, now: float) -> float:
         """The earliest time at which a call may go: `now` or before if at once, infinity while a probe is out."""
@@ -60,11 +62,14 @@ class Admission:
         closed_at = self._gate.closed_at
         change = self._gate.report(leave, error, now)
         self._reported.set()
-        if change is Change.CLOSED:
-            level = logging.ERROR if isinstance(error, AccessRefused) else logging.WARNING
-            log.log(level, "%s: calls are suspended: %s", self._api, shown(error))
-        elif change is Change.OPENED and closed_at is not None:
+        if change is Change.OPENED and closed_at is not None:
             log.warning("%s: calls are resumed after %.1f s", self._api, now - closed_at)
+            self._access_told = False
+        elif isinstance(error, AccessRefused) and not self._access_told and self._gate.closed_at is not None:
+            log.error("%s: calls are suspended: %s", self._api, shown(error))
+            self._access_told = True
+        elif change is Change.CLOSED:
+            log.warning("%s: calls are suspended: %s", self._api, shown(error))
 
     def give_back(self, leave: Pass) -> None:
         """Take note that a call ended without an answer that tells anything, say because it was cancelled."""
