@@ -16,6 +16,7 @@ from local.simulation.process import SimulationProcess
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from types import TracebackType
+    from uuid import UUID
 
     from azure.storage.queue import QueueMessage
 
@@ -105,6 +106,14 @@ class LocalCloud:
             taken.append(message)
             await client.delete_message(message)
         return taken
+
+    async def images(self, project_ids: Iterable[UUID]) -> dict[UUID, dict[UUID, dict[str, str]]]:
+        """The metadata of all images that the simulation has in these projects."""
+        found = {}
+        for project_id in project_ids:
+            states = await self.control.images(project_id)
+            found[project_id] = {image_id: state.metadata for image_id, state in states.items()}
+        return found
 
     async def _create(self, name: str) -> None:
         try:

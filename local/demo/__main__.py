@@ -103,12 +103,8 @@ async def _follow(
 
 async def _evidence(cloud: LocalCloud, catalogue: Catalogue, seconds: float) -> Evidence:
     counters = await cloud.control.counters()
-    images = {}
-    for project_id in catalogue.images:
-        states = await cloud.control.images(project_id)
-        images[project_id] = {image_id: state.metadata for image_id, state in states.items()}
     return Evidence(
-        images=images,
+        images=await cloud.images(catalogue.images),
         dead_letters=tuple(json.loads(message.content) for message in await cloud.drain(UPDATES_POISON)),
         events=tuple(json.loads(message.content) for message in await cloud.drain(EVENTS)),
         still_queued=await cloud.count(UPDATES) + await cloud.count(WATCHES),

@@ -57,5 +57,6 @@ class CallCounters:
             images_per_call=dict(self._images_per_call),
             rate_limited=self.rate_limited,
             max_calls_per_second=self._max_calls_per_second,
+            in_flight=self._in_flight,
             max_in_flight=self._max_in_flight,
         )

@@ -188,6 +188,7 @@ class ApiCounters(Model):
     faults            misbehaviour that really took place, by kind; also "latency", "outage", "wrong_key"
     images_per_call   how many calls named so many different images (Custom Vision only)
     rate_limited      calls answered 429 because of the rate limit, without those of a fault
+    in_flight         calls that have no answer yet
     max_calls_per_second, max_in_flight   the most calls within any second, and at any moment
     """
 
@@ -197,6 +198,7 @@ class ApiCounters(Model):
     images_per_call: dict[int, int]
     rate_limited: int
     max_calls_per_second: int
+    in_flight: int
     max_in_flight: int
 
 

@@ -1,0 +1,45 @@
+"""`make chaos`: two hosts on the app, every fault that is known, and an account of every message."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+
+from rich.console import Console
+
+from local.chaos.report import show
+from local.chaos.run import BUILD, Chaos
+
+LEAST_MESSAGES = 200
+EXIT_BROKEN_OFF = 130
+
+
+def main() -> int:
+    """Run; the exit code is 0 only if every promise was kept and every fault really struck."""
+    parser = argparse.ArgumentParser(prog="python -m local.chaos", description=__doc__)
+    parser.add_argument("--messages", type=int, default=2400, help="updates to send (default: 2400)")
+    parser.add_argument("--seed", type=int, default=1, help="another seed makes another run (default: 1)")
+    arguments = parser.parse_args()
+    if arguments.messages < LEAST_MESSAGES:
+        parser.error(f"--messages must be at least {LEAST_MESSAGES}, or some faults find nothing to strike")
+    console = Console()
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "chaos.json").unlink(missing_ok=True)
+    try:
+        account = asyncio.run(Chaos(arguments.messages, arguments.seed, console).run())
+    except TimeoutError:
+        console.print("[red]not done in time[/red]; see build/chaos-host-*.log")
+        return 1
+    except KeyboardInterrupt:
+        console.print("broken off; everything that was started is stopped")
+        return EXIT_BROKEN_OFF
+    show(account, console)
+    (BUILD / "chaos.json").write_text(json.dumps(asdict(account), indent=2) + "\n")
+    return 0 if account.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

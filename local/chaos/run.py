@@ -1,0 +1,210 @@
+"""One run, from the start of the local cloud to the account."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from local.chaos.account import Account, Evidence, settle
+from local.chaos.injector import Injector
+from local.chaos.relay import Relay
+from local.chaos.schedule import HOSTS, build_schedule
+from local.chaos.workload import INVALID_IDS, NEVER_TRAINED, build_workload
+from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud
+from local.host.process import HostProcess
+from local.simulation.models import Api, GroupKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from rich.console import Console
+
+    from local.chaos.workload import Metadata
+
+PROJECT = Path(__file__).parents[2]
+BUILD = PROJECT / "build"
+
+LONGEST_SECONDS = 295.0
+LONGEST_TAIL_SECONDS = 100.0
+"""After the last fault, for the queues to become empty."""
+
+BURST_SECONDS = 1.5
+POLL_SECONDS = 0.5
+LATENCY_SECONDS = 0.2
+LATENCY_JITTER_SECONDS = 0.4
+
+STORAGE = "AzureWebJobsStorage"
+_PORT = re.compile(r"(?<=//127\.0\.0\.1:)\d+")
+
+SHORTENED = {
+    "HOLD_SECONDS": "8",
+    "API_TIMEOUT_SECONDS": "3",
+    "WATCH_LEASE_SECONDS": "15",
+    "LOCAL_HOST_LEASE_SECONDS": "10",
+    "LOCAL_HOST_DRAIN_SECONDS": "5",
+    "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:02",
+    "AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "30",
+}
+"""Waits, all shortened. As with the app's own settings, `maxDequeueCount` times hold and visibility timeout is longer
+than the outages that messages have to survive: five minutes here, a day there."""
+
+
+class Chaos:
+    """One run of so many updates, which the seed repeats."""
+
+    def __init__(self, messages: int, seed: int, console: Console) -> None:
+        self._seed = seed
+        self._console = console
+        self._workload = build_workload(messages, seed)
+        self._schedule = build_schedule(seed)
+        self._began = time.monotonic()
+        self._sent = 0
+
+    async def run(self) -> Account:
+        """Start everything, let the faults strike, wait until nothing moves any more, and account for it.
+
+        Raises `TimeoutError` if it takes too long. Whatever was started is stopped again.
+        """
+        self._tell("starting Azurite, the simulated services and two hosts")
+        async with asyncio.timeout(LONGEST_SECONDS), LocalCloud() as cloud:
+            await self._prepare(cloud)
+            connection_string = cloud.settings[STORAGE]
+            async with Relay(_port(connection_string)) as relay:
+                settings = cloud.settings | SHORTENED | {STORAGE: _through(relay, connection_string)}
+                hosts = [HostProcess(PROJECT, settings, _fresh_log(number + 1)) for number in range(HOSTS)]
+                injector = Injector(cloud.control, relay, hosts, self._seed, self._tell)
+                async with AsyncExitStack() as running:
+                    for host in hosts:
+                        await running.enter_async_context(host)
+                    await self._work(cloud, injector)
+                return settle(self._workload, self._seed, await self._evidence(cloud, injector))
+
+    def _tell(self, what: str) -> None:
+        self._console.print(f"{time.monotonic() - self._began:6.1f} s  {what}", highlight=False)
+
+    async def _prepare(self, cloud: LocalCloud) -> None:
+        for project_id, images in self._workload.archive.items():
+            for metadata, image_ids in _by_metadata(images):
+                await cloud.control.add_images(project_id, image_ids, metadata)
+        await cloud.control.refuse_calls_with(self._workload.refusing_images, INVALID_IDS)
+        for kind in GroupKind:
+            await cloud.control.add_group(NEVER_TRAINED, kind)
+        for api in Api:
+            await cloud.control.set_latency(api, LATENCY_SECONDS, LATENCY_JITTER_SECONDS, seed=self._seed)
+
+    async def _work(self, cloud: LocalCloud, injector: Injector) -> None:
+        for training in self._workload.trainings:
+            await cloud.control.train(
+                training.group_id, training.kind, running_seconds=training.running_seconds, failure=training.failure
+            )
+        columns = (TextColumn("{task.description:<17}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console) as progress:
+            async with asyncio.TaskGroup() as tasks:
+                following = tasks.create_task(self._follow(cloud, progress))
+                stops = tasks.create_task(injector.stop_hosts(self._schedule.host_faults))
+                await self._strike(cloud, injector)
+                await stops
+                self._tell("no more faults; waiting until the queues are empty")
+                await self._until_empty(cloud)
+                following.cancel()
+
+    async def _strike(self, cloud: LocalCloud, injector: Injector) -> None:
+        """Let each fault strike, while its share of the messages is sent."""
+        seconds = [fault.seconds for fault in self._schedule.service_faults]
+        updates = _divide(self._workload.texts, seconds)
+        watches = _divide(self._workload.watch_texts, seconds)
+        for fault, some_updates, some_watches in zip(self._schedule.service_faults, updates, watches, strict=True):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._send(cloud, UPDATES, some_updates, fault.seconds))
+                tasks.create_task(self._send(cloud, WATCHES, some_watches, fault.seconds))
+                await injector.strike(fault)
+
+    async def _send(self, cloud: LocalCloud, queue: str, texts: Sequence[str], seconds: float) -> None:
+        """Send in bursts, so that batches have something to fill up with."""
+        bursts = max(1, round(seconds / BURST_SECONDS))
+        for burst in _divide(texts, [1.0] * bursts):
+            async for _ in cloud.send(queue, burst):
+                self._sent += 1
+            await asyncio.sleep(seconds / bursts)
+
+    async def _follow(self, cloud: LocalCloud, progress: Progress) -> None:
+        """Move the bars."""
+        sent = progress.add_task("messages sent", total=self._workload.messages)
+        settled = progress.add_task("messages settled", total=self._workload.messages)
+        while True:
+            progress.update(sent, completed=self._sent)
+            progress.update(settled, completed=max(0, self._sent - await _queued(cloud)))
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _until_empty(self, cloud: LocalCloud) -> None:
+        """Wait, but not for ever: what is left is told by the account."""
+        give_up_at = time.monotonic() + LONGEST_TAIL_SECONDS
+        while time.monotonic() < give_up_at:
+            if not await _queued(cloud):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _evidence(self, cloud: LocalCloud, injector: Injector) -> Evidence:
+        return Evidence(
+            images=await cloud.images(self._workload.archive),
+            dead_letters=await _texts(cloud, UPDATES_POISON, WATCHES_POISON),
+            events=await _texts(cloud, EVENTS),
+            still_queued=await _texts(cloud, UPDATES, WATCHES),
+            faults=await injector.faults(),
+            crashes=injector.crashes,
+            seconds=time.monotonic() - self._began,
+        )
+
+
+async def _texts(cloud: LocalCloud, *queues: str) -> tuple[str, ...]:
+    """Take everything out of the queues; what is invisible will be visible when its lease ends."""
+    texts: list[str] = []
+    for queue in queues:
+        while await cloud.count(queue):
+            texts += [message.content for message in await cloud.drain(queue)]
+            await asyncio.sleep(POLL_SECONDS)
+    return tuple(texts)
+
+
+async def _queued(cloud: LocalCloud) -> int:
+    return await cloud.count(UPDATES) + await cloud.count(WATCHES)
+
+
+def _divide(texts: Sequence[str], weights: Sequence[float]) -> list[Sequence[str]]:
+    """Cut into parts of these relative sizes, in order."""
+    total = sum(weights)
+    ends = [round(len(texts) * done / total) for done in accumulate(weights, initial=0.0)]
+    return [texts[start:end] for start, end in pairwise(ends)]
+
+
+def _by_metadata(images: Mapping[UUID, Metadata]) -> list[tuple[Metadata, list[UUID]]]:
+    alike: dict[frozenset[tuple[str, str]], list[UUID]] = defaultdict(list)
+    for image_id, metadata in images.items():
+        alike[frozenset(metadata.items())].append(image_id)
+    return [(dict(pairs), image_ids) for pairs, image_ids in alike.items()]
+
+
+def _port(connection_string: str) -> int:
+    match = _PORT.search(connection_string)
+    if match is None:
+        raise ValueError("the connection string names no port on loopback")
+    return int(match[0])
+
+
+def _through(relay: Relay, connection_string: str) -> str:
+    return _PORT.sub(str(relay.port), connection_string)
+
+
+def _fresh_log(number: int) -> Path:
+    log = BUILD / f"chaos-host-{number}.log"
+    log.unlink(missing_ok=True)
+    return log
