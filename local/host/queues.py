@@ -1,12 +1,12 @@
 """Storage queues as the host uses them, on the SDK's async client."""
 
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import aiohttp
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
@@ -20,6 +20,9 @@ POISON_TIME_TO_LIVE_SECONDS = 7 * 24 * 3600
 MAX_CONNECTIONS = 64
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 30
+
+NOT_FOUND = 404
+POP_RECEIPT_MISMATCH = "PopReceiptMismatch"
 
 # What a call to the service may raise when the service, or the way to it, is in trouble.
 StorageTrouble = (AzureError, aiohttp.ClientError, OSError)
@@ -59,22 +62,18 @@ class TriggerQueue:
 
     async def delete(self, message_id: str, pop_receipt: str) -> None:
         """Delete a message. Raises MessageGoneError."""
-        try:
+        with _told_if_gone():
             await self._queue.delete_message(message_id, pop_receipt)
-        except ResourceNotFoundError as error:
-            raise MessageGoneError from error
 
     async def hide(self, message_id: str, pop_receipt: str, seconds: float, *, retries: int) -> str:
         """Make a message visible again after so long from now; returns its new pop receipt.
 
         Raises MessageGoneError.
         """
-        try:
+        with _told_if_gone():
             updated = await self._queue.update_message(
                 message_id, pop_receipt, visibility_timeout=math.ceil(seconds), retry_total=retries
             )
-        except ResourceNotFoundError as error:
-            raise MessageGoneError from error
         return str(updated.pop_receipt)
 
     async def copy_to_poison(self, text: str) -> None:
@@ -86,6 +85,20 @@ class TriggerQueue:
         except ResourceNotFoundError:
             await _create(self._poison)
             await self._poison.send_message(text, time_to_live=POISON_TIME_TO_LIVE_SECONDS)
+
+
+@contextmanager
+def _told_if_gone() -> Iterator[None]:
+    """Raise MessageGoneError where storage does not know the message by its pop receipt.
+
+    It says 404 if the message is not there and 400 if somebody else has received it.
+    """
+    try:
+        yield
+    except HttpResponseError as error:
+        if error.status_code == NOT_FOUND or getattr(error, "error_code", None) == POP_RECEIPT_MISMATCH:
+            raise MessageGoneError from error
+        raise
 
 
 def _poison_queue(service: QueueServiceClient, name: str) -> QueueClient | None:
