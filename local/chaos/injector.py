@@ -24,6 +24,10 @@ LONGEST_WAIT_SECONDS = 60.0
 """For something to strike: the app's back-off may have grown as long as that."""
 
 
+GET_BUSY_SECONDS = 3.0
+"""For a host that has just started to have messages in hand, before the next one is stopped."""
+
+
 class Injector:
     """Strikes the services, the way to storage and the hosts. `tell` is told of each fault as it begins and ends.
 
@@ -91,6 +95,7 @@ class Injector:
         await asyncio.sleep(fault.down_seconds)
         await host.start()
         self._tell(f"{name} is back")
+        await asyncio.sleep(GET_BUSY_SECONDS)
 
     async def _calls_are_in_flight(self) -> bool:
         return (await self._control.counters()).custom_vision.in_flight > 0

@@ -46,7 +46,7 @@ STORAGE = "AzureWebJobsStorage"
 _PORT = re.compile(r"(?<=//127\.0\.0\.1:)\d+")
 
 SHORTENED = {
-    "HOLD_SECONDS": "8",
+    "HOLD_SECONDS": "12",
     "API_TIMEOUT_SECONDS": "3",
     "WATCH_LEASE_SECONDS": "15",
     "LOCAL_HOST_LEASE_SECONDS": "10",
@@ -54,8 +54,9 @@ SHORTENED = {
     "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:02",
     "AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "30",
 }
-"""Waits, all shortened. As with the app's own settings, `maxDequeueCount` times hold and visibility timeout is longer
-than the outages that messages have to survive: five minutes here, a day there."""
+"""Waits, all shortened; hold is shorter than the outage, so that messages go back to their queue. As with the app's own
+settings, `maxDequeueCount` deliveries of hold and visibility timeout outlast what messages have to survive: here the
+whole run, there a day."""
 
 
 class Chaos:
@@ -89,7 +90,7 @@ class Chaos:
                 return settle(self._workload, self._seed, await self._evidence(cloud, injector))
 
     def _tell(self, what: str) -> None:
-        self._console.print(f"{time.monotonic() - self._began:6.1f} s  {what}", highlight=False)
+        self._console.print(f"{time.monotonic() - self._began:6.1f} s  {what}", highlight=False, soft_wrap=True)
 
     async def _prepare(self, cloud: LocalCloud) -> None:
         for project_id, images in self._workload.archive.items():
