@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STORAGE = "AzureWebJobsStorage"
 MAX_CALLS_PER_SECOND = 10_000.0
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before
+MAX_PORT = 65_535
 
 _DEVELOPMENT_STORAGE = "usedevelopmentstorage=true"
 _CONNECTION_SECRETS = ("accountkey", "sharedaccesssignature")
@@ -37,6 +38,8 @@ def _https_or_loopback(url: str) -> str:
         raise ValueError("is not a URL") from None
     if not parsed.host or parsed.scheme not in ("http", "https"):
         raise ValueError("must be a URL such as https://NAME.cognitiveservices.azure.com")
+    if parsed.port is not None and not 0 < parsed.port <= MAX_PORT:
+        raise ValueError("must have a port from 1 to 65535, or none")
     if parsed.userinfo or "?" in url or "#" in url:
         raise ValueError("must not carry a user, a query or a fragment")
     if parsed.scheme == "http" and not _is_loopback(parsed.host):
