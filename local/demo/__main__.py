@@ -53,7 +53,7 @@ async def run(messages: int, seed: int, console: Console) -> Account:
 
 @asynccontextmanager
 async def _cloud(console: Console) -> AsyncIterator[LocalCloud]:
-    console.print("Starting the local cloud (Azurite, simulated Custom Vision and Face) and the functions host.")
+    console.print("Starting Azurite, the simulated Custom Vision and Face, and the functions host.")
     async with LocalCloud() as cloud:
         yield cloud
 
