@@ -194,21 +194,19 @@ class Backlog(Generic[K]):
 
     def take(self, now: float) -> Batch | None:
         """Settle what goes now: the next batch. None if nothing that is ready is wanted any more."""
-        return self._take(now, self._batch_size, self._due_lane(now) or self._fullest())
+        self._suspects_turn = not self._suspects_turn
+        lane = self._due_lane(now) or self._fullest()
+        if lane is None or (self._suspects and self._suspects_turn):
+            return self._take_suspect()
+        return self._take_from(lane, self._batch_size, now)
 
     def take_probe(self, now: float) -> Batch | None:
         """Settle what tries a closed gate: one image, and of a lane that was not tried just before.
 
         Were it always the same batch, one image that breaks the service would keep the gate closed for all.
         """
-        least_recent = next(iter(self._lingered), None)
-        return self._take(now, 1, least_recent or self._fullest())
-
-    def _take(self, now: float, most: int, lane: Lane | None) -> Batch | None:
-        self._suspects_turn = not self._suspects_turn
-        if self._suspects and (self._suspects_turn or lane is None):
-            return self._take_suspects(most)
-        return None if lane is None else self._take_from(lane, most, now)
+        lane = next(iter(self._lingered), None) or self._fullest()
+        return self._take_suspect() if lane is None else self._take_from(lane, 1, now)
 
     def _take_from(self, lane: Lane, most: int, now: float) -> Batch:
         items = list(islice(lane.items, most))
@@ -223,7 +221,7 @@ class Backlog(Generic[K]):
         self._place(lane)
         return Batch(lane, items)
 
-    def _take_suspects(self, most: int) -> Batch | None:
+    def _take_suspect(self) -> Batch | None:
         batch = self._suspects.popleft()
         wanted = []
         for item in batch.items:
@@ -231,9 +229,7 @@ class Backlog(Generic[K]):
                 wanted.append(item)
             else:
                 self._retire(item)
-        if len(wanted) > most:
-            self._suspects.append(Batch(batch.lane, wanted[most:], suspect=True))
-        return Batch(batch.lane, wanted[:most], suspect=True) if wanted else None
+        return Batch(batch.lane, wanted, suspect=True) if wanted else None
 
     def put_back(self, batch: Batch) -> None:
         """Let a batch wait again that was sent in vain, at the end of its lane so that others are tried before it."""

@@ -34,7 +34,7 @@ class Call:
 
 @dataclass
 class FakeApi:
-    """A `send`: takes `latency` seconds, then answers what `answer` says, which may raise; by default all is applied."""
+    """A `send`: takes `latency` seconds, then gives or raises what `answer` says; by default all is applied."""
 
     latency: float = 0.0
     answer: Callable[[Call], Mapping[UUID, ImageOutcome]] = lambda call: dict.fromkeys(call.image_ids, APPLIED)
