@@ -45,7 +45,10 @@ LATENCY_JITTER_SECONDS = 0.4
 STORAGE = "AzureWebJobsStorage"
 _PORT = re.compile(r"(?<=//127\.0\.0\.1:)\d+")
 
+CALLS_PER_SECOND = 40.0
 SHORTENED = {
+    "CUSTOM_VISION_CALLS_PER_SECOND": f"{CALLS_PER_SECOND}",
+    "FACE_CALLS_PER_SECOND": f"{CALLS_PER_SECOND}",
     "HOLD_SECONDS": "12",
     "API_TIMEOUT_SECONDS": "3",
     "WATCH_LEASE_SECONDS": "15",
@@ -54,9 +57,9 @@ SHORTENED = {
     "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:02",
     "AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "30",
 }
-"""Waits, all shortened; hold is shorter than the outage, so that messages go back to their queue. As with the app's own
-settings, `maxDequeueCount` deliveries of hold and visibility timeout outlast what messages have to survive: here the
-whole run, there a day."""
+"""Waits, all shortened, also the one from call to call. Hold is shorter than the outage, so that messages go back to
+their queue. As with the app's own settings, `maxDequeueCount` deliveries of hold and visibility timeout outlast what
+messages have to survive: here the whole run, there a day."""
 
 
 class Chaos:
@@ -85,7 +88,8 @@ class Chaos:
                 injector = Injector(cloud.control, relay, hosts, self._seed, self._tell)
                 async with AsyncExitStack() as running:
                     for host in hosts:
-                        await running.enter_async_context(host)
+                        await host.start()
+                        running.push_async_callback(host.kill)  # also after Ctrl-C, when a stop would take its time
                     await self._work(cloud, injector)
                 return settle(self._workload, self._seed, await self._evidence(cloud, injector))
 
@@ -100,6 +104,7 @@ class Chaos:
         for kind in GroupKind:
             await cloud.control.add_group(NEVER_TRAINED, kind)
         for api in Api:
+            await cloud.control.set_rate(api, CALLS_PER_SECOND)
             await cloud.control.set_latency(api, LATENCY_SECONDS, LATENCY_JITTER_SECONDS, seed=self._seed)
 
     async def _work(self, cloud: LocalCloud, injector: Injector) -> None:
