@@ -54,6 +54,7 @@ class Evidence:
     still_queued    the texts left in both input queues
     faults          by kind, how often it really struck: counted where it struck
     crashes         hosts that ended by themselves, or not cleanly when they were asked to
+    tracebacks      errors that the hosts logged with a traceback, which no fault explains
     """
 
     images: Images
@@ -62,6 +63,7 @@ class Evidence:
     still_queued: tuple[str, ...]
     faults: Mapping[str, int]
     crashes: int
+    tracebacks: int
     seconds: float
 
 
@@ -86,7 +88,7 @@ class Account:
     untold_dead_letters       dead-lettered updates without their event
     faults          as in the evidence
     missing_faults  kinds that did not strike, or not often enough
-    crashes         as in the evidence
+    crashes, tracebacks  as in the evidence
     """
 
     messages: int
@@ -103,6 +105,7 @@ class Account:
     faults: Mapping[str, int]
     missing_faults: tuple[str, ...]
     crashes: int
+    tracebacks: int
     seconds: float
     seed: int
 
@@ -118,6 +121,7 @@ class Account:
             "duplicate_events_with_new_id": self.duplicate_events_with_new_id,
             "untold_dead_letters": self.untold_dead_letters,
             "crashes": self.crashes,
+            "tracebacks": self.tracebacks,
         }
         return {name: count for name, count in counts.items() if count}
 
@@ -158,6 +162,7 @@ def settle(workload: Workload, seed: int, evidence: Evidence) -> Account:
         faults=dict(evidence.faults),
         missing_faults=tuple(kind for kind, least in LEAST_FAULTS.items() if evidence.faults.get(kind, 0) < least),
         crashes=evidence.crashes,
+        tracebacks=evidence.tracebacks,
         seconds=round(evidence.seconds, 1),
         seed=seed,
     )

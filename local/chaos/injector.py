@@ -81,6 +81,10 @@ class Injector:
             await asyncio.sleep(began + fault.at_seconds - loop.time())
             await self._stop_and_restart(self._hosts[fault.host], f"host {fault.host + 1}", fault)
 
+    def look_after_hosts(self) -> None:
+        """Count the hosts that do not run although nobody stopped them."""
+        self.crashes += sum(not host.is_running for host in self._hosts)
+
     async def _stop_and_restart(self, host: HostProcess, name: str, fault: HostFault) -> None:
         is_mid_batch = await _until(self._calls_are_in_flight)
         self._tell(f"{fault.stop.value} to {name}")

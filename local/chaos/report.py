@@ -48,6 +48,7 @@ def _messages(account: Account) -> Table:
     table.add_row("events repeated under a new id", f"{account.duplicate_events_with_new_id:,}")
     table.add_row("dead letters without an event", f"{account.untold_dead_letters:,}")
     table.add_row("hosts that crashed", f"{account.crashes:,}")
+    table.add_row("tracebacks in the hosts' logs", f"{account.tracebacks:,}")
     table.add_section()
     table.add_row("dead letters written twice (a host was killed in between)", f"{account.repeated_dead_letters:,}")
     table.add_row("seconds", f"{account.seconds:,.1f}")

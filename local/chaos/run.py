@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from itertools import accumulate, pairwise
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,15 @@ LONGEST_TAIL_SECONDS = 100.0
 """After the last fault, for the queues to become empty."""
 
 BURST_SECONDS = 1.5
+KEPT_BACK_SHARE = 0.1
+LAST_BURSTS = 30
+"""In which the share of updates is sent that was kept back until the other faults are over."""
+
 POLL_SECONDS = 0.5
 LATENCY_SECONDS = 0.2
 LATENCY_JITTER_SECONDS = 0.4
 
+TRACEBACK = "Traceback (most recent call last)"
 STORAGE = "AzureWebJobsStorage"
 _PORT = re.compile(r"(?<=//127\.0\.0\.1:)\d+")
 
@@ -72,6 +78,7 @@ class Chaos:
         self._schedule = build_schedule(seed)
         self._began = time.monotonic()
         self._sent = 0
+        self._kept_back = ceil(len(self._workload.texts) * KEPT_BACK_SHARE)
 
     async def run(self) -> Account:
         """Start everything, let the faults strike, wait until nothing moves any more, and account for it.
@@ -84,7 +91,7 @@ class Chaos:
             connection_string = cloud.settings[STORAGE]
             async with Relay(_port(connection_string)) as relay:
                 settings = cloud.settings | SHORTENED | {STORAGE: _through(relay, connection_string)}
-                hosts = [HostProcess(PROJECT, settings, _fresh_log(number + 1)) for number in range(HOSTS)]
+                hosts = [HostProcess(PROJECT, settings, _fresh_log(number)) for number in range(HOSTS)]
                 injector = Injector(cloud.control, relay, hosts, self._seed, self._tell)
                 async with AsyncExitStack() as running:
                     for host in hosts:
@@ -118,21 +125,28 @@ class Chaos:
                 following = tasks.create_task(self._follow(cloud, progress))
                 stops = tasks.create_task(injector.stop_hosts(self._schedule.host_faults))
                 await self._strike(cloud, injector)
-                await stops
+                await self._keep_busy(cloud, stops)
                 self._tell("no more faults; waiting until the queues are empty")
                 await self._until_empty(cloud)
+                injector.look_after_hosts()
                 following.cancel()
 
     async def _strike(self, cloud: LocalCloud, injector: Injector) -> None:
         """Let each fault strike, while its share of the messages is sent."""
         seconds = [fault.seconds for fault in self._schedule.service_faults]
-        updates = _divide(self._workload.texts, seconds)
+        updates = _divide(self._workload.texts[: -self._kept_back], seconds)
         watches = _divide(self._workload.watch_texts, seconds)
         for fault, some_updates, some_watches in zip(self._schedule.service_faults, updates, watches, strict=True):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._send(cloud, UPDATES, some_updates, fault.seconds))
                 tasks.create_task(self._send(cloud, WATCHES, some_watches, fault.seconds))
                 await injector.strike(fault)
+
+    async def _keep_busy(self, cloud: LocalCloud, stops: asyncio.Task[None]) -> None:
+        """Send what was kept back, a little at a time as long as hosts are still to be stopped in the midst of work."""
+        for some in _divide(self._workload.texts[-self._kept_back :], [1.0] * LAST_BURSTS):
+            await self._send(cloud, UPDATES, some, 0.0 if stops.done() else BURST_SECONDS)
+        await stops
 
     async def _send(self, cloud: LocalCloud, queue: str, texts: Sequence[str], seconds: float) -> None:
         """Send in bursts, so that batches have something to fill up with."""
@@ -167,6 +181,7 @@ class Chaos:
             still_queued=await _texts(cloud, UPDATES, WATCHES),
             faults=await injector.faults(),
             crashes=injector.crashes,
+            tracebacks=sum(_log(number).read_text().count(TRACEBACK) for number in range(HOSTS)),
             seconds=time.monotonic() - self._began,
         )
 
@@ -210,7 +225,11 @@ def _through(relay: Relay, connection_string: str) -> str:
     return _PORT.sub(str(relay.port), connection_string)
 
 
+def _log(number: int) -> Path:
+    return BUILD / f"chaos-host-{number + 1}.log"
+
+
 def _fresh_log(number: int) -> Path:
-    log = BUILD / f"chaos-host-{number}.log"
+    log = _log(number)
     log.unlink(missing_ok=True)
     return log

@@ -56,6 +56,7 @@ EVIDENCE = Evidence(
     still_queued=(),
     faults=LEAST_FAULTS,
     crashes=0,
+    tracebacks=0,
     seconds=1.0,
 )
 
@@ -151,3 +152,8 @@ def test_a_fault_that_did_not_strike_fails_the_run() -> None:
 
     assert found.missing_faults == ("hang",)
     assert not found.passed
+
+
+@pytest.mark.parametrize("trouble", ["crashes", "tracebacks"])
+def test_a_host_in_trouble_of_its_own_fails_the_run(trouble: str) -> None:
+    assert not account(**{trouble: 1}).passed
