@@ -24,7 +24,11 @@ Metadata = dict[str, str]
 
 FAULTY_SHARE = 0.05
 AGAIN_SHARE = 0.04
+"""Of the valid updates: the same once more, under another correlation id."""
 REVIEW_SHARE = 0.1
+"""Of the valid updates: another one of images that were named before."""
+BASE64_SHARE = 0.2
+"""Of the malformed messages."""
 MOST_IMAGES = 4
 BYSTANDERS = 100
 MALFORMED_WATCHES = 3
@@ -42,7 +46,7 @@ NOT_FOUND = "ErrorImageNotFound"
 LIMIT_EXCEEDED = "ErrorLimitExceed"
 INVALID_IDS = "BadRequestInvalidIds"
 NO_PROJECT = "NotFoundProject"
-FAULTS = (NOT_FOUND, LIMIT_EXCEEDED, INVALID_IDS, NO_PROJECT)
+REFUSALS = (NOT_FOUND, LIMIT_EXCEEDED, INVALID_IDS, NO_PROJECT)
 
 SUCCEEDED = "VisionRelay.Training.Succeeded"
 FAILED = "VisionRelay.Training.Failed"
@@ -144,9 +148,9 @@ class _Builder:
 
     def build(self, messages: int) -> Workload:
         faulty = ceil(messages * FAULTY_SHARE)
-        malformed = ceil(faulty / (len(FAULTS) + 1))
+        malformed = ceil(faulty / (len(REFUSALS) + 1))
         for number in range(faulty - malformed):
-            self._add_refused(FAULTS[number % len(FAULTS)])
+            self._add_refused(REFUSALS[number % len(REFUSALS)])
         for _ in range(messages - faulty):
             self._add_valid()
         for project_id in self._projects:
@@ -180,10 +184,10 @@ class _Builder:
             self._reviewable.append(self._add(project_id, image_ids, self._rng.choice(DESCRIPTIONS), {}))
 
     def _add_refused(self, code: str) -> None:
-        """Add an update that is refused with this code: whole, or for one of its images if the code is an image's.
+        """Add an update with an image that is refused with this code, among others if the code is about this image alone.
 
-        An image that has the whole call refused is alone in its message: a message with others would be refused with
-        as many of them as its halves leave together, which depends on how the batch happened to be cut.
+        An image that has the whole call refused has a message of its own: of a message with several, as many would be
+        refused with it as the halves leave together, which depends on how the batch happened to be cut.
         """
         project_id = self._uuid() if code == NO_PROJECT else self._rng.choice(self._projects)
         others = self._make_images(project_id, 2, AT_FIRST) if code in (NOT_FOUND, LIMIT_EXCEEDED) else ()
@@ -210,7 +214,7 @@ class _Builder:
     def _mistake(self, number: int) -> str:
         """Make up a message that is not valid; no two are the same."""
         text = MISTAKES[number % len(MISTAKES)].replace("NUMBER", f"{number:012}")
-        return to_base64(text) if self._rng.random() < 0.2 else text
+        return to_base64(text) if self._rng.random() < BASE64_SHARE else text
 
     def _make_images(self, project_id: UUID, count: int, metadata: Metadata) -> tuple[UUID, ...]:
         image_ids = tuple(self._uuid() for _ in range(count))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.chaos.workload import FAULTS, INVALID_IDS, Update, Workload, build_workload
+from local.chaos.workload import INVALID_IDS, REFUSALS, Update, Workload, build_workload
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,7 +27,7 @@ def test_one_message_in_twenty_is_malformed_or_refused_and_each_way_occurs(workl
 
     assert len(workload.texts) == 2000
     assert len(refused) + len(workload.malformed) == ceil(2000 * 0.05)
-    assert {code for update in refused for code in update.refused.values()} == set(FAULTS)
+    assert {code for update in refused for code in update.refused.values()} == set(REFUSALS)
     assert len(set(workload.malformed)) == len(workload.malformed)
 
 
