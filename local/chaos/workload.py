@@ -184,7 +184,7 @@ class _Builder:
             self._reviewable.append(self._add(project_id, image_ids, self._rng.choice(DESCRIPTIONS), {}))
 
     def _add_refused(self, code: str) -> None:
-        """Add an update with an image that is refused with this code, among others if the code is about this image alone.
+        """Add an update with an image that is refused with this code, among others if the code is about it alone.
 
         An image that has the whole call refused has a message of its own: of a message with several, as many would be
         refused with it as the halves leave together, which depends on how the batch happened to be cut.
