@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test check format lock clean
+.PHONY: help setup demo run cloud test fuzz check format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,13 @@ cloud: setup ## start the local cloud alone, for `func start`
 test: setup ## all tests
 	@$(BIN)/python -m pytest
 
+fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS=60)
+	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
+
+$(VENV)/.fuzz: requirements-fuzz.txt $(VENV)/.installed
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
+	@touch $@
+
 check: $(VENV)/.installed ## lint, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -52,6 +59,7 @@ LOCK := UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --universal --python-versio
 lock: $(VENV)/.installed ## pin the newest versions of requirements*.in again
 	$(LOCK) --upgrade requirements.in -o requirements.txt
 	$(LOCK) --upgrade requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --upgrade requirements-fuzz.in -o requirements-fuzz.txt
 
 clean: ## remove everything that the commands made
 	rm -rf $(VENV) build .local local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
