@@ -22,6 +22,7 @@ with atheris.instrument_imports(include=["shared"]):
     from shared.text import to_json
 
 CORPUS = Path(__file__).parents[2] / "build" / "fuzz-corpus"
+WORDS = Path(__file__).parent / "messages.dict"
 
 _UPDATE = (
     b'{"projectId":"7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10","imageIds":["0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d"],'
@@ -71,6 +72,7 @@ def main() -> None:
     options = [
         f"-max_total_time={arguments.seconds}",
         f"-max_len={MAX_MESSAGE_BYTES}",
+        f"-dict={WORDS}",
         "-timeout=5",
         "-print_final_stats=1",
     ]
