@@ -1,0 +1,25 @@
+"""How many calls, how fast, how cheap: measured on the code that is deployed, beside what one would do without it.
+
+cases.py      the cases in order, each a module below
+calls.py      calls for a backlog, by number of keys and window
+instances.py  instances that share one limit: goodput, 429s, fairness
+scaling.py    the same while instances stop and start
+watches.py    one tick of the timer
+cpu.py        CPU per message
+memory.py     memory per waiting message
+lone.py       what a lone message waits beyond linger and call
+http.py       real HTTP, beside other clients
+whole_path.py queue to API on Azurite, beside a function that makes one call per message
+validation.py the simulated clock against a real minute
+
+virtual.py    an event loop whose time jumps
+service.py    the simulated API under that loop
+relay.py      the deployed parts, put together as the app does
+load.py       messages to send, and a backlog that refills a window
+peers.py      other ways to batch and to keep to a limit
+workers.py    the same function on both cores
+results.py    figures, targets, and what counts as worse
+machine.py    what it ran on
+plots.py      the plots
+report.py     docs/benchmarks.md
+"""

@@ -1,0 +1,124 @@
+"""`make bench` and `make bench-quick`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks import machine, plots, report, store
+from benchmarks.cases import CASES
+from benchmarks.results import Figure, Outcome, is_worse, number
+from benchmarks.sizes import FULL, QUICK
+from shared.garbage import look_less_often
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.cases import Case
+    from benchmarks.sizes import Sizes
+
+PROJECT = Path(__file__).parents[1]
+BUILD = PROJECT / "build"
+DOCUMENT = PROJECT / "docs" / "benchmarks.md"
+PLOTS = PROJECT / "docs" / "benchmarks"
+COMMITTED = PLOTS / "quick.json"
+
+
+def main() -> int:
+    """Run the cases; the exit code is 0 unless a quick run found a ratio that has become worse."""
+    arguments = _parse_arguments()
+    console = Console()
+    look_less_often()
+    chosen = [case for case in CASES if case.NAME in arguments.only] if arguments.only else list(CASES)
+    if arguments.quick:
+        return _quick(chosen, console)
+    results = _measure(chosen, FULL, console)
+    store.save(results, BUILD / "bench.json")
+    _show(results, console)
+    if arguments.only:
+        plots.draw_all(results.outcomes, BUILD / "benchmarks")
+        (BUILD / "benchmarks.md").write_text(report.write(results))
+        console.print("Only some cases: build/benchmarks.md and its plots are written, the document is left alone.")
+        return 0
+    plots.draw_all(results.outcomes, PLOTS)
+    DOCUMENT.write_text(report.write(results))
+    store.save(_measure(chosen, QUICK, console), COMMITTED)
+    console.print("Written: docs/benchmarks.md, docs/benchmarks/, build/bench.json")
+    return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    names = [case.NAME for case in CASES]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="run all cases small, and compare with the committed ratios"
+    )
+    parser.add_argument("--only", action="append", choices=names, metavar="CASE", help=f"one of {', '.join(names)}")
+    return parser.parse_args()
+
+
+def _quick(chosen: Sequence[Case], console: Console) -> int:
+    results = _measure(chosen, QUICK, console)
+    store.save(results, BUILD / "bench-quick.json")
+    _show(results, console)
+    if not COMMITTED.exists():
+        console.print("There is nothing committed to compare with: `make bench` makes it.")
+        return 1
+    worse = _worse(results, store.load(COMMITTED))
+    for now, committed in worse:
+        least, most = committed.spread
+        console.print(
+            f"[red]worse:[/red] {now.key}: {number(now.value)} {now.unit}, "
+            f"committed {number(committed.value)} ({number(least)} to {number(most)})"
+        )
+    if not worse:
+        console.print("No ratio is worse than the committed one by more than its noise.")
+    return 1 if worse else 0
+
+
+def _worse(results: store.Results, committed: store.Results) -> list[tuple[Figure, Figure]]:
+    before = {figure.key: figure for outcome in committed.outcomes.values() for figure in outcome.figures}
+    now = [figure for outcome in results.outcomes.values() for figure in outcome.figures]
+    return [
+        (figure, before[figure.key]) for figure in now if figure.key in before and is_worse(figure, before[figure.key])
+    ]
+
+
+def _measure(chosen: Sequence[Case], sizes: Sizes, console: Console) -> store.Results:
+    began = time.monotonic()
+    outcomes: dict[str, Outcome] = {}
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        for case in chosen:
+            bar = progress.add_task(case.TITLE, total=case.steps(sizes))
+            outcomes[case.NAME] = case.run(sizes, lambda bar=bar: progress.advance(bar))  # type: ignore[misc]
+            progress.stop_task(bar)
+    at = datetime.now(UTC).strftime("%Y-%m-%d")
+    return store.Results(sizes.name, machine.describe(), at, time.monotonic() - began, outcomes)
+
+
+def _show(results: store.Results, console: Console) -> None:
+    table = Table(title=f"Benchmarks ({results.sizes}), {results.seconds:.0f} s", title_justify="left")
+    for column in ("figure", "median", "spread", "unit", "target", ""):
+        table.add_column(column, justify="right" if column in ("median", "spread", "target") else "left")
+    for outcome in results.outcomes.values():
+        for figure in outcome.figures:
+            least, most = figure.spread
+            verdict = {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[figure.is_met]
+            spread = f"{number(least)} to {number(most)}"
+            target = "" if figure.target is None else str(figure.target)
+            table.add_row(figure.key, number(figure.value), spread, figure.unit, target, verdict)
+        table.add_section()
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

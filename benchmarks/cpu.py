@@ -1,0 +1,146 @@
+"""CPU per message inside the app, without network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import load, relay
+from benchmarks.results import MEASURED_NOISE, Figure, Outcome, Peer, at_most
+from benchmarks.workers import run_alone
+from shared.metadata_updates import Delivery
+from shared.outcomes import APPLIED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from uuid import UUID
+
+    from benchmarks.sizes import Sizes
+    from shared.messages import BatchKey
+    from shared.outcomes import ImageOutcome
+
+NAME = "cpu"
+TITLE = "CPU per message"
+ABOUT = """\
+Processor time from the body's bytes to the message's outcome: parsing, validation, batching, pace, outcome, the
+task of the invocation and the closed loop that starts the next one. Everything is the deployed code but `send`,
+which returns at once. One image a message, one key. Each sample is a process of its own. Beside it: the least
+that any asyncio solution does, which is a task that parses the body with `json.loads` and awaits a future that
+is set with 63 others.
+"""
+
+SMALL, LARGE = 100, 10_000
+TARGET_MICROSECONDS = 40
+TARGET_GROWTH = 1.3
+WARM_UP_WINDOWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Microseconds a message at the small and the large window, for us and for the least possible."""
+
+    small: float
+    large: float
+    least_small: float
+    least_large: float
+
+
+def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
+    """Measure as often as there are samples."""
+    costs = run_alone(measure, [sizes.cpu_messages] * sizes.samples, step)
+    floor = "least possible"
+
+    def samples(value: Callable[[Cost], float]) -> tuple[float, ...]:
+        return tuple(map(value, costs))
+
+    figures = (
+        Figure(
+            NAME,
+            f"window {SMALL:,}",
+            "µs a message",
+            samples(lambda cost: cost.small),
+            at_most(TARGET_MICROSECONDS),
+            (Peer(floor, samples(lambda cost: cost.least_small)),),
+        ),
+        Figure(
+            NAME,
+            f"window {LARGE:,}",
+            "µs a message",
+            samples(lambda cost: cost.large),
+            at_most(TARGET_MICROSECONDS * TARGET_GROWTH),
+            (Peer(floor, samples(lambda cost: cost.least_large)),),
+        ),
+        Figure(
+            NAME,
+            f"window {LARGE:,} ÷ window {SMALL:,}",
+            "ratio",
+            samples(lambda cost: cost.large / cost.small),
+            at_most(TARGET_GROWTH),
+            (Peer(floor, samples(lambda cost: cost.least_large / cost.least_small)),),
+            noise=MEASURED_NOISE,
+        ),
+    )
+    return Outcome(figures)
+
+
+def steps(sizes: Sizes) -> int:
+    """How many pieces of work there are."""
+    return sizes.samples
+
+
+def measure(messages: int) -> Cost:
+    """Measure all four, in turn, in one process."""
+    return Cost(
+        small=asyncio.run(_ours(SMALL, messages)),
+        large=asyncio.run(_ours(LARGE, messages)),
+        least_small=asyncio.run(_least(SMALL, messages)),
+        least_large=asyncio.run(_least(LARGE, messages)),
+    )
+
+
+async def _ours(window: int, messages: int) -> float:
+    rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
+    batcher = relay.new_batcher(_send, rng, relay.Timing(relay.UNLIMITED, linger_seconds=0.01))
+    handler = relay.new_handler(batcher)
+    cost = await _cost_of(handler.handle, window, messages)
+    await batcher.aclose()
+    return cost
+
+
+async def _send(_: BatchKey, image_ids: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+    return dict.fromkeys(image_ids, APPLIED)
+
+
+async def _least(window: int, messages: int) -> float:
+    waiting: list[asyncio.Future[None]] = []
+    loop = asyncio.get_running_loop()
+
+    async def handle(delivery: Delivery) -> None:
+        json.loads(delivery.body)
+        future: asyncio.Future[None] = loop.create_future()
+        waiting.append(future)
+        if len(waiting) == 64:
+            loop.call_soon(_set_all, waiting.copy())
+            waiting.clear()
+        await future
+
+    return await _cost_of(handle, window, messages - messages % 64)
+
+
+def _set_all(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        future.set_result(None)
+
+
+async def _cost_of(handle: Callable[[Delivery], Coroutine[Any, Any, None]], window: int, messages: int) -> float:
+    """Processor microseconds a message, with so many in process all the time."""
+    loop = asyncio.get_running_loop()
+    bodies = [load.body(0, number) for number in range(messages)]
+    deliveries = (loop.create_task(handle(Delivery("message", body, 1))) for body in bodies)
+    began = time.process_time()
+    await load.keep_full(window, load.starter(deliveries))
+    return (time.process_time() - began) / messages * 1e6

@@ -1,0 +1,95 @@
+"""The deployed parts, put together as `shared.app` does, with what a benchmark has to replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+from pydantic import SecretStr
+
+from shared.admission import Admission
+from shared.app import CONNECTIONS_KEPT_FOR_FACE, STARVATION_SHARE_OF_HOLD
+from shared.batcher import Batcher
+from shared.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
+from shared.events import Events
+from shared.gate import Gate
+from shared.http import MAX_CONNECTIONS, JsonApi, KeyAuth, new_client
+from shared.metadata_updates import MetadataUpdates
+from shared.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from shared.batcher import Send
+    from shared.messages import BatchKey
+
+MAX_IN_FLIGHT = MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE
+LINGER_SECONDS = 1.0
+HOLD_SECONDS = 240.0
+CALLS_PER_SECOND = 10.0
+UNLIMITED = 1e9
+TIMEOUT_SECONDS = 30.0
+
+
+class NoQueue:
+    """Where dead letters and events would go. None is expected: one that comes is an error."""
+
+    async def send(self, text: str) -> None:
+        """Refuse. Raises `RuntimeError`."""
+        raise RuntimeError(f"nothing should be written here: {text}")
+
+
+def adaptive(calls_per_second: float, rng: Random) -> Pace:
+    """The deployed pace."""
+    return Pace(calls_per_second, rng=rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The settings that a benchmark may change; the defaults are the app's."""
+
+    calls_per_second: float = CALLS_PER_SECOND
+    linger_seconds: float = LINGER_SECONDS
+    hold_seconds: float = HOLD_SECONDS
+
+
+def new_batcher(
+    send: Send[BatchKey], rng: Random, timing: Timing | None = None, pace: Callable[[float, Random], Pace] = adaptive
+) -> Batcher[BatchKey]:
+    """A batcher as the app has one, with a seed."""
+    timing = timing or Timing()
+    return Batcher(
+        send,
+        Admission("Custom Vision", pace(timing.calls_per_second, rng), Gate(uniform=rng.uniform)),
+        batch_size=MAX_IMAGES_PER_CALL,
+        linger_seconds=timing.linger_seconds,
+        hold_seconds=timing.hold_seconds,
+        starvation_seconds=timing.hold_seconds * STARVATION_SHARE_OF_HOLD,
+        max_in_flight=MAX_IN_FLIGHT,
+    )
+
+
+def new_handler(batcher: Batcher[BatchKey]) -> MetadataUpdates:
+    """What the function behind the updates queue calls."""
+    nowhere = NoQueue()
+    return MetadataUpdates(
+        batcher, nowhere, Events(nowhere), source="http://127.0.0.1", publish_updated=False, redact=str
+    )
+
+
+def new_api(http: httpx.AsyncClient, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
+    """The deployed client of Custom Vision."""
+    auth = KeyAuth("Training-key", SecretStr(key))
+    return CustomVisionClient(JsonApi(http, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
+
+
+def simulated_http(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """An HTTP client whose network is simulated."""
+    return httpx.AsyncClient(transport=transport, trust_env=False)
+
+
+def real_http() -> httpx.AsyncClient:
+    """The app's HTTP client."""
+    return new_client(TIMEOUT_SECONDS)

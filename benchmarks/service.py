@@ -1,0 +1,131 @@
+"""The API under the virtual clock: a gateway with a token bucket, a network and a latency, as an httpx transport.
+
+The app's own clients talk to it, so that everything above the socket is the deployed code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import httpx
+
+from local.simulation.bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+LIMIT = 10.0
+"""Calls a second; the bucket holds one second's worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How long things take, in seconds: one way through the network, and in the service, which is log-normal."""
+
+    shortest_way: float
+    longest_way: float
+    median_service: float
+    sigma: float
+
+    def way(self, rng: Random) -> float:
+        """The time to or from the gateway."""
+        return rng.uniform(self.shortest_way, self.longest_way)
+
+    def service(self, rng: Random) -> float:
+        """The time in the service."""
+        return rng.lognormvariate(math.log(self.median_service), self.sigma)
+
+
+INTERNET = Network(shortest_way=0.005, longest_way=0.015, median_service=0.08, sigma=0.6)
+"""Half of the calls take 100 ms or more, one in a hundred more than 320 ms."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """What the gateway saw: for each call its time of arrival and the images that it updated, 0 for a 429."""
+
+    at: array[float] = field(default_factory=lambda: array("d"))
+    images: array[int] = field(default_factory=lambda: array("i"))
+
+    def add(self, at: float, images: int) -> None:
+        """Note a call."""
+        self.at.append(at)
+        self.images.append(images)
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def between(self, begin: float, end: float) -> list[int]:
+        """The images of each call that arrived in this time, 0 for a 429."""
+        return [images for at, images in zip(self.at, self.images, strict=True) if begin <= at < end]
+
+
+class Limit:
+    """The limit that all clients of a resource share."""
+
+    def __init__(self, calls_per_second: float = LIMIT) -> None:
+        self._bucket = TokenBucket(calls_per_second, max(1.0, calls_per_second), 0.0)
+
+    def refuse(self, now: float) -> httpx.Response | None:
+        """The gateway's 429 with `Retry-After` in whole seconds, or None for a call that may pass."""
+        wait = self._bucket.take(now)
+        if not wait:
+            return None
+        seconds = max(1, math.ceil(wait))
+        error = {"code": "429", "message": f"Rate limit is exceeded. Try again in {seconds} seconds."}
+        return json_response(429, {"error": error}, {"retry-after": str(seconds)})
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """One client's way to the service. `calls` is what the gateway saw of this client."""
+
+    def __init__(
+        self,
+        limit: Limit,
+        answer: Callable[[httpx.Request], httpx.Response],
+        rng: Random,
+        network: Network = INTERNET,
+    ) -> None:
+        self.calls = Calls()
+        self._limit = limit
+        self._answer = answer
+        self._rng = rng
+        self._network = network
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry a call there, and its answer back."""
+        await asyncio.sleep(self._network.way(self._rng))
+        now = asyncio.get_running_loop().time()
+        response = self._limit.refuse(now)
+        if response is not None:
+            self.calls.add(now, 0)
+        else:
+            self.calls.add(now, count_images(request))
+            response = self._answer(request)
+            await asyncio.sleep(self._network.service(self._rng))
+        await asyncio.sleep(self._network.way(self._rng))
+        return response
+
+
+def count_images(request: httpx.Request) -> int:
+    """How many images a call names; 1 where it names none, as calls to Face do."""
+    return request.url.query.count(b",") + 1
+
+
+def all_ok(request: httpx.Request) -> httpx.Response:
+    """Custom Vision's answer where every image is updated."""
+    ids = parse_qs(request.url.query.decode("ascii"))["imageIds"][0].split(",")
+    entries = [{"imageId": image_id, "status": "OK", "metadata": {}} for image_id in ids]
+    return json_response(200, {"isBatchSuccessful": True, "images": entries})
+
+
+def json_response(status: int, document: Any, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    """A response that is still to be read, as one from a socket is."""
+    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(json.dumps(document).encode()))

@@ -1,0 +1,75 @@
+"""How much of everything is measured: in full for the document, or quickly to see whether something is worse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes of the cases. `samples` is the number of repetitions of each, with another seed where there is one."""
+
+    name: str
+    samples: int
+    backlog: int
+    """Messages of a simulated backlog."""
+    curves: bool
+    """Whether what only the plots show is measured too."""
+    instances: tuple[int, ...]
+    settled_seconds: float
+    """When instances that started together are looked at, and for how long."""
+    observed_seconds: float
+    fairness_seconds: float
+    scaling_seconds: float
+    """How long instances run before some of them stop or start."""
+    peer_seconds: float
+    """How long instances with another pace are looked at."""
+    cpu_messages: int
+    waiting: int
+    """Messages whose memory is measured."""
+    lone_messages: int
+    lone_default_messages: int
+    http_messages: int
+    queue_messages: int
+    """Messages that go through a real queue."""
+    validation_seconds: float
+
+
+FULL = Sizes(
+    name="full",
+    samples=5,
+    backlog=20_000,
+    curves=True,
+    instances=(1, 4, 16, 64),
+    settled_seconds=30,
+    observed_seconds=300,
+    fairness_seconds=600,
+    scaling_seconds=180,
+    peer_seconds=150,
+    cpu_messages=60_000,
+    waiting=20_000,
+    lone_messages=200,
+    lone_default_messages=10,
+    http_messages=20_000,
+    queue_messages=4_000,
+    validation_seconds=60,
+)
+QUICK = Sizes(
+    name="quick",
+    samples=2,
+    backlog=4_000,
+    curves=False,
+    instances=(1, 4, 16),
+    settled_seconds=30,
+    observed_seconds=30,
+    fairness_seconds=60,
+    scaling_seconds=60,
+    peer_seconds=40,
+    cpu_messages=20_000,
+    waiting=10_000,
+    lone_messages=25,
+    lone_default_messages=1,
+    http_messages=4_000,
+    queue_messages=600,
+    validation_seconds=4,
+)

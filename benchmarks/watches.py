@@ -1,0 +1,158 @@
+"""One tick of the timer over many watches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from pydantic import SecretStr
+
+from benchmarks import relay
+from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
+from benchmarks.service import LIMIT, Limit, Transport, json_response
+from benchmarks.virtual import run_virtual
+from benchmarks.workers import run_all
+from shared.admission import Admission
+from shared.events import Events
+from shared.face import FaceClient
+from shared.gate import Gate
+from shared.http import JsonApi, KeyAuth
+from shared.queues import Queue, Received
+from shared.watches import TrainingWatches
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import httpx
+
+    from benchmarks.sizes import Sizes
+
+NAME = "watches"
+TITLE = "Training watches"
+WATCHES = 1000
+GROUPS = 200
+ABOUT = f"""\
+{WATCHES:,} watches on {GROUPS} groups, all of which have just been trained, so that every watch ends with an
+event. One tick collects them, looks at each group once, within ten calls a second, publishes and deletes. The
+queues are lists with 5 ms a call; Face is simulated. {GROUPS} calls at ten a second take {GROUPS / LIMIT:g} s,
+which is what the time of a tick is divided by. The first tick of a process begins slowly, as its pace does; the
+second one is later. Beside it: one call per watch at the same rate.
+"""
+
+STORAGE_SECONDS = 0.005
+TRAINED = "2026-01-31T12:00:00Z"
+
+
+@dataclass(slots=True)
+class MemoryQueue:
+    """What the watches need of a queue, as a list."""
+
+    waiting: list[Received] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+
+    async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:  # noqa: ARG002
+        """Take messages, 32 a call."""
+        taken, self.waiting = self.waiting[:most], self.waiting[most:]
+        for place, message in enumerate(taken):
+            if not place % 32:
+                await asyncio.sleep(STORAGE_SECONDS)
+            yield message
+
+    async def send(self, text: str) -> None:
+        """Put a message."""
+        await asyncio.sleep(STORAGE_SECONDS)
+        self.sent.append(text)
+
+    async def delete(self, message: Received) -> None:  # noqa: ARG002
+        """Delete a message that was taken."""
+        await asyncio.sleep(STORAGE_SECONDS)
+
+    async def put_back(self, message: Received, text: str | None = None) -> None:
+        """Refuse: every watch should end. Raises `RuntimeError`."""
+        raise RuntimeError(f"watch {message.id} was put back: {text}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick took."""
+
+    calls: int
+    seconds: float
+
+
+def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
+    """Two ticks with every seed."""
+    ticks = run_all(simulate, range(sizes.samples), step)
+    first, later = zip(*ticks, strict=True)
+    least = GROUPS / LIMIT
+    figures = []
+    for name, found in (("first tick", first), ("later tick", later)):
+        calls = tuple(float(tick.calls) for tick in found)
+        times = tuple(tick.seconds / least for tick in found)
+        one_each = Peer("one call per watch", (float(WATCHES),))
+        slow = Peer("one call per watch", (WATCHES / LIMIT / least,))
+        figures.append(Figure(NAME, f"calls, {name}", "calls", calls, at_most(GROUPS), (one_each,), SIMULATED_NOISE))
+        figures.append(Figure(NAME, f"time, {name}", "÷ 20 s", times, at_most(1.1), (slow,), SIMULATED_NOISE))
+    return Outcome(tuple(figures))
+
+
+def steps(sizes: Sizes) -> int:
+    """How many pieces of work there are."""
+    return sizes.samples
+
+
+def simulate(seed: int) -> tuple[Tick, Tick]:
+    """Two ticks of one process."""
+    return run_virtual(_ticks(random.Random(seed)))  # noqa: S311 (repeatable on purpose)
+
+
+async def _ticks(rng: random.Random) -> tuple[Tick, Tick]:
+    transport = Transport(Limit(), _trained, rng)
+    queue, events = MemoryQueue(), MemoryQueue()
+    async with relay.simulated_http(transport) as http:
+        watches = _new_watches(http, queue, events, rng)
+        first = await _tick(watches, queue, events, transport)
+        return first, await _tick(watches, queue, events, transport)
+
+
+async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueue, transport: Transport) -> Tick:
+    queue.waiting = [_watch(number) for number in range(WATCHES)]
+    events.sent.clear()
+    calls_before = len(transport.calls)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await watches.tick()
+    if len(events.sent) != WATCHES:
+        raise RuntimeError(f"{len(events.sent)} events for {WATCHES} watches")
+    return Tick(len(transport.calls) - calls_before, loop.time() - began)
+
+
+def _new_watches(
+    http: httpx.AsyncClient, queue: MemoryQueue, events: MemoryQueue, rng: random.Random
+) -> TrainingWatches:
+    auth = KeyAuth("Ocp-Apim-Subscription-Key", SecretStr("none"))
+    api = JsonApi(http, "http://127.0.0.1", auth, "Face", relay.TIMEOUT_SECONDS)
+    return TrainingWatches(
+        cast("Queue", queue),
+        relay.NoQueue(),
+        FaceClient(api, "v1.2", "the benchmark"),
+        Admission("Face", relay.adaptive(LIMIT, rng), Gate(uniform=rng.uniform)),
+        Events(events),
+        source="http://127.0.0.1",
+        lease_seconds=600,
+        hold_seconds=relay.HOLD_SECONDS,
+        most=WATCHES,
+    )
+
+
+def _watch(number: int) -> Received:
+    watch = {"kind": "personGroup", "id": f"group-{number % GROUPS}", "correlationId": f"watch-{number}"}
+    return Received(f"watch-{number}", "receipt", json.dumps(watch).encode(), 1, None)
+
+
+def _trained(_: httpx.Request) -> httpx.Response:
+    times = {"createdDateTime": TRAINED, "lastActionDateTime": TRAINED, "lastSuccessfulTrainingDateTime": TRAINED}
+    return json_response(200, {"status": "succeeded", **times})
