@@ -14,16 +14,20 @@ be the same for every N, but nothing would pull unequal instances together any m
 share of the configured rate:
 
 start   A tenth of the configured rate, and more with each success (slow start, RFC 5681), until the first 429.
-grow    Each success adds GAIN * (sqrt(s) + w / sqrt(s)) to s. The second term pulls unequal instances together; it is
-        strong for a while after the first 429 only: w = exp(-seconds / SETTLING_SECONDS).
-drop    A 429 multiplies the rate by DROP, by SETTLING_DROP where w is 1. The next call waits for `Retry-After` and
-        then for a random part of its interval, so that instances refused together do not come back together.
+grow    Each success adds GAIN * sqrt(s) + SETTLING_GAIN * w / s to s. The second term is additive increase, which makes
+        unequal instances equal at the price of many 429s. So w falls from 1 at the first 429 to 0 within
+        SETTLING_SECONDS.
+drop    A 429 multiplies the rate by DROP: a small step, since random steps are what sets settled instances apart. While
+        the instance settles, or if only a few calls succeeded since its last 429, it has far more than its share and
+        the factor is nearer SETTLING_DROP. The next call waits for `Retry-After` and then for a random part of its
+        interval, so that instances refused together do not come back together.
 probe   Growth this slow would take minutes to find what instances that stopped have left. So now and then an instance
-        sends some calls at the configured rate, each after the answer to the one before, until the first 429 (compare
-        the bandwidth probes of BBR, Cardwell et al. 2016), and then pays for them by waiting. From a saturated bucket
-        of a second's worth, k such calls take k * (1 - s), so PROBE_MARGIN * configured / (1 - s) calls can succeed
-        only if much of the limit is unused. If they do, the rate is multiplied by PROBE_RAISE, the instance settles
-        anew and soon probes again. If not, only the price is paid: that 429 was the probe's own doing.
+        sends calls at the configured rate, each after the answer to the one before, until the first 429 (compare the
+        bandwidth probes of BBR, Cardwell et al., 2016). If k calls succeeded within t seconds, at most a second's worth
+        of them came from a full bucket, and the instance can have (k - configured) / t calls a second. It takes that
+        rate if it is well above its own, and settles anew; if not, the rate stays: that 429 was the probe's own doing.
+        Then it waits until the calls are paid for at its rate. A failed probe empties the bucket, so others are
+        answered 429 too, two or three of them: that is why probes are rare.
 """
 
 import math
@@ -31,31 +35,33 @@ import random
 from dataclasses import dataclass
 
 START_SHARE = 0.1
-START_GAIN = 0.07
-"""Share added by each success before the first 429: at ten calls a second the rate doubles about once a second."""
-GAIN = 0.00045
-DROP = 0.82
-SETTLING_DROP = 0.5
+START_GAIN = 0.015
+"""Share added by each success before the first 429: at ten calls a second the rate doubles in about five seconds.
+Faster, and instances that start together have grown too far apart by the time they learn of the limit."""
+GAIN = 0.00018
+SETTLING_GAIN = 0.0002
+DROP = 0.88
+SETTLING_DROP = 0.75
 SETTLING_SECONDS = 20.0
+FEW_CALLS = 3.0
+"""The scale on which successes since the last 429 move the factor from SETTLING_DROP to DROP."""
 LOWEST_SHARE = 0.001
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 
-PROBE_MARGIN = 1.3
-PROBE_RAISE = 2.5
-PROBE_BELOW_SHARE = 0.7
-"""Above this share a probe tells nothing: hardly any other instance can be calling."""
-PROBE_EVERY_CALLS = 400
-"""Calls from one probe to the next, times sqrt(s): an instance with fewer calls must venture more of them."""
-LEAST_CALLS_BETWEEN_PROBES = 88
-PROBE_AGAIN_SECONDS = 1.5
+PROBE_LEAST_RAISE = 1.5
+"""A bucket that happens to be full makes a probe find a little more than there is."""
+PROBE_BELOW_SHARE = 0.8
+"""Above this share there is no probe, and a probe that has found it is over."""
+PROBE_EVERY_CALLS = 360
+"""Calls from one probe or 429 to the next probe, times sqrt(s): with fewer calls, more of them must be ventured."""
+LEAST_CALLS_BETWEEN_PROBES = 65
 
 
 @dataclass(slots=True)
 class _Probe:
-    """Calls at the configured rate, one at a time: `calls` successes in a row are proof of unused capacity."""
+    """Calls at the configured rate, one at a time."""
 
     started_at: float
-    calls: int
     sent: int = 0
     succeeded: int = 0
 
@@ -81,6 +87,7 @@ class Pace:
         self._closed_until = -math.inf
         self._settling_since: float | None = None
         self._calls_to_probe = 0.0
+        self._successes_since_429 = 0
         self._probe: _Probe | None = None
 
     @property
@@ -99,7 +106,7 @@ class Pace:
         self._end_stalled_probe(now)
         self._calls_to_probe -= 1
         if self._should_probe():
-            self._probe = _Probe(now, math.ceil(PROBE_MARGIN * self._configured / (1 - self._share())))
+            self._probe = _Probe(now)
         if self._probe:
             self._probe.sent += 1
         interval = 1 / self._rate
@@ -109,13 +116,14 @@ class Pace:
 
     def succeeded(self, now: float) -> None:
         """Count an answer other than 429."""
+        self._successes_since_429 += 1
         if self._settling_since is None:
             self._start_faster()
         elif self._probe:
             self._probe_succeeded(self._probe, now)
         else:
-            root = math.sqrt(self._share())
-            self._set_share(self._share() + GAIN * (root + self._unsettled(now) / root))
+            share = self._share()
+            self._set_share(share + GAIN * math.sqrt(share) + SETTLING_GAIN * self._unsettled(now) / share)
 
     def limited(self, now: float, retry_after_seconds: float | None) -> None:
         """Count a 429: no call goes for `retry_after_seconds`, or for a second if the answer did not say."""
@@ -127,10 +135,8 @@ class Pace:
             return
         if self._settling_since is None:
             self._settling_since = now
-        if not self._probe:
-            self._set_share(self._share() * (DROP + (SETTLING_DROP - DROP) * self._unsettled(now)))
-        spread_at = self._closed_until + self._rng.random() / self._rate
-        self._next_at = max(spread_at, self._end_probe())
+        paid_at = self._end_probe(self._probe, now) if self._probe else self._drop(now)
+        self._next_at = max(self._closed_until + self._rng.random() / self._rate, paid_at)
         self._plan_probe()
 
     def _share(self) -> float:
@@ -140,16 +146,23 @@ class Pace:
         self._rate = self._configured * min(1.0, max(LOWEST_SHARE, share))
 
     def _unsettled(self, now: float) -> float:
-        """From 1 at the first 429 or passed probe down to 0."""
+        """From 1 at the first 429 or raise by a probe down to 0, gently at the end."""
         if self._settling_since is None:
             return 1.0
-        return math.exp((self._settling_since - now) / SETTLING_SECONDS)
+        return max(0.0, 1 - (now - self._settling_since) / SETTLING_SECONDS) ** 2
 
     def _start_faster(self) -> None:
         """Raise the rate and let the call that waits for the old interval go after the new, shorter one."""
         old_interval = 1 / self._rate
         self._set_share(self._share() + START_GAIN)
         self._next_at -= old_interval - 1 / self._rate
+
+    def _drop(self, now: float) -> float:
+        """Lower the rate after a 429 of no probe, and return `now`: there is nothing to pay for."""
+        excess = max(self._unsettled(now), math.exp(-self._successes_since_429 / FEW_CALLS))
+        self._successes_since_429 = 0
+        self._set_share(self._share() * (DROP + (SETTLING_DROP - DROP) * excess))
+        return now
 
     def _plan_probe(self) -> None:
         calls = max(LEAST_CALLS_BETWEEN_PROBES, PROBE_EVERY_CALLS * math.sqrt(self._share()))
@@ -162,13 +175,15 @@ class Pace:
 
     def _probe_succeeded(self, probe: _Probe, now: float) -> None:
         probe.succeeded += 1
-        spaced_at = self._last_at + 1 / self._configured
-        if probe.succeeded < probe.calls:
-            self._next_at = max(now, spaced_at)
-            return
-        self._set_share(self._share() * PROBE_RAISE)
-        self._settling_since = now
-        self._next_at = max(spaced_at, min(now + PROBE_AGAIN_SECONDS, self._end_probe()))
+        self._next_at = max(now, self._last_at + 1 / self._configured)
+        if self._available(probe, now) >= PROBE_BELOW_SHARE * self._configured:
+            self._next_at = max(self._next_at, self._end_probe(probe, now))
+            self._plan_probe()
+
+    def _available(self, probe: _Probe, now: float) -> float:
+        """Calls a second the probe has shown this instance can have; negative until the bucket must be empty."""
+        until = max(now, self._last_at + 1 / self._configured)
+        return (probe.succeeded - self._configured) / (until - probe.started_at)
 
     def _end_stalled_probe(self, now: float) -> None:
         """Give up a probe whose next call came late: calls that are not sent as fast as allowed prove nothing."""
@@ -176,7 +191,11 @@ class Pace:
             self._probe = None
             self._plan_probe()
 
-    def _end_probe(self) -> float:
-        """End the probe, if there is one, and return when its calls will have been paid for at the present rate."""
-        probe, self._probe = self._probe, None
-        return probe.started_at + probe.sent / self._rate if probe else -math.inf
+    def _end_probe(self, probe: _Probe, now: float) -> float:
+        """Take the rate that the probe has found, if any; return when its calls will have been paid for at that."""
+        self._probe = None
+        available = self._available(probe, now)
+        if available > PROBE_LEAST_RAISE * self._rate:
+            self._set_share(available / self._configured)
+            self._settling_since = now
+        return probe.started_at + probe.sent / self._rate
