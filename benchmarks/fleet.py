@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks import load, relay
 from benchmarks.peers import additive_increase, fixed_rate
 from benchmarks.service import INTERNET, Calls, Limit, Network, Transport, all_ok
+from benchmarks.sizes import OURS
 from benchmarks.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ STARTED_WITHIN_SECONDS = 1.0
 """Instances that start together do so at random times within this."""
 
 PACES: dict[str, Callable[[float, random.Random], Pace]] = {
-    "Vision Relay": relay.adaptive,
+    OURS: relay.adaptive,
     "additive increase": additive_increase,
     "fixed rate": fixed_rate,
 }
@@ -45,7 +46,7 @@ class Plan:
     shifts: tuple[Shift, ...]
     seconds: float
     seed: int
-    pace: str = "Vision Relay"
+    pace: str = OURS
     network: Network = INTERNET
 
 

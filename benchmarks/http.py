@@ -76,7 +76,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return sizes.samples * len(CLIENTS)
+    return sizes.real_samples * len(CLIENTS)
 
 
 async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
@@ -89,7 +89,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
         key = simulation.credentials.custom_vision_key
         jobs = [Job(client, messages[client], simulation.address, key) for client in CLIENTS]
         # In turn, so that what else the machine does meanwhile falls on all of them alike.
-        rounds = [run_alone(measure, jobs, step) for _ in range(sizes.samples)]
+        rounds = [run_alone(measure, jobs, step) for _ in range(sizes.real_samples)]
     costs = {client: [results[place] for results in rounds] for place, client in enumerate(CLIENTS)}
     return Outcome(tuple(_figures(costs)))
 

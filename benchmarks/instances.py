@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from benchmarks.fleet import PACES, Plan, Shift, View, work
+from benchmarks.fleet import Plan, Shift, View, work
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_least, at_most
 from benchmarks.service import LIMIT
+from benchmarks.sizes import OURS
 from benchmarks.workers import run_all
 from shared.custom_vision import MAX_IMAGES_PER_CALL
 
@@ -29,8 +30,6 @@ minutes from the start. Messages are handed to the batcher as objects, which lea
 it: additive increase with multiplicative decrease (+0.1 calls/s each second, half at a 429), and a fixed rate
 that waits for `Retry-After`; both are looked at for the first two and a half minutes only.
 """
-
-OURS, *OTHERS = PACES
 
 GOODPUT = {1: at_least(0.98), 4: at_least(0.97), 16: at_least(0.97), 64: at_least(0.93)}
 WASTE = {1: at_most(0.5), 4: at_most(2), 16: at_most(2), 64: at_most(5)}
@@ -61,20 +60,22 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     runs = [
         Run(instances, pace, seed, sizes)
         for instances in sorted(sizes.instances, reverse=True)
-        for pace in PACES
+        for pace in sizes.paces
         for seed in range(sizes.samples)
     ]
     found = dict(zip(runs, run_all(simulate, runs, step), strict=True))
     figures: list[Figure] = []
     for instances in sizes.instances:
-        shares = {pace: [found[Run(instances, pace, seed, sizes)] for seed in range(sizes.samples)] for pace in PACES}
+        shares = {
+            pace: [found[Run(instances, pace, seed, sizes)] for seed in range(sizes.samples)] for pace in sizes.paces
+        }
         figures += _figures(instances, shares)
     return Outcome(tuple(figures))
 
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return len(sizes.instances) * len(PACES) * sizes.samples
+    return len(sizes.instances) * len(sizes.paces) * sizes.samples
 
 
 def simulate(run: Run) -> Shares:
@@ -98,7 +99,7 @@ def _figures(instances: int, shares: dict[str, list[Shares]]) -> list[Figure]:
         def samples(of: Sequence[Shares]) -> tuple[float, ...]:
             return tuple(value(share) for share in of)
 
-        peers = tuple(Peer(pace, samples(shares[pace])) for pace in OTHERS)
+        peers = tuple(Peer(pace, samples(shares[pace])) for pace in shares if pace != OURS)
         title = f"{name}, {instances} instance{'s' if instances > 1 else ''}"
         return Figure(NAME, title, unit, samples(shares[OURS]), target, peers, noise=SIMULATED_NOISE)
 

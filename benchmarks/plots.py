@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-from benchmarks import calls, cpu, fleet, http, instances, scaling, whole_path
+from benchmarks import calls, cpu, http, instances, scaling, sizes, whole_path
 from benchmarks.results import number
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def _instances(outcome: Outcome) -> Canvas:
         figures = [figure for figure in outcome.figures if figure.name.startswith(kind)]
         counts = [int(figure.name.split()[1]) for figure in figures]
         places = range(len(counts))
-        _line(axes, places, [figure.samples for figure in figures], OURS, instances.OURS)
-        for number_, (peer, colour) in enumerate(zip(instances.OTHERS, OTHERS, strict=False)):
+        _line(axes, places, [figure.samples for figure in figures], OURS, sizes.OURS)
+        for number_, (peer, colour) in enumerate(zip(sizes.FULL.paces[1:], OTHERS, strict=False)):
             _line(axes, places, [figure.peers[number_].samples for figure in figures], colour, peer)
         limits = [figure.target.limit for figure in figures if figure.target]
         axes.plot(places, limits, "_", color=TARGET, ms=18, mew=1.8, label="target")
@@ -131,7 +131,7 @@ def _scaling(outcome: Outcome) -> Canvas:
     for column, change in enumerate(scaling.CHANGES):
         for row, what in enumerate(("images/s", "% 429")):
             axes = grid[row][column]
-            for pace, colour in zip(fleet.PACES, (OURS, *OTHERS), strict=False):
+            for pace, colour in zip(sizes.FULL.paces, (OURS, *OTHERS), strict=False):
                 values = outcome.series[f"{change}, {pace}, {what}"]
                 seconds = [(place + 0.5) * scaling.BIN_SECONDS - changed_at for place in range(len(values))]
                 axes.plot(seconds, values, color=colour, lw=1.4, label=pace)

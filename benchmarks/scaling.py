@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.fleet import PACES, Plan, Shift, View, work
+from benchmarks.fleet import Plan, Shift, View, work
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.service import LIMIT
+from benchmarks.sizes import FULL, OURS
 from benchmarks.workers import run_all
 from shared.custom_vision import MAX_IMAGES_PER_CALL
 
@@ -19,17 +20,15 @@ if TYPE_CHECKING:
 
 NAME = "scaling"
 TITLE = "Instances that stop and start"
-AFTER_SECONDS = 120.0
 WINDOW_SECONDS = 10
 BIN_SECONDS = 5
 ABOUT = f"""\
 As before, but 12 of 16 instances stop at once, or 4 instances become 16. The figure is the end of the first
 {WINDOW_SECONDS} s after the change in which all together update at least 0.90 x 640 images a second with fewer
-than 5 % of the calls answered 429; {AFTER_SECONDS:g} s means that this did not happen while they were looked
+than 5 % of the calls answered 429; {FULL.after_seconds:g} s means that this did not happen while they were looked
 at.
 """
 
-OURS, *OTHERS = PACES
 TARGET = at_most(60)
 FULL_USE = 0.90
 MOST_LIMITED_PERCENT = 5.0
@@ -44,12 +43,13 @@ class Run:
     pace: str
     seed: int
     before_seconds: float
+    after_seconds: float
 
     @property
     def plan(self) -> Plan:
         """Those who stay work all the time, the others before or after the change."""
         before, after = CHANGES[self.change]
-        end = self.before_seconds + AFTER_SECONDS
+        end = self.before_seconds + self.after_seconds
         stay = Shift(min(before, after), 0, end)
         others = Shift(before - after, 0, self.before_seconds)
         if before < after:
@@ -68,12 +68,14 @@ class Recovery:
 
 def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     """Both changes with every pace and every seed."""
-    before = sizes.scaling_seconds
-    runs = [Run(change, pace, seed, before) for change in CHANGES for pace in PACES for seed in range(sizes.samples)]
+    lengths = sizes.scaling_seconds, sizes.after_seconds
+    runs = [
+        Run(change, pace, seed, *lengths) for change in CHANGES for pace in sizes.paces for seed in range(sizes.samples)
+    ]
     found = dict(zip(runs, run_all(simulate, runs, step), strict=True))
 
     def seconds(change: str, pace: str) -> tuple[float, ...]:
-        return tuple(found[Run(change, pace, seed, before)].seconds for seed in range(sizes.samples))
+        return tuple(found[Run(change, pace, seed, *lengths)].seconds for seed in range(sizes.samples))
 
     figures = tuple(
         Figure(
@@ -82,15 +84,15 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
             "s until well again",
             seconds(change, OURS),
             TARGET,
-            tuple(Peer(pace, seconds(change, pace)) for pace in OTHERS),
+            tuple(Peer(pace, seconds(change, pace)) for pace in sizes.paces if pace != OURS),
             noise=SIMULATED_NOISE,
         )
         for change in CHANGES
     )
-    series: dict[str, Sequence[float]] = {"changed at": (before,)}
+    series: dict[str, Sequence[float]] = {"changed at": (sizes.scaling_seconds,)}
     for change in CHANGES:
-        for pace in PACES:
-            recovery = found[Run(change, pace, 0, before)]
+        for pace in sizes.paces:
+            recovery = found[Run(change, pace, 0, *lengths)]
             series[f"{change}, {pace}, images/s"] = recovery.images_a_second
             series[f"{change}, {pace}, % 429"] = recovery.limited_percent
     return Outcome(figures, series)
@@ -98,7 +100,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return len(CHANGES) * len(PACES) * sizes.samples
+    return len(CHANGES) * len(sizes.paces) * sizes.samples
 
 
 def simulate(run: Run) -> Recovery:
@@ -107,16 +109,17 @@ def simulate(run: Run) -> Recovery:
     fleet = work(plan)
     bins = [View.of(fleet, at, at + BIN_SECONDS) for at in range(0, int(plan.seconds), BIN_SECONDS)]
     return Recovery(
-        seconds=_recovered_after(fleet, run.before_seconds),
+        seconds=_recovered_after(fleet, run),
         images_a_second=tuple(view.images_a_second for view in bins),
         limited_percent=tuple(view.limited_percent for view in bins),
     )
 
 
-def _recovered_after(fleet: Sequence[Calls], change: float) -> float:
-    for seconds in range(WINDOW_SECONDS, int(AFTER_SECONDS)):
-        view = View.of(fleet, change + seconds - WINDOW_SECONDS, change + seconds)
+def _recovered_after(fleet: Sequence[Calls], run: Run) -> float:
+    for seconds in range(WINDOW_SECONDS, int(run.after_seconds)):
+        at = run.before_seconds + seconds
+        view = View.of(fleet, at - WINDOW_SECONDS, at)
         enough = view.images_a_second >= FULL_USE * LIMIT * MAX_IMAGES_PER_CALL
         if enough and view.limited_percent < MOST_LIMITED_PERCENT:
             return float(seconds)
-    return AFTER_SECONDS
+    return run.after_seconds

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+OURS = "Vision Relay"
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
@@ -11,10 +13,14 @@ class Sizes:
 
     name: str
     samples: int
+    real_samples: int
+    """Repetitions of what goes over HTTP or through a queue."""
     backlog: int
     """Messages of a simulated backlog."""
     curves: bool
-    """Whether what only the plots show is measured too."""
+    """Whether the calls by window are measured, which only a plot shows."""
+    paces: tuple[str, ...]
+    """How simulated instances keep to the limit: ours first, then the peers."""
     instances: tuple[int, ...]
     settled_seconds: float
     """When instances that started together are looked at, and for how long."""
@@ -22,6 +28,8 @@ class Sizes:
     fairness_seconds: float
     scaling_seconds: float
     """How long instances run before some of them stop or start."""
+    after_seconds: float
+    """How long they are looked at after that."""
     peer_seconds: float
     """How long instances with another pace are looked at."""
     cpu_messages: int
@@ -38,13 +46,16 @@ class Sizes:
 FULL = Sizes(
     name="full",
     samples=5,
+    real_samples=5,
     backlog=20_000,
     curves=True,
+    paces=(OURS, "additive increase", "fixed rate"),
     instances=(1, 4, 16, 64),
     settled_seconds=30,
     observed_seconds=300,
     fairness_seconds=600,
     scaling_seconds=180,
+    after_seconds=120,
     peer_seconds=150,
     cpu_messages=60_000,
     waiting=20_000,
@@ -57,19 +68,22 @@ FULL = Sizes(
 QUICK = Sizes(
     name="quick",
     samples=2,
-    backlog=4_000,
+    real_samples=1,
+    backlog=3_000,
     curves=False,
+    paces=(OURS,),
     instances=(1, 4, 16),
     settled_seconds=30,
     observed_seconds=30,
     fairness_seconds=60,
-    scaling_seconds=60,
+    scaling_seconds=45,
+    after_seconds=60,
     peer_seconds=40,
-    cpu_messages=20_000,
-    waiting=10_000,
+    cpu_messages=10_000,
+    waiting=5_000,
     lone_messages=25,
     lone_default_messages=1,
-    http_messages=4_000,
-    queue_messages=600,
+    http_messages=3_000,
+    queue_messages=500,
     validation_seconds=4,
 )
