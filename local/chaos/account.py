@@ -83,8 +83,8 @@ class Account:
                               dead letters with reason `error`: no message of the run deserves either
     duplicate_events_with_new_id  event ids beyond the first for one fact: the rejection of one message, one completed
                               training of one group, the end of one watch
-    repeated_dead_letters     expected dead letters beyond the first of their message: a host that dies between writing
-                              one and deleting the message leaves both, and that is not promised otherwise
+    repeated_dead_letters     expected dead letters beyond the first of their message: a host that dies or loses its
+                              lease between writing one and deleting the message leaves both; no promise is broken
     untold_dead_letters       dead-lettered updates without their event
     faults          as in the evidence
     missing_faults  kinds that did not strike, or not often enough

@@ -50,7 +50,7 @@ def _messages(account: Account) -> Table:
     table.add_row("hosts that crashed", f"{account.crashes:,}")
     table.add_row("tracebacks in the hosts' logs", f"{account.tracebacks:,}")
     table.add_section()
-    table.add_row("dead letters written twice (a host was killed in between)", f"{account.repeated_dead_letters:,}")
+    table.add_row("dead letters written again (a host was killed, or cut off)", f"{account.repeated_dead_letters:,}")
     table.add_row("seconds", f"{account.seconds:,.1f}")
     table.add_row("seed, which repeats this run", f"{account.seed}")
     return table
