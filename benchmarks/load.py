@@ -85,9 +85,9 @@ async def keep_full(window: int, start: Callable[[], asyncio.Future[Any] | None]
     def end(future: asyncio.Future[Any]) -> None:
         nonlocal running
         running -= 1
-        if finished.done() or future.cancelled():
+        error = None if future.cancelled() else future.exception()
+        if finished.done():
             return
-        error = future.exception()
         if error is not None and not isinstance(error, MessageReturned):
             finished.set_exception(error)
         elif not begin() and not running:
