@@ -22,12 +22,13 @@ drop    A 429 multiplies the rate by DROP: a small step, since random steps are 
         the factor is nearer SETTLING_DROP. The next call waits for `Retry-After` and then for a random part of its
         interval, so that instances refused together do not come back together.
 probe   Growth this slow would take minutes to find what instances that stopped have left. So now and then an instance
-        sends calls at the configured rate, each after the answer to the one before, until the first 429 (compare the
-        bandwidth probes of BBR, Cardwell et al., 2016). If k calls succeeded within t seconds, at most a second's worth
-        of them came from a full bucket, and the instance can have (k - configured) / t calls a second. It takes that
-        rate if it is well above its own, and settles anew; if not, the rate stays: that 429 was the probe's own doing.
-        Then it waits until the calls are paid for at its rate. A failed probe empties the bucket, so others are
-        answered 429 too, two or three of them: that is why probes are rare.
+        sends calls at the configured rate until the first 429 (compare the bandwidth probes of BBR, Cardwell et al.,
+        2016): at first each after the answer to the one before, so that a failed probe costs little, and one more at a
+        time for each second's worth that succeeded, so that slow answers do not hide what there is. If k calls
+        succeeded within t seconds, at most a second's worth of them came from a full bucket, and the instance can have
+        (k - configured) / t calls a second. It takes that rate if it is well above its own, and settles anew; if not,
+        the rate stays: that 429 was the probe's own doing. Then it waits until the calls are paid for at its rate. A
+        failed probe empties the bucket, so others are answered 429 too, two or three of them: hence probes are rare.
 """
 
 import math
@@ -52,6 +53,9 @@ PROBE_LEAST_RAISE = 1.5
 """A bucket that happens to be full makes a probe find a little more than there is."""
 PROBE_BELOW_SHARE = 0.8
 """Above this share there is no probe, and a probe that has found it is over."""
+PROBE_MOST_SECONDS = 8.0
+"""A probe is over after so many seconds' worth of successes, whatever it has found by then: where answers take long, it
+cannot find all there is."""
 PROBE_EVERY_CALLS = 360
 """Calls from one probe or 429 to the next probe, times sqrt(s): with fewer calls, more of them must be ventured."""
 LEAST_CALLS_BETWEEN_PROBES = 65
@@ -59,11 +63,15 @@ LEAST_CALLS_BETWEEN_PROBES = 65
 
 @dataclass(slots=True)
 class _Probe:
-    """Calls at the configured rate, one at a time."""
+    """Calls at the configured rate, of which few are on the wire at a time."""
 
     started_at: float
     sent: int = 0
     succeeded: int = 0
+
+    def may_send_another(self, configured: float) -> bool:
+        """Whether a call may go before the last one is answered: one more for each second's worth that succeeded."""
+        return self.sent - self.succeeded < 1 + int(self.succeeded / configured)
 
 
 class Pace:
@@ -109,10 +117,8 @@ class Pace:
             self._probe = _Probe(now)
         if self._probe:
             self._probe.sent += 1
-        interval = 1 / self._rate
-        credit = 0.0 if self._probe else max(0.0, 1 - interval)
         self._last_at = now
-        self._next_at = max(self._next_at, now - credit) + interval
+        self._next_at = self._after_this_call(now)
 
     def succeeded(self, now: float) -> None:
         """Count an answer other than 429."""
@@ -138,6 +144,13 @@ class Pace:
         paid_at = self._end_probe(self._probe, now) if self._probe else self._drop(now)
         self._next_at = max(self._closed_until + self._rng.random() / self._rate, paid_at)
         self._plan_probe()
+
+    def _after_this_call(self, now: float) -> float:
+        if self._probe and self._probe.may_send_another(self._configured):
+            return now + 1 / self._configured
+        interval = 1 / self._rate
+        credit = 0.0 if self._probe else max(0.0, 1 - interval)
+        return max(self._next_at, now - credit) + interval
 
     def _share(self) -> float:
         return self._rate / self._configured
@@ -176,7 +189,8 @@ class Pace:
     def _probe_succeeded(self, probe: _Probe, now: float) -> None:
         probe.succeeded += 1
         self._next_at = max(now, self._last_at + 1 / self._configured)
-        if self._available(probe, now) >= PROBE_BELOW_SHARE * self._configured:
+        found_enough = self._available(probe, now) >= PROBE_BELOW_SHARE * self._configured
+        if found_enough or probe.succeeded >= PROBE_MOST_SECONDS * self._configured:
             self._next_at = max(self._next_at, self._end_probe(probe, now))
             self._plan_probe()
 

@@ -177,10 +177,31 @@ def test_a_failed_probe_costs_its_price_but_not_the_rate() -> None:
     assert pace.ready_at(now) >= now - 1 / LIMIT + 2 / rate - 1e-9
 
 
-def test_a_probe_sends_one_call_at_a_time() -> None:
+def test_a_probe_begins_with_one_call_at_a_time() -> None:
     pace, now = lowered_until_probe()
     pace.take(now)
     assert pace.ready_at(now) - now == pytest.approx(1 / pace.rate, rel=0.01)
+
+
+@pytest.mark.parametrize("latency", [0.05, 0.15, 0.3, 0.6])
+def test_slow_answers_do_not_keep_a_lone_instance_below_its_rate_after_a_storm_of_429(latency: float) -> None:
+    pace = a_pace()
+    answers: list[tuple[float, bool]] = []  # when, and whether it is a 429; in order, since each takes equally long
+    now, sent_late = 0.0, 0
+    while now < 400:
+        ready_at = pace.ready_at(now)
+        if answers and answers[0][0] <= ready_at:
+            now, refused = answers.pop(0)
+            if refused:
+                pace.limited(now, 1.0)
+            else:
+                pace.succeeded(now)
+            continue
+        now = ready_at
+        pace.take(now)
+        answers.append((now + latency, 20 < now < 24))
+        sent_late += now >= 300
+    assert sent_late >= 0.95 * 100 * LIMIT
 
 
 def test_a_probe_raises_the_rate_to_what_it_has_found() -> None:
