@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test fuzz check format lock clean
+.PHONY: help setup demo run cloud test chaos fuzz check format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ cloud: setup ## start the local cloud alone, for `func start`
 
 test: setup ## all tests
 	@$(BIN)/python -m pytest
+
+chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
+	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS=60)
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
