@@ -51,7 +51,7 @@ class Cost:
 
 def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     """Measure as often as there are samples."""
-    costs = run_alone(measure, [sizes.cpu_messages] * sizes.samples, step)
+    costs = run_alone(measure, [sizes.cpu_messages] * sizes.real_samples, step)
     floor = "least possible"
 
     def samples(value: Callable[[Cost], float]) -> tuple[float, ...]:
@@ -89,7 +89,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return sizes.samples
+    return sizes.real_samples
 
 
 def measure(messages: int) -> Cost:

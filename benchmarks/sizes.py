@@ -14,7 +14,7 @@ class Sizes:
     name: str
     samples: int
     real_samples: int
-    """Repetitions of what goes over HTTP or through a queue."""
+    """Repetitions of what takes real time, in a process of its own."""
     backlog: int
     """Messages of a simulated backlog."""
     curves: bool
@@ -41,6 +41,8 @@ class Sizes:
     queue_messages: int
     """Messages that go through a real queue."""
     validation_seconds: float
+    simulated_messages: int
+    """Messages of the run whose real duration is measured."""
 
 
 FULL = Sizes(
@@ -64,6 +66,7 @@ FULL = Sizes(
     http_messages=20_000,
     queue_messages=4_000,
     validation_seconds=60,
+    simulated_messages=1_000_000,
 )
 QUICK = Sizes(
     name="quick",
@@ -77,13 +80,14 @@ QUICK = Sizes(
     observed_seconds=30,
     fairness_seconds=60,
     scaling_seconds=45,
-    after_seconds=60,
+    after_seconds=90,
     peer_seconds=40,
     cpu_messages=10_000,
     waiting=5_000,
     lone_messages=25,
     lone_default_messages=1,
-    http_messages=3_000,
+    http_messages=2_500,
     queue_messages=500,
     validation_seconds=4,
+    simulated_messages=20_000,
 )
