@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test chaos fuzz check format lock clean
+.PHONY: help setup demo run cloud test chaos bench bench-quick fuzz check format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,16 @@ test: setup ## all tests
 chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.installed
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
+
+bench: setup $(VENV)/.bench ## measure everything (a quarter of an hour); writes docs/benchmarks.md and build/bench.json
+	@$(BIN)/python -m benchmarks $(foreach case,$(ONLY),--only $(case))
+
+bench-quick: setup $(VENV)/.bench ## all cases small; fails if a ratio has become worse
+	@$(BIN)/python -m benchmarks --quick
+
 fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS=60)
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
@@ -49,7 +59,7 @@ $(VENV)/.fuzz: requirements-fuzz.txt $(VENV)/.installed
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
 	@touch $@
 
-check: $(VENV)/.installed ## lint, format and types
+check: $(VENV)/.installed $(VENV)/.bench ## lint, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -62,6 +72,7 @@ LOCK := UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --universal --python-versio
 lock: $(VENV)/.installed ## pin the newest versions of requirements*.in again
 	$(LOCK) --upgrade requirements.in -o requirements.txt
 	$(LOCK) --upgrade requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --upgrade requirements-bench.in -o requirements-bench.txt
 	$(LOCK) --upgrade requirements-fuzz.in -o requirements-fuzz.txt
 
 clean: ## remove everything that the commands made

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import SecretStr
 
+from shared import app
 from shared.admission import Admission
-from shared.app import CONNECTIONS_KEPT_FOR_FACE, STARVATION_SHARE_OF_HOLD
-from shared.batcher import Batcher
-from shared.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
+from shared.custom_vision import CustomVisionClient
 from shared.events import Events
 from shared.gate import Gate
-from shared.http import MAX_CONNECTIONS, JsonApi, KeyAuth, new_client
+from shared.http import JsonApi, KeyAuth, new_client
 from shared.metadata_updates import MetadataUpdates
 from shared.pace import Pace
 
@@ -22,10 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from shared.batcher import Send
+    from shared.batcher import Batcher, Send
     from shared.messages import BatchKey
 
-MAX_IN_FLIGHT = MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE
 LINGER_SECONDS = 1.0
 HOLD_SECONDS = 240.0
 CALLS_PER_SECOND = 10.0
@@ -60,15 +58,8 @@ def new_batcher(
 ) -> Batcher[BatchKey]:
     """A batcher as the app has one, with a seed."""
     timing = timing or Timing()
-    return Batcher(
-        send,
-        Admission("Custom Vision", pace(timing.calls_per_second, rng), Gate(uniform=rng.uniform)),
-        batch_size=MAX_IMAGES_PER_CALL,
-        linger_seconds=timing.linger_seconds,
-        hold_seconds=timing.hold_seconds,
-        starvation_seconds=timing.hold_seconds * STARVATION_SHARE_OF_HOLD,
-        max_in_flight=MAX_IN_FLIGHT,
-    )
+    admission = Admission("Custom Vision", pace(timing.calls_per_second, rng), Gate(uniform=rng.uniform))
+    return app.new_batcher(send, admission, linger_seconds=timing.linger_seconds, hold_seconds=timing.hold_seconds)
 
 
 def new_handler(batcher: Batcher[BatchKey]) -> MetadataUpdates:

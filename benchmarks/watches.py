@@ -16,10 +16,12 @@ from benchmarks.service import LIMIT, Limit, Transport, json_response
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
 from shared.admission import Admission
+from shared.app import ALONE
 from shared.events import Events
 from shared.face import FaceClient
 from shared.gate import Gate
 from shared.http import JsonApi, KeyAuth
+from shared.pace import Pace
 from shared.queues import Queue, Received
 from shared.watches import TrainingWatches
 
@@ -139,7 +141,7 @@ def _new_watches(
         cast("Queue", queue),
         relay.NoQueue(),
         FaceClient(api, "v1.2", "the benchmark"),
-        Admission("Face", relay.adaptive(LIMIT, rng), Gate(uniform=rng.uniform)),
+        Admission("Face", Pace(LIMIT, start_share=ALONE, rng=rng), Gate(uniform=rng.uniform)),
         Events(events),
         source="http://127.0.0.1",
         lease_seconds=600,

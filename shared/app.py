@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from pydantic import SecretStr
 
+    from shared.batcher import Send
     from shared.messages import BatchKey
     from shared.settings import Settings
 
@@ -30,6 +31,24 @@ STARVATION_SHARE_OF_HOLD = 1 / 8
 """An update may be passed over in favour of fuller batches for this share of the time after which it would give up."""
 
 CONNECTIONS_KEPT_FOR_FACE = 16
+
+ALONE = 1.0
+"""The timer runs in one instance at a time, so Face's rate is shared with nobody and needs no careful start."""
+
+
+def new_batcher(
+    send: Send[BatchKey], admission: Admission, *, linger_seconds: float, hold_seconds: float
+) -> Batcher[BatchKey]:
+    """Build a batcher for Custom Vision's calls."""
+    return Batcher(
+        send,
+        admission,
+        batch_size=MAX_IMAGES_PER_CALL,
+        linger_seconds=linger_seconds,
+        hold_seconds=hold_seconds,
+        starvation_seconds=hold_seconds * STARVATION_SHARE_OF_HOLD,
+        max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
+    )
 
 
 class App:
@@ -61,14 +80,12 @@ class App:
         auth = self._auth("Training-key", settings.custom_vision_training_key, key_setting)
         api = self._api(settings.custom_vision_endpoint, auth, "Custom Vision")
         client = CustomVisionClient(api, f"{key_setting} and CUSTOM_VISION_ENDPOINT")
-        return Batcher(
+        admission = Admission("Custom Vision", Pace(settings.custom_vision_calls_per_second), Gate())
+        return new_batcher(
             client.update_image_metadata,
-            Admission("Custom Vision", Pace(settings.custom_vision_calls_per_second), Gate()),
-            batch_size=MAX_IMAGES_PER_CALL,
+            admission,
             linger_seconds=settings.linger_seconds,
             hold_seconds=settings.hold_seconds,
-            starvation_seconds=settings.hold_seconds * STARVATION_SHARE_OF_HOLD,
-            max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
         )
 
     def _build_metadata_updates(self) -> MetadataUpdates:
@@ -90,7 +107,7 @@ class App:
             self._queues[settings.training_watches_queue],
             self._queues[f"{settings.training_watches_queue}-poison"],
             FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT"),
-            Admission("Face", Pace(settings.face_calls_per_second), Gate()),
+            Admission("Face", Pace(settings.face_calls_per_second, start_share=ALONE), Gate()),
             self._events,
             source=settings.face_endpoint,
             lease_seconds=settings.watch_lease_seconds,

@@ -47,6 +47,9 @@ SETTLING_SECONDS = 20.0
 FEW_CALLS = 3.0
 """The scale on which successes since the last 429 move the factor from SETTLING_DROP to DROP."""
 LOWEST_SHARE = 0.001
+CREDIT_SECONDS = 0.5
+"""So much of the time that it idled may an instance make up for. An API's bucket has a second's worth; half of it is
+left for calls that overtake one another on the way."""
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 
 PROBE_LEAST_RAISE = 1.5
@@ -77,19 +80,23 @@ class _Probe:
 class Pace:
     """The rate of one instance's calls to one API. All times are seconds of one monotonic clock.
 
-    `calls_per_second` is the configured rate and never exceeded. After idling, a second's worth of calls may go at
+    `calls_per_second` is the configured rate and never exceeded. After idling, half a second's worth of calls may go at
     once, at least one. Every answer other than 429 counts as a success. A 429 that arrives before an earlier one's
     `Retry-After` has passed belongs to the same episode and does not lower the rate again.
+
+    `start_share` is what it starts with of the configured rate: 1 for an instance that knows it calls alone.
 
     Raises `ValueError` unless `calls_per_second` is positive and finite.
     """
 
-    def __init__(self, calls_per_second: float, *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, calls_per_second: float, *, start_share: float = START_SHARE, rng: random.Random | None = None
+    ) -> None:
         if not 0 < calls_per_second < math.inf:
             raise ValueError("calls_per_second must be positive and finite")
         self._configured = calls_per_second
         self._rng = rng or random.Random()  # noqa: S311 (it spreads calls and protects nothing)
-        self._rate = START_SHARE * calls_per_second
+        self._rate = start_share * calls_per_second
         self._last_at = -math.inf
         self._next_at = -math.inf
         self._closed_until = -math.inf
@@ -149,7 +156,7 @@ class Pace:
         if self._probe and self._probe.may_send_another(self._configured):
             return now + 1 / self._configured
         interval = 1 / self._rate
-        credit = 0.0 if self._probe else max(0.0, 1 - interval)
+        credit = 0.0 if self._probe else max(0.0, CREDIT_SECONDS - interval)
         return max(self._next_at, now - credit) + interval
 
     def _share(self) -> float:

@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError
 
 from shared import dead_letters
 from shared.dead_letters import Failure, Reason
-from shared.errors import ApiError, InvalidMessage, NotFound
+from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited
 from shared.events import EventType, new_event
 from shared.face import PATHS, TrainingResult, TrainingStatus
 from shared.messages import GroupKind, Reported, TrainingWatch, parse_watch
@@ -176,8 +176,8 @@ class TrainingWatches:
 
     async def _look(self, group: Group) -> Finding:
         try:
-            async with asyncio.timeout(self._hold_seconds), self._admission.turn():
-                return await self._face.training(group.kind, group.id)
+            async with asyncio.timeout(self._hold_seconds):
+                return await self._ask(group)
         except NotFound as error:
             return error
         except TimeoutError:
@@ -188,6 +188,15 @@ class TrainingWatches:
         except Exception:  # trouble with one group must not end the tick for all others
             log.exception("%s %s will be looked at again", group.kind, group.id)
             return None
+
+    async def _ask(self, group: Group) -> TrainingResult:
+        """Ask when it is our turn, and again when the answer is only that it was too early."""
+        while True:
+            try:
+                async with self._admission.turn():
+                    return await self._face.training(group.kind, group.id)
+            except RateLimited:
+                continue
 
     async def _settle(self, message: Received, watch: TrainingWatch, finding: Finding) -> None:
         async with self._storage:

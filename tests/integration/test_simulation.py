@@ -46,7 +46,7 @@ async def client(simulation: SimulationProcess) -> AsyncIterator[httpx.AsyncClie
 
 async def first_call(control: SimulationControl) -> None:
     """Wait until the simulation has been called."""
-    while not (await control.counters()).custom_vision.calls:  # noqa: ASYNC110 - it is another process
+    while not (await control.counters()).custom_vision.calls:
         await asyncio.sleep(0.01)
 
 

@@ -70,7 +70,7 @@ def new_batcher(
 ) -> Batcher[str]:
     return Batcher(
         api.send,
-        Admission("API", Pace(calls_per_second), Gate(uniform=lambda low, high: high)),
+        Admission("API", Pace(calls_per_second, start_share=1.0), Gate(uniform=lambda low, high: high)),
         batch_size=64,
         linger_seconds=linger,
         hold_seconds=hold,

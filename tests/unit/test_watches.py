@@ -8,12 +8,12 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn, TYPE_CHECKING
 
 import pytest
 
 from shared.admission import Admission
-from shared.errors import AccessRefused, NotFound, Unavailable
+from shared.errors import AccessRefused, NotFound, RateLimited, Unavailable
 from shared.events import Events, EventType
 from shared.face import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.gate import Gate
@@ -161,6 +161,10 @@ class Relay:
             self.queue.waiting.append(Received(f"m{len(self.queue.waiting)}", "receipt", raw, 1, expires_at))
 
 
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
 def told(result: TrainingResult | Exception) -> FakeFace:
     def answer(group: str) -> TrainingResult:
         if isinstance(result, Exception):
@@ -255,6 +259,15 @@ class TestTick:
         await relay.watches.tick()
         assert relay.queue.put_back_with == {"m0": None, "m1": None}
         assert sum(relay.face.looks.values()) == 1
+
+    @pytest.mark.looptime
+    async def test_a_look_that_came_too_early_is_made_again_within_the_tick(self) -> None:
+        face = FakeFace()
+        face.answer = lambda group: SUCCEEDED if face.looks.total() > 1 else _raise(RateLimited("429"))
+        relay = Relay(face)
+        relay.add({})
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m0"]
 
     @pytest.mark.looptime
     async def test_a_look_that_had_to_wait_for_hold_puts_its_watches_back(self) -> None:
