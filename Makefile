@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test chaos bench bench-quick fuzz check format lock clean
+.PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS
 $(VENV)/.fuzz: requirements-fuzz.txt $(VENV)/.installed
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
 	@touch $@
+
+coverage: setup ## all tests, and fail under 95 % of the branches of shared/ and functions/
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
 check: $(VENV)/.installed $(VENV)/.bench ## lint, format and types
 	@$(BIN)/ruff check .

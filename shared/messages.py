@@ -21,7 +21,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
+    FailFast,
     StrictBool,
     StringConstraints,
     TypeAdapter,
@@ -40,6 +40,7 @@ MAX_METADATA_VALUE = 256
 MAX_GROUP_ID = 64
 MAX_CORRELATION_ID = 128
 MAX_ERRORS_TOLD = 5
+MAX_FIELDS = 16
 
 _CANONICAL_UUID = 36  # characters: 8-4-4-4-12 hexadecimal digits and the hyphens between them
 
@@ -60,6 +61,13 @@ def _canonical_each(value: object) -> object:
         raise PydanticCustomError("uuids", "must be a list of at least one UUID")
     if not all(isinstance(item, str) and len(item) == _CANONICAL_UUID for item in value):
         raise PydanticCustomError("uuids", "must be a list of UUIDs of 36 characters, 8-4-4-4-12 hexadecimal digits")
+    return value
+
+
+def _few_pairs(value: object) -> object:
+    """Count before looking: 64 KiB of wrong pairs would be told one by one."""
+    if isinstance(value, dict) and len(value) > MAX_METADATA_PAIRS:
+        raise PydanticCustomError("pairs", "must have at most 10 pairs")
     return value
 
 
@@ -102,8 +110,8 @@ class MetadataUpdate:
     """
 
     project_id: CanonicalUUID
-    image_ids: Annotated[tuple[UUID, ...], BeforeValidator(_canonical_each)]
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_PAIRS)]
+    image_ids: Annotated[tuple[UUID, ...], FailFast(), BeforeValidator(_canonical_each)]
+    metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few_pairs)]
     correlation_id: CorrelationId | None = None
 
     @property
@@ -174,6 +182,8 @@ def parse_watch(body: bytes) -> TrainingWatch:
 
 def _parse(message: TypeAdapter[M], body: bytes) -> M:
     fields = _unwrap(_load(body))
+    if len(fields) > MAX_FIELDS:  # each would be told, which takes longer than all good messages together
+        raise InvalidMessage(f"not a message: it has {len(fields)} fields")
     try:
         return message.validate_python(fields)
     except ValidationError as error:

@@ -118,6 +118,7 @@ class TestForms:
             (b'{"a": "\xff"}', "not UTF-8: byte 7 is 0xff"),
             (b"\xff\xfe{\x00}\x00", "neither a JSON object nor Base64 of one"),
             (b"{}", "projectId: missing; imageIds: missing; metadata: missing"),
+            (json.dumps({str(number): 0 for number in range(5000)}).encode(), "not a message: it has 5000 fields"),
             (body(cloud_event()), "data: the envelope must carry the message as a JSON object"),
             (body(cloud_event(data="text")), "data: the envelope must carry the message as a JSON object"),
             (body({**EVENT_GRID, "data": [UPDATE]}), "data: the envelope must carry"),
@@ -167,7 +168,7 @@ class TestUpdate:
     @pytest.mark.parametrize(
         ("changes", "told"),
         [
-            ({"metadata": pairs(11)}, "metadata: dictionary should have at most 10 items"),
+            ({"metadata": pairs(11)}, "metadata: must have at most 10 pairs"),
             ({"metadata": {"k" * 129: ""}}, f"metadata.{'k' * 129}.[key]: string should have at most 128 characters"),
             ({"metadata": {"": ""}}, "metadata..[key]: string should have at least 1 character"),
             ({"metadata": {"k": "v" * 257}}, "metadata.k: string should have at most 256 characters"),
