@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shared.errors import AccessRefused, ApiError, RateLimited
-from shared.gate import Change, Gate, Pass
+from shared.gate import Change, Gate, Pass, closes
 from shared.text import shown
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Admission:
         """Take note of how a call was answered: by `error`, or well."""
         if isinstance(error, RateLimited):
             self._pace.limited(now, error.retry_after_seconds)
-        else:
+        elif not closes(error):
             self._pace.succeeded(now)
         closed_at = self._gate.closed_at
         change = self._gate.report(leave, error, now)

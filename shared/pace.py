@@ -81,7 +81,7 @@ class Pace:
     """The rate of one instance's calls to one API. All times are seconds of one monotonic clock.
 
     `calls_per_second` is the configured rate and never exceeded. After idling, half a second's worth of calls may go at
-    once, at least one. Every answer other than 429 counts as a success. A 429 that arrives before an earlier one's
+    once, at least one. Every other answer to the call itself counts as a success. A 429 that arrives before an earlier one's
     `Retry-After` has passed belongs to the same episode and does not lower the rate again.
 
     `start_share` is what it starts with of the configured rate: 1 for an instance that knows it calls alone.
@@ -128,7 +128,7 @@ class Pace:
         self._next_at = self._after_this_call(now)
 
     def succeeded(self, now: float) -> None:
-        """Count an answer other than 429."""
+        """Count an answer that the service gave to the call itself, whatever it thinks of it."""
         self._successes_since_429 += 1
         if self._settling_since is None:
             self._start_faster()

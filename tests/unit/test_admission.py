@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from shared.admission import Admission
-from shared.errors import AccessRefused, NotFound, RateLimited, Unavailable
+from shared.errors import AccessRefused, ApiError, NotFound, RateLimited, Unavailable
 from shared.gate import Gate
 
 pytestmark = pytest.mark.looptime
@@ -72,7 +72,15 @@ class TestReadyAt:
         admission.take(0.5)
         assert admission.ready_at(1) == math.inf
 
-    async def test_a_429_is_for_the_pace_and_anything_else_tells_that_the_rate_is_kept(self) -> None:
+    @pytest.mark.parametrize("error", [DOWN, AccessRefused("401")])
+    async def test_what_closes_the_gate_says_nothing_about_the_rate(self, error: ApiError) -> None:
+        pace = FakePace()
+        admission = new_admission(pace)
+        admission.report(admission.take(0), error, 0)
+        assert pace.successes == 0
+        assert pace.limited_by == []
+
+    async def test_a_429_is_for_the_pace_and_another_answer_tells_that_the_rate_is_kept(self) -> None:
         pace = FakePace()
         admission = new_admission(pace)
         admission.report(admission.take(0), RateLimited("429", retry_after_seconds=3), 0)
