@@ -81,8 +81,8 @@ class Pace:
     """The rate of one instance's calls to one API. All times are seconds of one monotonic clock.
 
     `calls_per_second` is the configured rate and never exceeded. After idling, half a second's worth of calls may go at
-    once, at least one. Every other answer to the call itself counts as a success. A 429 that arrives before an earlier one's
-    `Retry-After` has passed belongs to the same episode and does not lower the rate again.
+    once, at least one. Every other answer to the call itself counts as a success. A 429 that arrives before an earlier
+    one's `Retry-After` has passed belongs to the same episode and does not lower the rate again.
 
     `start_share` is what it starts with of the configured rate: 1 for an instance that knows it calls alone.
 
