@@ -40,18 +40,18 @@ def main() -> int:
     chosen = [case for case in CASES if case.NAME in arguments.only] if arguments.only else list(CASES)
     if arguments.quick:
         return _quick(chosen, console)
+    measured = BUILD / "bench.json"
     results = _measure(chosen, FULL, console)
-    store.save(results, BUILD / "bench.json")
+    if arguments.only and measured.exists():
+        results = store.merged(store.load(measured), results)
+    store.save(results, measured)
     _show(results, console)
-    if arguments.only:
-        plots.draw_all(results.outcomes, BUILD / "benchmarks")
-        (BUILD / "benchmarks.md").write_text(report.write(results))
-        console.print("Only some cases: build/benchmarks.md and its plots are written, the document is left alone.")
-        return 0
     plots.draw_all(results.outcomes, PLOTS)
     DOCUMENT.write_text(report.write(results))
-    store.save(_measure(chosen, QUICK, console), COMMITTED)
     console.print("Written: docs/benchmarks.md, docs/benchmarks/, build/bench.json")
+    if not arguments.only:
+        console.print("Now the same small, for `make bench-quick` to compare with.")
+        store.save(_measure(chosen, QUICK, console), COMMITTED)
     return 0
 
 
@@ -61,7 +61,13 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="run all cases small, and compare with the committed ratios"
     )
-    parser.add_argument("--only", action="append", choices=names, metavar="CASE", help=f"one of {', '.join(names)}")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=names,
+        metavar="CASE",
+        help=f"measure this case again and leave the others as build/bench.json has them; one of {', '.join(names)}",
+    )
     return parser.parse_args()
 
 

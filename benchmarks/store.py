@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping  # noqa: TC003 (pydantic reads it)
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from benchmarks.cases import CASES
 from benchmarks.results import Outcome  # noqa: TC001 (pydantic reads it)
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ class Results:
     at: str
     seconds: float
     outcomes: Mapping[str, Outcome]
+
+
+def merged(before: Results, again: Results) -> Results:
+    """Earlier results with some cases measured again, the cases in the order of the document."""
+    outcomes = {**before.outcomes, **again.outcomes}
+    ordered = {case.NAME: outcomes[case.NAME] for case in CASES if case.NAME in outcomes}
+    return replace(again, seconds=before.seconds + again.seconds, outcomes=ordered)
 
 
 _RESULTS = TypeAdapter(Results)
