@@ -64,7 +64,7 @@ FULL = Sizes(
     lone_messages=200,
     lone_default_messages=10,
     http_messages=20_000,
-    queue_messages=4_000,
+    queue_messages=2_000,
     validation_seconds=60,
     simulated_messages=1_000_000,
 )
