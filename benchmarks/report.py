@@ -79,9 +79,11 @@ def write(results: Results) -> str:
 def _verdict(results: Results) -> str:
     figures = [figure for outcome in results.outcomes.values() for figure in outcome.figures if figure.target]
     missed = [figure for figure in figures if not figure.is_met]
+    unmeasured = [case.TITLE for case in CASES if case.NAME not in results.outcomes]
+    absent = [f"Not measured yet: {', '.join(unmeasured)}.", ""] if unmeasured else []
     if not missed:
-        return f"All {len(figures)} targets are reached.\n"
-    lines = [f"{len(figures) - len(missed)} of {len(figures)} targets are reached. **Missed:**", ""]
+        return "\n".join([f"All {len(figures)} targets are reached.", "", *absent])
+    lines = [*absent, f"{len(figures) - len(missed)} of {len(figures)} targets are reached. **Missed:**", ""]
     lines += [f"* {figure.key}: {number(figure.value)} {figure.unit}, target {figure.target}" for figure in missed]
     return "\n".join([*lines, ""])
 
