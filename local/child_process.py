@@ -7,12 +7,36 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 POLL_SECONDS = 0.02
 OUTPUT_TAIL_CHARACTERS = 2000
 PR_SET_PDEATHSIG = 1
+
+
+class StartStop(ABC):
+    """Something that runs from the beginning to the end of its `async with` block."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+
+    @abstractmethod
+    async def stop(self) -> object:
+        """End it."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
 
 
 class ChildFailedError(Exception):

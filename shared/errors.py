@@ -46,57 +46,45 @@ class ApiError(RelayError):
     """An API's answer that is not a success, or no answer at all."""
 
 
-class Unavailable(ApiError):
-    """The service did not answer, or answered that the trouble is its own.
-
-    `retry_after_seconds` is how long the service asked to be left alone, if it said so.
-    """
+class _Waited(ApiError):
+    """`retry_after_seconds` is how long the service asked to be left alone, if it said so."""
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
 
 
-class RateLimited(ApiError):
-    """429: the API's calls a second are used up, by us or by someone else.
+class _Coded(ApiError):
+    """`code` is the service's word for what is wrong, `message` its sentence."""
 
-    `retry_after_seconds` is how long the service asked to be left alone, if it said so.
-    """
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
+
+class Unavailable(_Waited):
+    """The service did not answer, or answered that the trouble is its own."""
+
+
+class RateLimited(_Waited):
+    """429: the API's calls a second are used up, by us or by someone else."""
 
 
 class AccessRefused(ApiError):
     """The configuration does not let us in. The text names the settings to look at."""
 
 
-class BatchRefused(ApiError):
+class BatchRefused(_Coded):
     """The API refused what all messages of the call have in common: their project or their metadata."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
-
-class SuspectRefused(ApiError):
+class SuspectRefused(_Coded):
     """The API refused the whole call, for a reason that may lie in one of its messages."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
-
-class NotFound(ApiError):
+class NotFound(_Coded):
     """What was asked for does not exist, says the service itself (and not the gateway before it)."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
 
 class Unforeseen(ApiError):

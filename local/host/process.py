@@ -5,10 +5,8 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from local.child_process import ChildProcess
+from local.child_process import ChildProcess, StartStop
 from local.host.host import READY
 
 START_TIMEOUT_SECONDS = 30.0
@@ -18,7 +16,7 @@ _PROJECT = Path(__file__).parents[2]
 _READY = re.compile(rf"{READY}: .*")
 
 
-class HostProcess:
+class HostProcess(StartStop):
     """One host on an app.
 
         async with HostProcess(app_root, settings, output) as host:
@@ -59,12 +57,3 @@ class HostProcess:
     async def kill(self) -> None:
         """Kill it (SIGKILL): messages in process come back when their leases end."""
         await self._process.kill()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()

@@ -7,10 +7,8 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from local.child_process import ChildProcess
+from local.child_process import ChildProcess, StartStop
 from local.simulation.control import SimulationControl
 from local.simulation.gateway import Credentials
 
@@ -25,7 +23,7 @@ _PROJECT = Path(__file__).parents[2]
 _READY = re.compile(r"^(http://127\.0\.0\.1:\d+)$", re.MULTILINE)
 
 
-class SimulationProcess:
+class SimulationProcess(StartStop):
     """A simulation on loopback, on a free port unless one is given; its keys are made for this start unless given.
 
     async with SimulationProcess() as simulation, simulation.control() as control:
@@ -66,15 +64,6 @@ class SimulationProcess:
     async def stop(self) -> None:
         """End it; all it knew is gone."""
         await self._stop.aclose()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     def _child_process(self, scratch: Path) -> ChildProcess:
         command = [sys.executable, "-m", "local.simulation", "--port", str(self._port)]
