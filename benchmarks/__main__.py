@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,12 @@ from rich.table import Table
 
 from benchmarks import machine, plots, report, store
 from benchmarks.cases import CASES
-from benchmarks.results import Figure, Outcome, is_worse, number
+from benchmarks.results import Figure, is_worse, number
 from benchmarks.sizes import FULL, QUICK
 from shared.garbage import look_less_often
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from benchmarks.cases import Case
     from benchmarks.sizes import Sizes
@@ -41,18 +42,26 @@ def main() -> int:
     if arguments.quick:
         return _quick(chosen, console)
     measured = BUILD / "bench.json"
-    results = _measure(chosen, FULL, console)
-    if arguments.only and measured.exists():
-        results = store.merged(store.load(measured), results)
-    store.save(results, measured)
+    before = store.load(measured) if arguments.only and measured.exists() else None
+    measured.unlink(missing_ok=True)
+
+    def keep(found: store.Results) -> None:
+        store.save(store.merged(before, found) if before else found, measured)
+
+    complete = _is_complete(_measure(chosen, FULL, console, keep), chosen, console)
+    if not measured.exists():
+        return 1
+    results = store.load(measured)
     _show(results, console)
     plots.draw_all(results.outcomes, PLOTS)
     DOCUMENT.write_text(report.write(results))
     console.print("Written: docs/benchmarks.md, docs/benchmarks/, build/bench.json")
     if not arguments.only:
         console.print("Now the same small, for `make bench-quick` to compare with.")
-        store.save(_measure(chosen, QUICK, console), COMMITTED)
-    return 0
+        quick = _measure(chosen, QUICK, console)
+        complete = _is_complete(quick, chosen, console) and complete
+        store.save(quick, COMMITTED)
+    return 0 if complete else 1
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -75,6 +84,8 @@ def _quick(chosen: Sequence[Case], console: Console) -> int:
     results = _measure(chosen, QUICK, console)
     store.save(results, BUILD / "bench-quick.json")
     _show(results, console)
+    if not _is_complete(results, chosen, console):
+        return 1
     if not COMMITTED.exists():
         console.print("There is nothing committed to compare with: `make bench` makes it.")
         return 1
@@ -98,17 +109,35 @@ def _worse(results: store.Results, committed: store.Results) -> list[tuple[Figur
     ]
 
 
-def _measure(chosen: Sequence[Case], sizes: Sizes, console: Console) -> store.Results:
+def _measure(
+    chosen: Sequence[Case], sizes: Sizes, console: Console, keep: Callable[[store.Results], None] | None = None
+) -> store.Results:
+    """Run the cases and give `keep` what there is after each. One that fails is told, and does not cost the others."""
     began = time.monotonic()
-    outcomes: dict[str, Outcome] = {}
+    at = datetime.now(UTC).strftime("%Y-%m-%d")
+    results = store.Results(sizes.name, machine.describe(), at, 0.0, {})
     columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         for case in chosen:
             bar = progress.add_task(case.TITLE, total=case.steps(sizes))
-            outcomes[case.NAME] = case.run(sizes, lambda bar=bar: progress.advance(bar))  # type: ignore[misc]
+            try:
+                outcome = case.run(sizes, lambda bar=bar: progress.advance(bar))  # type: ignore[misc]
+            except Exception:
+                console.print_exception()
+            else:
+                outcomes = {**results.outcomes, case.NAME: outcome}
+                results = replace(results, seconds=time.monotonic() - began, outcomes=outcomes)
+                if keep:
+                    keep(results)
             progress.stop_task(bar)
-    at = datetime.now(UTC).strftime("%Y-%m-%d")
-    return store.Results(sizes.name, machine.describe(), at, time.monotonic() - began, outcomes)
+    return results
+
+
+def _is_complete(results: store.Results, chosen: Sequence[Case], console: Console) -> bool:
+    failed = [case.NAME for case in chosen if case.NAME not in results.outcomes]
+    for name in failed:
+        console.print(f"[red]failed, see above:[/red] {name}; `make bench ONLY={name}` measures it again")
+    return not failed
 
 
 def _show(results: store.Results, console: Console) -> None:

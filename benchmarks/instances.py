@@ -61,13 +61,13 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
         Run(instances, pace, seed, sizes)
         for instances in sorted(sizes.instances, reverse=True)
         for pace in sizes.paces
-        for seed in range(sizes.samples)
+        for seed in sizes.seeds(pace)
     ]
     found = dict(zip(runs, run_all(simulate, runs, step), strict=True))
     figures: list[Figure] = []
     for instances in sizes.instances:
         shares = {
-            pace: [found[Run(instances, pace, seed, sizes)] for seed in range(sizes.samples)] for pace in sizes.paces
+            pace: [found[Run(instances, pace, seed, sizes)] for seed in sizes.seeds(pace)] for pace in sizes.paces
         }
         figures += _figures(instances, shares)
     return Outcome(tuple(figures))
@@ -75,7 +75,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return len(sizes.instances) * len(sizes.paces) * sizes.samples
+    return len(sizes.instances) * sum(len(sizes.seeds(pace)) for pace in sizes.paces)
 
 
 def simulate(run: Run) -> Shares:

@@ -70,12 +70,12 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     """Both changes with every pace and every seed."""
     lengths = sizes.scaling_seconds, sizes.after_seconds
     runs = [
-        Run(change, pace, seed, *lengths) for change in CHANGES for pace in sizes.paces for seed in range(sizes.samples)
+        Run(change, pace, seed, *lengths) for change in CHANGES for pace in sizes.paces for seed in sizes.seeds(pace)
     ]
     found = dict(zip(runs, run_all(simulate, runs, step), strict=True))
 
     def seconds(change: str, pace: str) -> tuple[float, ...]:
-        return tuple(found[Run(change, pace, seed, *lengths)].seconds for seed in range(sizes.samples))
+        return tuple(found[Run(change, pace, seed, *lengths)].seconds for seed in sizes.seeds(pace))
 
     figures = tuple(
         Figure(
@@ -100,7 +100,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return len(CHANGES) * len(sizes.paces) * sizes.samples
+    return len(CHANGES) * sum(len(sizes.seeds(pace)) for pace in sizes.paces)
 
 
 def simulate(run: Run) -> Recovery:

@@ -15,6 +15,8 @@ class Sizes:
     samples: int
     real_samples: int
     """Repetitions of what takes real time, in a process of its own."""
+    chance_samples: int
+    """Repetitions where instances share a limit in our way: there chance decides most."""
     backlog: int
     """Messages of a simulated backlog."""
     curves: bool
@@ -44,11 +46,16 @@ class Sizes:
     simulated_messages: int
     """Messages of the run whose real duration is measured."""
 
+    def seeds(self, pace: str) -> range:
+        """One for each repetition of instances with this pace."""
+        return range(self.chance_samples if pace == OURS else self.samples)
+
 
 FULL = Sizes(
     name="full",
     samples=5,
     real_samples=5,
+    chance_samples=15,
     backlog=20_000,
     curves=True,
     paces=(OURS, "additive increase", "fixed rate"),
@@ -72,6 +79,7 @@ QUICK = Sizes(
     name="quick",
     samples=2,
     real_samples=1,
+    chance_samples=2,
     backlog=3_000,
     curves=False,
     paces=(OURS,),

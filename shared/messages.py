@@ -59,8 +59,11 @@ def _canonical_each(value: object) -> object:
     """Check all ids in one call: one per id would cost more than the parsing."""
     if not isinstance(value, list) or not value:
         raise PydanticCustomError("uuids", "must be a list of at least one UUID")
-    if not all(isinstance(item, str) and len(item) == _CANONICAL_UUID for item in value):
-        raise PydanticCustomError("uuids", "must be a list of UUIDs of 36 characters, 8-4-4-4-12 hexadecimal digits")
+    for item in value:
+        if not isinstance(item, str) or len(item) != _CANONICAL_UUID:
+            raise PydanticCustomError(
+                "uuids", "must be a list of UUIDs of 36 characters, 8-4-4-4-12 hexadecimal digits"
+            )
     return value
 
 

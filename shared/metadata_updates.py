@@ -93,19 +93,16 @@ class MetadataUpdates:
 
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageReturned` where the message has to come back, and whatever went wrong."""
-        dead = await self._try(delivery)
-        if dead is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
-            await self._bury(delivery, dead)
-
-    async def _try(self, delivery: Delivery) -> Dead | None:
         try:
-            return await self._apply(delivery)
+            dead = await self._apply(delivery)
         except (RelayError, AzureError):
             raise
         except Exception as error:
             if delivery.deliveries < DELIVERIES_FOR_A_BUG:
                 raise
-            return self._of_bug(delivery, error)
+            dead = self._of_bug(delivery, error)
+        if dead is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
+            await self._bury(delivery, dead)
 
     async def _apply(self, delivery: Delivery) -> Dead | None:
         try:
@@ -114,18 +111,18 @@ class MetadataUpdates:
             return Dead(None, _failure(delivery, Reason.INVALID, "InvalidMessage", str(error)))
         match conclude(await self._batcher.submit(update.key, update.image_ids)):
             case Done():
-                await self._applied(delivery, update)
+                log.debug("message %s applied to %d images", delivery.id, len(update.image_ids))
+                if self._publish_updated:
+                    await self._tell_of_update(delivery, update)
                 return None
             case Return(reason):
                 raise MessageReturned(f"message {delivery.id}: {reason}; it will be delivered again")
             case Reject(refused):
                 return Dead(update, _refusal(delivery, refused))
 
-    async def _applied(self, delivery: Delivery, update: MetadataUpdate) -> None:
-        log.debug("message %s applied to %d images", delivery.id, len(update.image_ids))
-        if self._publish_updated:
-            data = {"images": len(update.image_ids)}
-            await self._publish(EventType.METADATA_UPDATED, delivery, update, datetime.now(UTC), data)
+    async def _tell_of_update(self, delivery: Delivery, update: MetadataUpdate) -> None:
+        data = {"images": len(update.image_ids)}
+        await self._publish(EventType.METADATA_UPDATED, delivery, update, datetime.now(UTC), data)
 
     async def _bury(self, delivery: Delivery, dead: Dead) -> None:
         """Tell of a failure and write its dead letter.

@@ -13,7 +13,9 @@ growth depend on the rate for the same reason. Here f ~ r**1.5, and p grows as t
 be the same for every N, but nothing would pull unequal instances together any more. The rule, where s is the rate as a
 share of the configured rate:
 
-start   A tenth of the configured rate, and more with each success (slow start, RFC 5681), until the first 429.
+start   A small share of the configured rate, and more with each success (slow start, RFC 5681), until the first 429.
+        The first few successes change nothing: by then, instances that started together and are too many know it, while
+        they are still equal.
 grow    Each success adds GAIN * sqrt(s) + SETTLING_GAIN * w / s to s. The second term is additive increase, which makes
         unequal instances equal at the price of many 429s. So w falls from 1 at the first 429 to 0 within
         SETTLING_SECONDS.
@@ -25,26 +27,34 @@ probe   Growth this slow would take minutes to find what instances that stopped 
         sends calls at the configured rate until the first 429 (compare the bandwidth probes of BBR, Cardwell et al.,
         2016): at first each after the answer to the one before, so that a failed probe costs little, and one more at a
         time for each second's worth that succeeded, so that slow answers do not hide what there is. If k calls
-        succeeded within t seconds, at most a second's worth of them came from a full bucket, and the instance can have
-        (k - configured) / t calls a second. It takes that rate if it is well above its own, and settles anew; if not,
-        the rate stays: that 429 was the probe's own doing. Then it waits until the calls are paid for at its rate. A
-        failed probe empties the bucket, so others are answered 429 too, two or three of them: hence probes are rare.
+        succeeded within t seconds, at most a second's worth of them came from a full bucket, and one more perhaps from
+        others who happened to pause: the instance can have (k - configured - 1) / t calls a second. It takes that rate
+        if it is well above its own, and settles anew; if not, the rate stays: that 429 was the probe's own doing. Then
+        it waits until the calls are paid for at its rate. A failed probe empties the bucket, so others are answered 429
+        too, two or three of them: hence probes are rare. The smaller the share, the more instances must be about, and
+        the longer it waits; whoever was answered 429 meanwhile knows that nothing is free and waits anew.
+
+What this cannot do: a success tells nothing of the others, only a 429 does. Where 2 % of the calls of 16 instances may
+be answered 429, each learns something every 80 s. So when most of them stop, the rest notices after 50 s, half of the
+times later; faster would cost all of them more calls all the time.
 """
 
 import math
 import random
 from dataclasses import dataclass
 
-START_SHARE = 0.1
+START_SHARE = 0.09
+START_CALLS = 6
+"""So many successes before the rate begins to grow."""
 START_GAIN = 0.015
-"""Share added by each success before the first 429: at ten calls a second the rate doubles in about five seconds.
-Faster, and instances that start together have grown too far apart by the time they learn of the limit."""
+"""Share added by each success from then on until the first 429: at ten calls a second the rate doubles in about five
+seconds. Faster, and instances that start together have grown too far apart by the time they learn of the limit."""
 GAIN = 0.00018
-SETTLING_GAIN = 0.0002
-DROP = 0.88
-SETTLING_DROP = 0.75
+SETTLING_GAIN = 0.00016
+DROP = 0.92
+SETTLING_DROP = 0.79
 SETTLING_SECONDS = 20.0
-FEW_CALLS = 3.0
+FEW_CALLS = 12.0
 """The scale on which successes since the last 429 move the factor from SETTLING_DROP to DROP."""
 LOWEST_SHARE = 0.001
 CREDIT_SECONDS = 0.5
@@ -53,15 +63,18 @@ left for calls that overtake one another on the way."""
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 
 PROBE_LEAST_RAISE = 1.5
-"""A bucket that happens to be full makes a probe find a little more than there is."""
+PROBE_DOUBT_CALLS = 1
+"""So many successes of a probe are put down to others who happened to pause, beside the ones from a full bucket."""
 PROBE_BELOW_SHARE = 0.8
 """Above this share there is no probe, and a probe that has found it is over."""
 PROBE_MOST_SECONDS = 8.0
 """A probe is over after so many seconds' worth of successes, whatever it has found by then: where answers take long, it
 cannot find all there is."""
-PROBE_EVERY_CALLS = 360
-"""Calls from one probe or 429 to the next probe, times sqrt(s): with fewer calls, more of them must be ventured."""
-LEAST_CALLS_BETWEEN_PROBES = 65
+PROBE_INTERVAL = 230.0
+PROBE_INTERVAL_EXPONENT = -0.65
+"""From one probe or 429 to the next pass PROBE_INTERVAL calls at the configured rate, times s to this power: 140 s
+at a sixteenth of ten calls a second. Equal for all, it would cost 64 instances too many 429s; in proportion to 1 / s,
+the slowest would be the last to find what is free."""
 
 
 @dataclass(slots=True)
@@ -101,7 +114,7 @@ class Pace:
         self._next_at = -math.inf
         self._closed_until = -math.inf
         self._settling_since: float | None = None
-        self._calls_to_probe = 0.0
+        self._probe_at = math.inf
         self._successes_since_429 = 0
         self._probe: _Probe | None = None
 
@@ -119,8 +132,7 @@ class Pace:
         if self.ready_at(now) > now:
             raise RuntimeError("the pace allows no call yet")
         self._end_stalled_probe(now)
-        self._calls_to_probe -= 1
-        if self._should_probe():
+        if self._should_probe(now):
             self._probe = _Probe(now)
         if self._probe:
             self._probe.sent += 1
@@ -131,7 +143,8 @@ class Pace:
         """Count an answer that the service gave to the call itself, whatever it thinks of it."""
         self._successes_since_429 += 1
         if self._settling_since is None:
-            self._start_faster()
+            if self._successes_since_429 > START_CALLS:
+                self._start_faster()
         elif self._probe:
             self._probe_succeeded(self._probe, now)
         else:
@@ -150,7 +163,7 @@ class Pace:
             self._settling_since = now
         paid_at = self._end_probe(self._probe, now) if self._probe else self._drop(now)
         self._next_at = max(self._closed_until + self._rng.random() / self._rate, paid_at)
-        self._plan_probe()
+        self._plan_probe(now)
 
     def _after_this_call(self, now: float) -> float:
         if self._probe and self._probe.may_send_another(self._configured):
@@ -184,14 +197,12 @@ class Pace:
         self._set_share(self._share() * (DROP + (SETTLING_DROP - DROP) * excess))
         return now
 
-    def _plan_probe(self) -> None:
-        calls = max(LEAST_CALLS_BETWEEN_PROBES, PROBE_EVERY_CALLS * math.sqrt(self._share()))
-        self._calls_to_probe = calls * self._rng.uniform(0.7, 1.3)
+    def _plan_probe(self, now: float) -> None:
+        interval = PROBE_INTERVAL / self._configured * self._share() ** PROBE_INTERVAL_EXPONENT
+        self._probe_at = now + interval * self._rng.uniform(0.9, 1.1)
 
-    def _should_probe(self) -> bool:
-        if self._probe or self._settling_since is None:
-            return False
-        return self._calls_to_probe <= 0 and self._share() < PROBE_BELOW_SHARE
+    def _should_probe(self, now: float) -> bool:
+        return self._probe is None and now >= self._probe_at and self._share() < PROBE_BELOW_SHARE
 
     def _probe_succeeded(self, probe: _Probe, now: float) -> None:
         probe.succeeded += 1
@@ -199,18 +210,19 @@ class Pace:
         found_enough = self._available(probe, now) >= PROBE_BELOW_SHARE * self._configured
         if found_enough or probe.succeeded >= PROBE_MOST_SECONDS * self._configured:
             self._next_at = max(self._next_at, self._end_probe(probe, now))
-            self._plan_probe()
+            self._plan_probe(now)
 
     def _available(self, probe: _Probe, now: float) -> float:
         """Calls a second the probe has shown this instance can have; negative until the bucket must be empty."""
         until = max(now, self._last_at + 1 / self._configured)
-        return (probe.succeeded - self._configured) / (until - probe.started_at)
+        found = probe.succeeded - self._configured - PROBE_DOUBT_CALLS
+        return found / (until - probe.started_at)
 
     def _end_stalled_probe(self, now: float) -> None:
         """Give up a probe whose next call came late: calls that are not sent as fast as allowed prove nothing."""
         if self._probe and now - self.ready_at(self._last_at) > 1 / self._configured:
             self._probe = None
-            self._plan_probe()
+            self._plan_probe(now)
 
     def _end_probe(self, probe: _Probe, now: float) -> float:
         """Take the rate that the probe has found, if any; return when its calls will have been paid for at that."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.pace import LOWEST_SHARE, Pace
+from shared.pace import LOWEST_SHARE, PROBE_DOUBT_CALLS, START_CALLS, Pace
 
 LIMIT = 10.0
 
@@ -34,7 +34,7 @@ def call_until(pace: Pace, start: float, end: float, latency: float = 0.0) -> li
 
 def a_full_pace(at: float = 0.0) -> Pace:
     pace = a_pace()
-    call_until(pace, at - 20, at)
+    call_until(pace, at - 40, at)
     assert pace.rate == LIMIT
     return pace
 
@@ -64,7 +64,17 @@ def test_a_lone_instance_reaches_the_configured_rate_within_seconds_and_keeps_it
     pace = a_pace()
     times = call_until(pace, 0.0, 60.0, latency=0.05)
     assert pace.rate == LIMIT
-    assert len([time for time in times if 20 <= time < 60]) == pytest.approx(400, abs=2)
+    assert len([time for time in times if 30 <= time < 60]) == pytest.approx(300, abs=2)
+
+
+def test_the_first_successes_leave_the_rate_as_it_is() -> None:
+    pace = a_pace()
+    rate = pace.rate
+    for _ in range(START_CALLS):
+        pace.succeeded(0.0)
+    assert pace.rate == rate
+    pace.succeeded(0.0)
+    assert pace.rate > rate
 
 
 def test_after_idling_half_a_second_s_worth_may_go_at_once_and_no_more() -> None:
@@ -214,7 +224,7 @@ def test_a_probe_raises_the_rate_to_what_it_has_found() -> None:
     call_until(pace, now, started + 4.0 - 1e-6)
     pace.take(started + 4.0)
     pace.limited(started + 4.0, 1.0)
-    assert pace.rate == pytest.approx((40 - LIMIT) / 4.1, rel=0.02)
+    assert pace.rate == pytest.approx((40 - LIMIT - PROBE_DOUBT_CALLS) / 4.1, rel=0.02)
 
 
 def test_a_second_s_worth_of_successes_proves_nothing() -> None:
