@@ -28,7 +28,11 @@ and a window of 1,024. They know nothing of one another; the bucket holds one se
 over five minutes after the first 30 s; fairness is the images of the slowest instance ÷ the mean over ten
 minutes from the start. Messages are handed to the batcher as objects, which leaves out their parsing. Beside
 it: additive increase with multiplicative decrease (+0.1 calls/s each second, half at a 429), and a fixed rate
-that waits for `Retry-After`; both are looked at for the first two and a half minutes only.
+that waits for `Retry-After`; both are looked at for the first two minutes only.
+
+The targets pull against one another: only a 429 tells an instance anything of the others, so fewer of them make
+shares drift and free capacity go unnoticed for longer. How unequal the instances are is mostly settled in the
+first half minute, and a matter of chance: hence the wide spread of fairness.
 """
 
 GOODPUT = {1: at_least(0.98), 4: at_least(0.97), 16: at_least(0.97), 64: at_least(0.93)}

@@ -1,5 +1,6 @@
 """Storage queues as the host uses them, on the SDK's async client."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -18,6 +19,8 @@ MAX_QUEUE_NAME_CHARACTERS = 63
 POISON_TIME_TO_LIVE_SECONDS = 7 * 24 * 3600
 # Many invocations may end at once; more connections than this make neither side faster.
 MAX_CONNECTIONS = 64
+# Of them for deletes: a batch of invocations ends at once, and a receive must not wait until all of it is deleted.
+MAX_DELETES = 16
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 30
 
@@ -39,6 +42,7 @@ class TriggerQueue:
         self.name = name
         self._queue = service.get_queue_client(name)
         self._poison = _poison_queue(service, name)
+        self._deleting = asyncio.Semaphore(MAX_DELETES)
 
     @property
     def has_poison_queue(self) -> bool:
@@ -62,8 +66,9 @@ class TriggerQueue:
 
     async def delete(self, message_id: str, pop_receipt: str) -> None:
         """Delete a message. Raises MessageGoneError."""
-        with _told_if_gone():
-            await self._queue.delete_message(message_id, pop_receipt)
+        async with self._deleting:
+            with _told_if_gone():
+                await self._queue.delete_message(message_id, pop_receipt)
 
     async def hide(self, message_id: str, pop_receipt: str, seconds: float, *, retries: int) -> str:
         """Make a message visible again after so long from now; returns its new pop receipt.
