@@ -40,8 +40,8 @@ ABOUT = f"""\
 {WATCHES:,} watches on {GROUPS} groups, all of which have just been trained, so that every watch ends with an
 event. One tick collects them, looks at each group once, within ten calls a second, publishes and deletes. The
 queues are lists with 5 ms a call; Face is simulated. {GROUPS} calls at ten a second take {GROUPS / LIMIT:g} s,
-which is what the time of a tick is divided by. The first tick of a process begins slowly, as its pace does; the
-second one is later. Beside it: one call per watch at the same rate.
+which is what the time of a tick is divided by. Looked at are the first tick of a process and a later one. Beside it:
+one call per watch at the same rate.
 """
 
 STORAGE_SECONDS = 0.005

@@ -27,8 +27,8 @@ probe   Growth this slow would take minutes to find what instances that stopped 
         sends calls at the configured rate until the first 429 (compare the bandwidth probes of BBR, Cardwell et al.,
         2016): at first each after the answer to the one before, so that a failed probe costs little, and one more at a
         time for each second's worth that succeeded, so that slow answers do not hide what there is. If k calls
-        succeeded within t seconds, at most a second's worth of them came from a full bucket, and one more perhaps from
-        others who happened to pause: the instance can have (k - configured - 1) / t calls a second. It takes that rate
+        succeeded within t seconds, at most a second's worth of them came from a full bucket, and two more perhaps from
+        others who happened to pause: the instance can have (k - configured - 2) / t calls a second. It takes that rate
         if it is well above its own, and settles anew; if not, the rate stays: that 429 was the probe's own doing. Then
         it waits until the calls are paid for at its rate. A failed probe empties the bucket, so others are answered 429
         too, two or three of them: hence probes are rare. The smaller the share, the more instances must be about, and
@@ -43,13 +43,13 @@ import math
 import random
 from dataclasses import dataclass
 
-START_SHARE = 0.09
+START_SHARE = 0.13
 START_CALLS = 6
 """So many successes before the rate begins to grow."""
-START_GAIN = 0.015
-"""Share added by each success from then on until the first 429: at ten calls a second the rate doubles in about five
+START_GAIN = 0.009
+"""Share added by each success from then on until the first 429: at ten calls a second the rate doubles in about eight
 seconds. Faster, and instances that start together have grown too far apart by the time they learn of the limit."""
-GAIN = 0.00018
+GAIN = 0.00022
 SETTLING_GAIN = 0.00016
 DROP = 0.92
 SETTLING_DROP = 0.79
@@ -63,16 +63,16 @@ left for calls that overtake one another on the way."""
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 
 PROBE_LEAST_RAISE = 1.5
-PROBE_DOUBT_CALLS = 1
+PROBE_DOUBT_CALLS = 2
 """So many successes of a probe are put down to others who happened to pause, beside the ones from a full bucket."""
 PROBE_BELOW_SHARE = 0.8
 """Above this share there is no probe, and a probe that has found it is over."""
 PROBE_MOST_SECONDS = 8.0
 """A probe is over after so many seconds' worth of successes, whatever it has found by then: where answers take long, it
 cannot find all there is."""
-PROBE_INTERVAL = 230.0
+PROBE_INTERVAL = 245.0
 PROBE_INTERVAL_EXPONENT = -0.65
-"""From one probe or 429 to the next pass PROBE_INTERVAL calls at the configured rate, times s to this power: 140 s
+"""From one probe or 429 to the next pass PROBE_INTERVAL calls at the configured rate, times s to this power: 150 s
 at a sixteenth of ten calls a second. Equal for all, it would cost 64 instances too many 429s; in proportion to 1 / s,
 the slowest would be the last to find what is free."""
 
