@@ -46,7 +46,7 @@ $(VENV)/.bench: requirements-bench.txt $(VENV)/.installed
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@
 
-bench: setup $(VENV)/.bench ## measure everything (a quarter of an hour); writes docs/benchmarks.md and build/bench.json
+bench: setup $(VENV)/.bench ## measure everything (some 20 minutes); writes docs/benchmarks.md and build/bench.json
 	@$(BIN)/python -m benchmarks $(foreach case,$(ONLY),--only $(case))
 
 bench-quick: setup $(VENV)/.bench ## all cases small; fails if a ratio has become worse

@@ -29,8 +29,8 @@ than 5 % of the calls answered 429; {FULL.after_seconds:g} s means that this did
 at.
 
 Those who stay when others stop are told nothing: one of them has to try, which costs three or four 429s where nothing
-is free. With 2 % of the calls to spend on that, each of 16 instances can try every two minutes or so, and the first
-of the four that are left tries after some 40 s in the median, but after more than a minute in a third of the runs.
+is free. With 2 % of the calls to spend on that, each of 16 instances can try every two and a half minutes, counted
+anew from each 429. So when the first of the four that are left tries is a matter of chance: hence the wide spread.
 """
 
 TARGET = at_most(60)

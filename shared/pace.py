@@ -52,7 +52,7 @@ seconds. Faster, and instances that start together have grown too far apart by t
 GAIN = 0.00024
 SETTLING_GAIN = 0.00016
 DROP = 0.92
-SETTLING_DROP = 0.79
+SETTLING_DROP = 0.785
 SETTLING_SECONDS = 17.0
 FEW_CALLS = 12.0
 """The scale on which successes since the last 429 move the factor from SETTLING_DROP to DROP."""
