@@ -43,7 +43,8 @@ def main() -> int:
         return _quick(chosen, console)
     measured = BUILD / "bench.json"
     before = store.load(measured) if arguments.only and measured.exists() else None
-    measured.unlink(missing_ok=True)
+    if before is None:
+        measured.unlink(missing_ok=True)
 
     def keep(found: store.Results) -> None:
         store.save(store.merged(before, found) if before else found, measured)
