@@ -49,11 +49,11 @@ START_CALLS = 6
 START_GAIN = 0.009
 """Share added by each success from then on until the first 429: at ten calls a second the rate doubles in about eight
 seconds. Faster, and instances that start together have grown too far apart by the time they learn of the limit."""
-GAIN = 0.00024
+GAIN = 0.00022
 SETTLING_GAIN = 0.00016
 DROP = 0.92
-SETTLING_DROP = 0.785
-SETTLING_SECONDS = 17.0
+SETTLING_DROP = 0.79
+SETTLING_SECONDS = 20.0
 FEW_CALLS = 12.0
 """The scale on which successes since the last 429 move the factor from SETTLING_DROP to DROP."""
 LOWEST_SHARE = 0.001
@@ -70,13 +70,11 @@ PROBE_BELOW_SHARE = 0.8
 PROBE_MOST_SECONDS = 8.0
 """A probe is over after so many seconds' worth of successes, whatever it has found by then: where answers take long, it
 cannot find all there is."""
-PROBE_INTERVAL = 225.0
-PROBE_INTERVAL_EXPONENT = -0.68
-PROBE_LEAST_INTERVAL = 900.0
-"""From one probe or 429 to the next probe pass PROBE_INTERVAL calls at the configured rate, times s to this power, and
-PROBE_LEAST_INTERVAL at least: 150 s at a sixteenth of ten calls a second, 90 s at an eighth and more. Equal for all, it
-would cost 64 instances too many 429s; in proportion to 1 / s, the slowest would be the last to find what is free. And
-were it shorter still for the fastest, theirs would be most probes, which cost others more than themselves."""
+PROBE_INTERVAL = 245.0
+PROBE_INTERVAL_EXPONENT = -0.65
+"""From one probe or 429 to the next pass PROBE_INTERVAL calls at the configured rate, times s to this power: 150 s
+at a sixteenth of ten calls a second. Equal for all, it would cost 64 instances too many 429s; in proportion to 1 / s,
+the slowest would be the last to find what is free."""
 
 
 @dataclass(slots=True)
@@ -200,8 +198,8 @@ class Pace:
         return now
 
     def _plan_probe(self, now: float) -> None:
-        calls = max(PROBE_LEAST_INTERVAL, PROBE_INTERVAL * self._share() ** PROBE_INTERVAL_EXPONENT)
-        self._probe_at = now + calls / self._configured * self._rng.uniform(0.9, 1.1)
+        interval = PROBE_INTERVAL / self._configured * self._share() ** PROBE_INTERVAL_EXPONENT
+        self._probe_at = now + interval * self._rng.uniform(0.9, 1.1)
 
     def _should_probe(self, now: float) -> bool:
         return self._probe is None and now >= self._probe_at and self._share() < PROBE_BELOW_SHARE
