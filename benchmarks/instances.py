@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.fleet import Plan, Shift, View, work
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_least, at_most
 from benchmarks.service import LIMIT
-from benchmarks.sizes import OURS
+from benchmarks.sizes import FULL, OURS
 from benchmarks.workers import run_all
 from shared.custom_vision import MAX_IMAGES_PER_CALL
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 NAME = "instances"
 TITLE = "Instances on one limit"
-ABOUT = """\
+ABOUT = f"""\
 Instances that start together on one limit of ten calls a second, each with a backlog that never ends, one key
 and a window of 1,024. They know nothing of one another; the bucket holds one second's worth, and a 429 carries
 `Retry-After` in whole seconds. Goodput is images a second ÷ 640 and waste is calls answered 429 ÷ calls, both
 over five minutes after the first 30 s; fairness is the images of the slowest instance ÷ the mean over ten
 minutes from the start. Messages are handed to the batcher as objects, which leaves out their parsing. Beside
 it: additive increase with multiplicative decrease (+0.1 calls/s each second, half at a 429), and a fixed rate
-that waits for `Retry-After`; both are looked at for the first two minutes only.
+that waits for `Retry-After`; both are looked at for the first {FULL.peer_seconds:g} s only.
 
 The targets pull against one another: only a 429 tells an instance anything of the others, so fewer of them make
 shares drift and free capacity go unnoticed for longer. How unequal the instances are is mostly settled in the
@@ -64,8 +64,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     runs = [
         Run(instances, pace, seed, sizes)
         for instances in sorted(sizes.instances, reverse=True)
-        for pace in sizes.paces
-        for seed in sizes.seeds(pace)
+        for pace, seed in sizes.repetitions
     ]
     found = dict(zip(runs, run_all(simulate, runs, step), strict=True))
     figures: list[Figure] = []
@@ -79,7 +78,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return len(sizes.instances) * sum(len(sizes.seeds(pace)) for pace in sizes.paces)
+    return len(sizes.instances) * len(sizes.repetitions)
 
 
 def simulate(run: Run) -> Shares:

@@ -73,9 +73,7 @@ class Recovery:
 def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     """Both changes with every pace and every seed."""
     lengths = sizes.scaling_seconds, sizes.after_seconds
-    runs = [
-        Run(change, pace, seed, *lengths) for change in CHANGES for pace in sizes.paces for seed in sizes.seeds(pace)
-    ]
+    runs = [Run(change, pace, seed, *lengths) for change in CHANGES for pace, seed in sizes.repetitions]
     found = dict(zip(runs, run_all(simulate, runs, step), strict=True))
 
     def seconds(change: str, pace: str) -> tuple[float, ...]:
@@ -104,7 +102,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return len(CHANGES) * sum(len(sizes.seeds(pace)) for pace in sizes.paces)
+    return len(CHANGES) * len(sizes.repetitions)
 
 
 def simulate(run: Run) -> Recovery:

@@ -50,6 +50,11 @@ class Sizes:
         """One for each repetition of instances with this pace."""
         return range(self.chance_samples if pace == OURS else self.samples)
 
+    @property
+    def repetitions(self) -> list[tuple[str, int]]:
+        """Every pace with every seed of it."""
+        return [(pace, seed) for pace in self.paces for seed in self.seeds(pace)]
+
 
 FULL = Sizes(
     name="full",

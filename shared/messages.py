@@ -70,7 +70,7 @@ def _canonical_each(value: object) -> object:
 def _few_pairs(value: object) -> object:
     """Count before looking: 64 KiB of wrong pairs would be told one by one."""
     if isinstance(value, dict) and len(value) > MAX_METADATA_PAIRS:
-        raise PydanticCustomError("pairs", "must have at most 10 pairs")
+        raise PydanticCustomError("pairs", f"must have at most {MAX_METADATA_PAIRS} pairs")
     return value
 
 

@@ -72,9 +72,9 @@ PROBE_MOST_SECONDS = 8.0
 cannot find all there is."""
 PROBE_INTERVAL = 245.0
 PROBE_INTERVAL_EXPONENT = -0.65
-"""From one probe or 429 to the next pass PROBE_INTERVAL calls at the configured rate, times s to this power: 150 s
-at a sixteenth of ten calls a second. Equal for all, it would cost 64 instances too many 429s; in proportion to 1 / s,
-the slowest would be the last to find what is free."""
+"""From one probe or 429 to the next probe it is as long as PROBE_INTERVAL calls take at the configured rate, times s to
+this power: 150 s at a sixteenth of ten calls a second. Equal for all, it would cost 64 instances too many 429s; in
+proportion to 1 / s, the slowest would be the last to find what is free."""
 
 
 @dataclass(slots=True)
