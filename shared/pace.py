@@ -1,101 +1,129 @@
 """How fast one instance may call an API whose limit it shares with instances it knows nothing of.
 
-The API answers a call over its limit with 429. Every instance lowers its rate on that answer and raises it again, so
-all of them together stay near the limit. Additive increase with multiplicative decrease (Chiu and Jain, 1989; RFC
-5681) does this too, but the more instances there are, the more calls it wastes. Let L be the limit, N the number of
-instances, and let an instance at rate r gain f(r) calls/s each second and lose the part b of its rate at a 429. In the
-steady state r = L / N, losses make up for gains when the share of calls answered 429 is
+The API answers a call over its limit with 429. Every instance lowers its rate on that answer and raises it on others,
+so all of them together stay near the limit. What decides how much this costs is the *response function*: at which share
+of calls answered 429 an instance at a given rate neither grows nor shrinks (RFC 3649 designs HighSpeed TCP by it). All
+instances see about the same share p, so all come to the same rate; and N of them on one limit see the p that belongs
+to an N-th of it.
 
-    p = f(r) / (b * r**2)
+Additive increase with multiplicative decrease (Chiu and Jain, 1989; TCP, RFC 5681) grows by so much a second, whatever
+the rate: p grows as N**2, which at 64 instances wastes half of the calls. If each success adds a share of the rate
+(Scalable TCP, Kelly 2003), p is the same for every N, but nothing makes unequal instances equal. Here each success
+adds something of both, where s is the rate as a share of the configured one:
 
-so p grows as N**2 where f is constant and as N where f ~ r (Scalable TCP, Kelly 2003). HighSpeed TCP (RFC 3649) makes
-growth depend on the rate for the same reason. Here f ~ r**1.5, and p grows as the square root of N. With r**2 it would
-be the same for every N, but nothing would pull unequal instances together any more. The rule, where s is the rate as a
-share of the configured rate:
+    success   s grows by      STEP * (REFUSED_ALWAYS * s + REFUSED_PER_INSTANCE)
+    429       s shrinks by    STEP * s
 
-start   A small share of the configured rate, and more with each success (slow start, RFC 5681), until the first 429.
-        The first few successes change nothing: by then, instances that started together and are too many know it, while
-        they are still equal.
-grow    Each success adds GAIN * sqrt(s) + SETTLING_GAIN * w / s to s. The second term is additive increase, which makes
-        unequal instances equal at the price of many 429s. So w falls from 1 at the first 429 to 0 within
-        SETTLING_SECONDS.
-drop    A 429 multiplies the rate by DROP: a small step, since random steps are what sets settled instances apart. While
-        the instance settles, or if only a few calls succeeded since its last 429, it has far more than its share and
-        the factor is nearer SETTLING_DROP. The next call waits for `Retry-After` and then for a random part of its
-        interval, so that instances refused together do not come back together.
-probe   Growth this slow would take minutes to find what instances that stopped have left. So now and then an instance
-        sends calls at the configured rate until the first 429 (compare the bandwidth probes of BBR, Cardwell et al.,
-        2016): at first each after the answer to the one before, so that a failed probe costs little, and one more at a
-        time for each second's worth that succeeded, so that slow answers do not hide what there is. If k calls
-        succeeded within t seconds, at most a second's worth of them came from a full bucket, and two more perhaps from
-        others who happened to pause: the instance can have (k - configured - 2) / t calls a second. It takes that rate
-        if it is well above its own, and settles anew; if not, the rate stays: that 429 was the probe's own doing. Then
-        it waits until the calls are paid for at its rate. A failed probe empties the bucket, so others are answered 429
-        too, two or three of them: hence probes are rare. The smaller the share, the more instances must be about, and
-        the longer it waits; whoever was answered 429 meanwhile knows that nothing is free and waits anew.
+These cancel where p = REFUSED_ALWAYS + REFUSED_PER_INSTANCE / s, that is REFUSED_ALWAYS + REFUSED_PER_INSTANCE * N:
+1.3 % of the calls of 16 instances and 4.2 % of 64. The second term is what makes them equal. STEP cancels out of p: it
+says how far one 429 moves an instance. Small steps keep equal instances equal, large ones come to the right rate soon;
+so the step begins large and falls with the number of successes, as in any stochastic approximation (Robbins and Monro,
+1951).
+
+start   An eighth of the configured rate, and more with each success (slow start, RFC 5681), until the first 429.
+429     The next call waits for `Retry-After`, and then for a random part of as long again or of its own interval,
+        whichever is shorter, so that instances refused together do not come back together.
+probe   Growth this slow would take many minutes to find what instances that stopped have left. So an instance that has
+        long seen no 429 tries (compare the bandwidth probes of BBR, Cardwell et al., 2016). First a burst of one call
+        more than a full bucket of the API holds, two of them on the wire at a time: where nothing is free, it meets a
+        429 within half a second, and others meet about two. If all of it succeeds, calls go on at the configured rate,
+        counted from the start of the burst. Once one is answered 429, the bucket is empty, and k successes within t
+        seconds mean that this instance can have (k - bucket) / t calls a second. It takes that rate if it is more than
+        its own by two standard deviations of what others may happen to call meanwhile. If not, the rate stays: the
+        429 was the probe's own doing.
 
 What this cannot do: a success tells nothing of the others, only a 429 does. Where 2 % of the calls of 16 instances may
-be answered 429, each learns something every 80 s. So when 12 of them stop, the others have noticed within 55 s in the
-median, sometimes only after 90 s; to be faster would cost all of them more calls all the time.
+be answered 429, each learns something every 80 s; what is left when 12 of them stop is found within 50 s in the median,
+but only within 100 s in nine cases of ten. And an API that counts calls in windows of a second, not with a bucket, ends
+every burst: there it takes some minutes.
 """
 
 import math
 import random
 from dataclasses import dataclass
 
-START_SHARE = 0.13
-START_CALLS = 6
-"""So many successes before the rate begins to grow."""
-START_GAIN = 0.009
-"""Share added by each success from then on until the first 429: at ten calls a second the rate doubles in about eight
-seconds. Faster, and instances that start together have grown too far apart by the time they learn of the limit."""
-GAIN = 0.00022
-SETTLING_GAIN = 0.00016
-DROP = 0.92
-SETTLING_DROP = 0.79
-SETTLING_SECONDS = 20.0
-FEW_CALLS = 12.0
-"""The scale on which successes since the last 429 move the factor from SETTLING_DROP to DROP."""
+START_SHARE = 0.125
+START_GROWTH = 0.05
+"""By so much of itself each success raises the rate until the first 429: at ten calls a second it doubles within eleven
+seconds at first, and is the configured one after 15. Faster, and instances that start together have grown too far
+apart by the time they learn of the limit."""
+
+REFUSED_ALWAYS = 0.0035
+REFUSED_PER_INSTANCE = 0.0006
+FIRST_STEP = 0.18
+STEP = 0.075
+SETTLING_SUCCESSES = 45.0
+"""The scale on which successes since the first 429 bring the step from FIRST_STEP down to STEP. Instances that are too
+many have few successes, and go on with large steps."""
 LOWEST_SHARE = 0.001
 CREDIT_SECONDS = 0.5
 """So much of the time that it idled may an instance make up for. An API's bucket has a second's worth; half of it is
 left for calls that overtake one another on the way."""
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 
-PROBE_LEAST_RAISE = 1.5
-PROBE_DOUBT_CALLS = 2
-"""So many successes of a probe are put down to others who happened to pause, beside the ones from a full bucket."""
+PROBE_AFTER_SECONDS = 90.0
+PROBE_AFTER_CALLS = 82.0
+"""An instance probes when it has seen no 429 for so long and for as long as so many calls take. The more instances, the
+longer that is, so that they do not probe more often in all."""
+PROBE_JITTER = 0.1
 PROBE_BELOW_SHARE = 0.8
 """Above this share there is no probe, and a probe that has found it is over."""
 PROBE_MOST_SECONDS = 8.0
 """A probe is over after so many seconds' worth of successes, whatever it has found by then: where answers take long, it
 cannot find all there is."""
-PROBE_INTERVAL = 245.0
-PROBE_INTERVAL_EXPONENT = -0.65
-"""From one probe or 429 to the next probe it is as long as PROBE_INTERVAL calls take at the configured rate, times s to
-this power: 150 s at a sixteenth of ten calls a second. Equal for all, it would cost 64 instances too many 429s; in
-proportion to 1 / s, the slowest would be the last to find what is free."""
+PROBE_BURST_ON_THE_WIRE = 2
+PROBE_PATIENCE_SECONDS = 2.0
+"""A probe whose calls are not answered for so long is given up."""
+PROBE_DEVIATIONS = 2.0
 
 
 @dataclass(slots=True)
 class _Probe:
-    """Calls at the configured rate, of which few are on the wire at a time."""
+    """Calls to find out how many a second are free: see `probe` above."""
 
+    configured: float
     started_at: float
     sent: int = 0
     succeeded: int = 0
 
-    def may_send_another(self, configured: float) -> bool:
-        """Whether a call may go before the last one is answered: one more for each second's worth that succeeded."""
-        return self.sent - self.succeeded < 1 + int(self.succeeded / configured)
+    @property
+    def _burst(self) -> int:
+        return int(self.configured) + 1
+
+    def may_send_another(self) -> bool:
+        """Whether a call may go before the next answer."""
+        unanswered = self.sent - self.succeeded
+        if self.sent < self._burst:
+            return unanswered < PROBE_BURST_ON_THE_WIRE
+        if self.succeeded < self._burst:
+            return False
+        # One more for each second's worth that succeeded, so that slow answers do not hide what there is.
+        return unanswered < 1 + int(self.succeeded / self.configured)
+
+    def next_at(self) -> float:
+        """When the next call goes: at any time in the burst, later at the configured rate since the start."""
+        return -math.inf if self.sent < self._burst else self.started_at + self.sent / self.configured
+
+    def available(self, now: float) -> float:
+        """Calls a second that are there for this instance: so many if the API's bucket is empty now, else more."""
+        return (self.succeeded - self.configured) / self._seconds(now)
+
+    def is_significant(self, now: float, rate: float) -> bool:
+        """Whether that is more than `rate` by no accident: others make calls as a Poisson process does, or steadier."""
+        seconds = self._seconds(now)
+        return self.available(now) > rate + PROBE_DEVIATIONS * math.sqrt(self.configured / seconds)
+
+    def _seconds(self, now: float) -> float:
+        return max(now - self.started_at, 1 / self.configured)
 
 
 class Pace:
     """The rate of one instance's calls to one API. All times are seconds of one monotonic clock.
 
     `calls_per_second` is the configured rate and never exceeded. After idling, half a second's worth of calls may go at
-    once, at least one. Every other answer to the call itself counts as a success. A 429 that arrives before an earlier
-    one's `Retry-After` has passed belongs to the same episode and does not lower the rate again.
+    once, at least one; in a probe, a second's worth. Every other answer to the call itself counts as a success. A 429
+    that arrives before an earlier one's `Retry-After` has passed belongs to the same episode and does not lower the
+    rate again.
 
     `start_share` is what it starts with of the configured rate: 1 for an instance that knows it calls alone.
 
@@ -110,13 +138,13 @@ class Pace:
         self._configured = calls_per_second
         self._rng = rng or random.Random()  # noqa: S311 (it spreads calls and protects nothing)
         self._rate = start_share * calls_per_second
-        self._last_at = -math.inf
         self._next_at = -math.inf
+        self._paid_at = -math.inf  # when all calls so far are paid for at the configured rate
         self._closed_until = -math.inf
-        self._settling_since: float | None = None
-        self._probe_at = math.inf
-        self._successes_since_429 = 0
+        self._starting = True
+        self._step = FIRST_STEP
         self._probe: _Probe | None = None
+        self._probe_at = math.inf
 
     @property
     def rate(self) -> float:
@@ -131,25 +159,28 @@ class Pace:
         """Count a call that goes now. Raises `RuntimeError` before `ready_at`."""
         if self.ready_at(now) > now:
             raise RuntimeError("the pace allows no call yet")
-        self._end_stalled_probe(now)
-        if self._should_probe(now):
-            self._probe = _Probe(now)
+        self._paid_at = max(now, self._paid_at) + 1 / self._configured
+        if self._probe and self._is_stalled(self._probe, now):
+            self._end_probe(now)
+        elif not self._probe and now >= self._probe_at and self._share() < PROBE_BELOW_SHARE:
+            self._probe = _Probe(self._configured, now)
         if self._probe:
             self._probe.sent += 1
-        self._last_at = now
-        self._next_at = self._after_this_call(now)
+            self._next_at = self._after_probe_call(self._probe, now)
+        else:
+            interval = 1 / self._rate
+            self._next_at = max(self._next_at, now - max(0.0, CREDIT_SECONDS - interval)) + interval
 
     def succeeded(self, now: float) -> None:
         """Count an answer that the service gave to the call itself, whatever it thinks of it."""
-        self._successes_since_429 += 1
-        if self._settling_since is None:
-            if self._successes_since_429 > START_CALLS:
-                self._start_faster()
+        if self._starting:
+            self._start_faster()
         elif self._probe:
             self._probe_succeeded(self._probe, now)
         else:
+            self._step += (STEP - self._step) / SETTLING_SUCCESSES
             share = self._share()
-            self._set_share(share + GAIN * math.sqrt(share) + SETTLING_GAIN * self._unsettled(now) / share)
+            self._set_share(share + self._step * (REFUSED_ALWAYS * share + REFUSED_PER_INSTANCE))
 
     def limited(self, now: float, retry_after_seconds: float | None) -> None:
         """Count a 429: no call goes for `retry_after_seconds`, or for a second if the answer did not say."""
@@ -159,18 +190,13 @@ class Pace:
         if same_episode:
             self._next_at = max(self._next_at, self._closed_until)
             return
-        if self._settling_since is None:
-            self._settling_since = now
-        paid_at = self._end_probe(self._probe, now) if self._probe else self._drop(now)
-        self._next_at = max(self._closed_until + self._rng.random() / self._rate, paid_at)
-        self._plan_probe(now)
-
-    def _after_this_call(self, now: float) -> float:
-        if self._probe and self._probe.may_send_another(self._configured):
-            return now + 1 / self._configured
-        interval = 1 / self._rate
-        credit = 0.0 if self._probe else max(0.0, CREDIT_SECONDS - interval)
-        return max(self._next_at, now - credit) + interval
+        self._starting = False
+        if self._probe:
+            self._conclude(self._probe, now)
+        else:
+            self._set_share(self._share() * (1 - self._step))
+            self._plan_probe(now)
+        self._next_at = self._closed_until + self._rng.random() * min(wait, 1 / self._rate)
 
     def _share(self) -> float:
         return self._rate / self._configured
@@ -178,57 +204,45 @@ class Pace:
     def _set_share(self, share: float) -> None:
         self._rate = self._configured * min(1.0, max(LOWEST_SHARE, share))
 
-    def _unsettled(self, now: float) -> float:
-        """From 1 at the first 429 or raise by a probe down to 0, gently at the end."""
-        if self._settling_since is None:
-            return 1.0
-        return max(0.0, 1 - (now - self._settling_since) / SETTLING_SECONDS) ** 2
-
     def _start_faster(self) -> None:
         """Raise the rate and let the call that waits for the old interval go after the new, shorter one."""
         old_interval = 1 / self._rate
-        self._set_share(self._share() + START_GAIN)
+        self._set_share(self._share() * (1 + START_GROWTH))
         self._next_at -= old_interval - 1 / self._rate
 
-    def _drop(self, now: float) -> float:
-        """Lower the rate after a 429 of no probe, and return `now`: there is nothing to pay for."""
-        excess = max(self._unsettled(now), math.exp(-self._successes_since_429 / FEW_CALLS))
-        self._successes_since_429 = 0
-        self._set_share(self._share() * (DROP + (SETTLING_DROP - DROP) * excess))
-        return now
-
     def _plan_probe(self, now: float) -> None:
-        interval = PROBE_INTERVAL / self._configured * self._share() ** PROBE_INTERVAL_EXPONENT
-        self._probe_at = now + interval * self._rng.uniform(0.9, 1.1)
+        quiet = max(PROBE_AFTER_SECONDS, PROBE_AFTER_CALLS / self._rate)
+        self._probe_at = now + quiet * self._rng.uniform(1 - PROBE_JITTER, 1 + PROBE_JITTER)
 
-    def _should_probe(self, now: float) -> bool:
-        return self._probe is None and now >= self._probe_at and self._share() < PROBE_BELOW_SHARE
+    def _is_stalled(self, probe: _Probe, now: float) -> bool:
+        """Whether its calls are not answered in time, or not sent as soon as they may: then they prove nothing."""
+        return not probe.may_send_another() or now - self._next_at > 1 / self._configured
+
+    def _after_probe_call(self, probe: _Probe, now: float) -> float:
+        if not probe.may_send_another():
+            return now + PROBE_PATIENCE_SECONDS
+        burst_seconds = max(0.0, 1 - 1 / self._configured)
+        return max(now, probe.next_at(), self._paid_at - burst_seconds)
+
+    def _is_over(self, probe: _Probe, now: float) -> bool:
+        """Whether it has found what is worth finding without a single 429, or has taken long enough."""
+        found = probe.available(now) >= PROBE_BELOW_SHARE * self._configured and probe.is_significant(now, self._rate)
+        return found or probe.succeeded >= PROBE_MOST_SECONDS * self._configured
 
     def _probe_succeeded(self, probe: _Probe, now: float) -> None:
         probe.succeeded += 1
-        self._next_at = max(now, self._last_at + 1 / self._configured)
-        found_enough = self._available(probe, now) >= PROBE_BELOW_SHARE * self._configured
-        if found_enough or probe.succeeded >= PROBE_MOST_SECONDS * self._configured:
-            self._next_at = max(self._next_at, self._end_probe(probe, now))
-            self._plan_probe(now)
+        if self._is_over(probe, now):
+            self._conclude(probe, now)
+            self._next_at = now + 1 / self._rate
+        elif probe.may_send_another():
+            self._next_at = self._after_probe_call(probe, now)
 
-    def _available(self, probe: _Probe, now: float) -> float:
-        """Calls a second the probe has shown this instance can have; negative until the bucket must be empty."""
-        until = max(now, self._last_at + 1 / self._configured)
-        found = probe.succeeded - self._configured - PROBE_DOUBT_CALLS
-        return found / (until - probe.started_at)
+    def _conclude(self, probe: _Probe, now: float) -> None:
+        """Take the rate that the probe has found, if any."""
+        if probe.is_significant(now, self._rate):
+            self._set_share(probe.available(now) / self._configured)
+        self._end_probe(now)
 
-    def _end_stalled_probe(self, now: float) -> None:
-        """Give up a probe whose next call came late: calls that are not sent as fast as allowed prove nothing."""
-        if self._probe and now - self.ready_at(self._last_at) > 1 / self._configured:
-            self._probe = None
-            self._plan_probe(now)
-
-    def _end_probe(self, probe: _Probe, now: float) -> float:
-        """Take the rate that the probe has found, if any; return when its calls will have been paid for at that."""
+    def _end_probe(self, now: float) -> None:
         self._probe = None
-        available = self._available(probe, now)
-        if available > PROBE_LEAST_RAISE * self._rate:
-            self._set_share(available / self._configured)
-            self._settling_since = now
-        return probe.started_at + probe.sent / self._rate
+        self._plan_probe(now)
