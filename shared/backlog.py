@@ -180,6 +180,7 @@ class Backlog(Generic[K]):
                 del item.lane.items[item]
                 self._place(item.lane)
                 self._retire(item)
+        update.items.clear()  # they know their updates: a cycle, which would be left for the garbage collector
 
     def next_due(self) -> float | None:
         """When the next lane will have lingered; None if none is lingering."""
@@ -327,4 +328,5 @@ def _tell(update: Update, image_id: UUID, outcome: ImageOutcome | Exception) -> 
         update.not_applied[image_id] = outcome
     update.pending -= 1
     if not update.pending:
+        update.items.clear()  # as in `remove`
         update.complete()

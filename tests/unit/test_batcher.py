@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 import pytest
@@ -38,6 +40,13 @@ def submit_each(batcher: Batcher[str], ids: list[UUID], key: str = "a") -> list[
 
 async def all_applied(submitted: list[Submitted]) -> bool:
     return not any(await asyncio.gather(*submitted))
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
 
 
 class TestBatches:
@@ -283,6 +292,31 @@ def refusing(bad: set[UUID], error: Exception):  # type: ignore[no-untyped-def]
         return dict.fromkeys(call.image_ids, APPLIED)
 
     return answer
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+class TestMemory:
+    """What is done with leaves no reference cycles: thousands a second of them would keep the collector busy."""
+
+    async def test_nothing_is_left_of_updates_that_have_their_outcome(self, batcher: Batcher[str]) -> None:
+        updates = [batcher.submit("a", images(3, first=number)) for number in range(100)]
+        left = [weakref.ref(update) for update in updates]
+        await asyncio.gather(*updates)
+        updates.clear()
+        await asyncio.sleep(0)
+        assert not any(update() for update in left)
+
+    async def test_nothing_is_left_of_updates_whose_callers_have_gone(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        api.latency = 1.0
+        updates = [batcher.submit("a", images(3, first=number)) for number in range(100)]
+        left = [weakref.ref(update) for update in updates]
+        await asyncio.sleep(0.5)
+        for update in updates:
+            update.cancel()
+        updates.clear()
+        del update
+        await asyncio.sleep(2.0)
+        assert not any(ref() for ref in left)
 
 
 class TestErrors:
