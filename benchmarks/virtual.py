@@ -7,6 +7,7 @@ for ever, and is told so.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,7 +29,8 @@ class _Clock(selectors.SelectSelector):
         """Wait for nothing but the clock. Raises `RuntimeError` if there is nothing to wait for."""
         if timeout is None:
             raise RuntimeError("every task waits for something that will never happen")
-        self.now += timeout
+        if timeout:
+            self.now = math.nextafter(self.now + timeout, math.inf)  # rounded down, a timer would be early for ever
         return []
 
 
