@@ -17,9 +17,9 @@ from shared.outcomes import APPLIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
-    from uuid import UUID
 
     from benchmarks.sizes import Sizes
+    from shared.ids import ImageId
     from shared.messages import BatchKey
     from shared.outcomes import ImageOutcome
 
@@ -112,7 +112,7 @@ async def _ours(window: int, messages: int) -> float:
     return cost
 
 
-async def _send(_: BatchKey, image_ids: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+async def _send(_: BatchKey, image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
     return dict.fromkeys(image_ids, APPLIED)
 
 

@@ -85,7 +85,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     async with SimulationProcess() as simulation, simulation.control() as control:
         await control.set_rate(Api.CUSTOM_VISION, None)
         await control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
-        await control.add_images(load.PROJECT, map(load.image, range(batched)))
+        await load.add_images(control, batched)
         key = simulation.credentials.custom_vision_key
         jobs = [Job(client, messages[client], simulation.address, key) for client in CLIENTS]
         # In turn, so that what else the machine does meanwhile falls on all of them alike.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from shared.errors import MessageReturned
+from shared.ids import ImageId, ProjectId
 from shared.messages import BatchKey
 from shared.metadata_updates import Delivery
 
@@ -16,19 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from random import Random
 
-PROJECT = UUID("6f0d7c1e-0000-4000-8000-000000000000")
+    from local.simulation.control import SimulationControl
 
-FIRST_IMAGE = UUID("10000000-0000-4000-8000-000000000000").int
+PROJECT = ProjectId("6f0d7c1e-0000-4000-8000-000000000000")
 
 
-def image(number: int) -> UUID:
+def image(number: int) -> ImageId:
     """The image of this number."""
-    return UUID(int=FIRST_IMAGE + number)
+    return ImageId(f"10000000-0000-4000-8000-{number:012x}")
 
 
-def images() -> Iterator[UUID]:
+def images() -> Iterator[ImageId]:
     """One image after another, without end."""
     return map(image, count())
+
+
+async def add_images(control: SimulationControl, count: int) -> None:
+    """Let the simulation have the first so many images."""
+    await control.add_images(UUID(PROJECT), (UUID(image(number)) for number in range(count)))
 
 
 def metadata(key: int) -> dict[str, str]:
@@ -43,7 +49,7 @@ def batch_key(key: int) -> BatchKey:
 
 def body(key: int, number: int) -> bytes:
     """A message of one image, as it stands in the queue."""
-    message = {"projectId": str(PROJECT), "imageIds": [str(image(number))], "metadata": metadata(key)}
+    message = {"projectId": PROJECT, "imageIds": [image(number)], "metadata": metadata(key)}
     return json.dumps(message).encode()
 
 

@@ -15,10 +15,10 @@ from local.simulation.process import SimulationProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from uuid import UUID
 
     from benchmarks.sizes import Sizes
     from shared.custom_vision import CustomVisionClient
+    from shared.ids import ImageId
     from shared.messages import BatchKey
     from shared.outcomes import ImageOutcome
 
@@ -46,7 +46,7 @@ class TimedClient:
         self._client = client
         self.seconds = 0.0
 
-    async def send(self, key: BatchKey, image_ids: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+    async def send(self, key: BatchKey, image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
         """Make a call."""
         began = time.perf_counter()
         try:
@@ -69,7 +69,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     async with SimulationProcess() as simulation, simulation.control() as control, relay.real_http() as http:
         await control.set_rate(Api.CUSTOM_VISION, None)
         await control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
-        await control.add_images(load.PROJECT, map(load.image, range(IMAGES)))
+        await load.add_images(control, IMAGES)
         client = TimedClient(relay.new_api(http, simulation.address, simulation.credentials.custom_vision_key))
         rounds = []
         for _ in range(sizes.samples):

@@ -17,9 +17,9 @@ from benchmarks.workers import run_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
-    from uuid import UUID
 
     from benchmarks.sizes import Sizes
+    from shared.ids import ImageId
     from shared.messages import BatchKey
     from shared.metadata_updates import Delivery
     from shared.outcomes import ImageOutcome
@@ -78,9 +78,9 @@ async def _ours(messages: int) -> float:
     return grown
 
 
-async def _never(_: BatchKey, __: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+async def _never(_: BatchKey, __: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
     """Leave every call unanswered."""
-    answer: asyncio.Future[Mapping[UUID, ImageOutcome]] = asyncio.get_running_loop().create_future()
+    answer: asyncio.Future[Mapping[ImageId, ImageOutcome]] = asyncio.get_running_loop().create_future()
     return await answer
 
 

@@ -94,7 +94,7 @@ async def _real(seconds: float) -> ApiCounters:
     rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
     async with SimulationProcess() as simulation, simulation.control() as control:
         await control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
-        await control.add_images(load.PROJECT, map(load.image, range(int(seconds * 700) + INSTANCES * WINDOW)))
+        await load.add_images(control, int(seconds * 700) + INSTANCES * WINDOW)
         async with asyncio.TaskGroup() as instances:
             for _ in range(INSTANCES):
                 begin = rng.uniform(0, STARTED_WITHIN_SECONDS)

@@ -80,7 +80,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
         async with LocalCloud() as cloud:
             await cloud.control.set_rate(Api.CUSTOM_VISION, None)
             await cloud.control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
-            await cloud.control.add_images(load.PROJECT, map(load.image, range(sizes.queue_messages)))
+            await load.add_images(cloud.control, sizes.queue_messages)
             for _ in range(sizes.real_samples):
                 for name in CONTESTANTS:
                     messages = sizes.queue_messages // (4 if name == ONE_EACH else 1)  # it takes long enough

@@ -24,8 +24,8 @@ from shared.outcomes import Applied
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
-    from uuid import UUID
 
+    from shared.ids import ImageId
     from shared.outcomes import ImageOutcome, NotApplied
 
 K = TypeVar("K", bound="Hashable")
@@ -36,7 +36,7 @@ class Update(Protocol):
 
     items: list[Item]
     pending: int
-    not_applied: dict[UUID, NotApplied] | None
+    not_applied: dict[ImageId, NotApplied] | None
 
     def complete(self) -> None:
         """Be told that every image has its outcome."""
@@ -59,7 +59,7 @@ class Item:
 
     __slots__ = ("arrived", "image_id", "lane", "next", "place", "strikes", "updates")
 
-    def __init__(self, image_id: UUID, lane: Lane, update: Update, arrived: float) -> None:
+    def __init__(self, image_id: ImageId, lane: Lane, update: Update, arrived: float) -> None:
         self.image_id = image_id
         self.lane = lane
         self.updates = [update]
@@ -99,7 +99,7 @@ class Batch:
         self.suspect = suspect
 
     @property
-    def image_ids(self) -> list[UUID]:
+    def image_ids(self) -> list[ImageId]:
         """The images of the call."""
         return [item.image_id for item in self.items]
 
@@ -124,7 +124,7 @@ class Backlog(Generic[K]):
         self._linger = linger
         self._starvation = starvation
         self._lanes: dict[Hashable, Lane] = {}
-        self._last: dict[UUID, Item] = {}  # by image, the last item of its chain
+        self._last: dict[ImageId, Item] = {}  # by image, the last item of its chain
         self._ready: list[dict[Lane, None]] = [{} for _ in range(batch_size + 1)]  # by size, at most a batch
         self._lingered: dict[Lane, None] = {}  # least recently served first
         self._dues: list[tuple[float, int, Lane]] = []
@@ -141,7 +141,7 @@ class Backlog(Generic[K]):
         """How many keys have an item anywhere."""
         return len(self._lanes)
 
-    def add(self, key: K, image_ids: Sequence[UUID], update: Update, now: float) -> bool:
+    def add(self, key: K, image_ids: Sequence[ImageId], update: Update, now: float) -> bool:
         """Let an update wait. Returns whether something may have become ready, or will at a new time."""
         lane = self._lanes.get(key)
         if lane is None:
@@ -151,7 +151,7 @@ class Backlog(Generic[K]):
             self._add_item(lane, image_id, update, now)
         return (lane.ready_size > 0 and not was_ready) or lane.due != was_due
 
-    def _add_item(self, lane: Lane, image_id: UUID, update: Update, now: float) -> None:
+    def _add_item(self, lane: Lane, image_id: ImageId, update: Update, now: float) -> None:
         last = self._last.get(image_id)
         if last is not None and last.lane is lane and last.place is not Place.BATCH:
             if last.updates and last.updates[-1] is update:
@@ -319,7 +319,7 @@ class Backlog(Generic[K]):
         return lane if lane is not None and lane.oldest_arrival + self._starvation <= now else None
 
 
-def _tell(update: Update, image_id: UUID, outcome: ImageOutcome | Exception) -> None:
+def _tell(update: Update, image_id: ImageId, outcome: ImageOutcome | Exception) -> None:
     if isinstance(outcome, Exception):
         update.fail(outcome)
         return

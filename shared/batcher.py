@@ -15,7 +15,6 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
-from uuid import UUID
 
 from shared.backlog import Backlog, Batch, Item
 from shared.errors import (
@@ -27,6 +26,7 @@ from shared.errors import (
     SuspectRefused,
     Unavailable,
 )
+from shared.ids import ImageId
 from shared.outcomes import ImageOutcome, NotApplied, Refused, TryAgain
 from shared.text import shown
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 
-Send = Callable[[K, Sequence[UUID]], Awaitable[Mapping[UUID, ImageOutcome]]]
+Send = Callable[[K, Sequence[ImageId]], Awaitable[Mapping[ImageId, ImageOutcome]]]
 """Makes one call: the key that the updates share, and 1 to `batch_size` distinct images. Returns the outcome of each
 image. Raises `ApiError`."""
 
@@ -47,10 +47,10 @@ STRIKES = 3
 suspected: an image that makes the service stumble would otherwise hold up its neighbours again and again."""
 
 
-NOTHING: Mapping[UUID, NotApplied] = MappingProxyType({})
+NOTHING: Mapping[ImageId, NotApplied] = MappingProxyType({})
 
 
-class _Waiting(asyncio.Future[Mapping[UUID, NotApplied]]):
+class _Waiting(asyncio.Future[Mapping[ImageId, NotApplied]]):
     """An update, and the future that its caller awaits, in one object: thousands of them wait at the same time."""
 
     __slots__ = ("_done", "_left", "expires_at", "items", "not_applied", "pending")
@@ -68,7 +68,7 @@ class _Waiting(asyncio.Future[Mapping[UUID, NotApplied]]):
         self.expires_at = expires_at
         self.items: list[Item] = []
         self.pending = 0
-        self.not_applied: dict[UUID, NotApplied] | None = None
+        self.not_applied: dict[ImageId, NotApplied] | None = None
 
     def cancel(self, msg: object = None) -> bool:
         """Leave the batcher: the caller was cancelled."""
@@ -126,7 +126,7 @@ class Batcher(Generic[K]):
         """How many images wait or are on the wire. Nothing is left of a caller who has gone."""
         return len(self._backlog)
 
-    def submit(self, key: K, image_ids: Sequence[UUID]) -> asyncio.Future[Mapping[UUID, NotApplied]]:
+    def submit(self, key: K, image_ids: Sequence[ImageId]) -> asyncio.Future[Mapping[ImageId, NotApplied]]:
         """Update these images, at least one. Await the outcomes of those that were not applied: empty if all were.
 
         A caller that is cancelled leaves nothing behind, except that a call already on the wire ends by itself.

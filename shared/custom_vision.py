@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from shared.errors import (
     AccessRefused,
@@ -19,6 +18,7 @@ from shared.errors import (
     Unforeseen,
 )
 from shared.http import Answer, JsonApi, ServiceError, raise_for_gateway
+from shared.ids import ImageId
 from shared.outcomes import APPLIED, ImageOutcome, Refused, TryAgain
 from shared.text import shown
 
@@ -48,28 +48,30 @@ class CustomVisionClient:
         self._api = api
         self._access = access
 
-    async def update_image_metadata(self, key: BatchKey, image_ids: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+    async def update_image_metadata(
+        self, key: BatchKey, image_ids: Sequence[ImageId]
+    ) -> Mapping[ImageId, ImageOutcome]:
         """Give 1 to 64 images of one project the same pairs, and return what became of each that the answer names.
 
         Raises `ApiError`; which one means what, see `shared.errors`.
         """
-        ids = ",".join(map(str, image_ids))
+        ids = ",".join(image_ids)
         path = f"/customvision/v3.3/Training/projects/{key.project_id}/images/metadata?imageIds={ids}"
         body = json.dumps(dict(sorted(key.metadata))).encode()
         return read_answer(await self._api.call("POST", path, body), self._access)
 
 
-def read_answer(answer: Answer, access: str) -> Mapping[UUID, ImageOutcome]:
+def read_answer(answer: Answer, access: str) -> Mapping[ImageId, ImageOutcome]:
     """Say what an answer means for the images of the call. Raises `ApiError`."""
     if answer.status in (200, 207):
         return _read_summary(answer)
     raise _read_error(answer, access)
 
 
-def _read_summary(answer: Answer) -> Mapping[UUID, ImageOutcome]:
+def _read_summary(answer: Answer) -> Mapping[ImageId, ImageOutcome]:
     try:
         images = answer.json()["images"]
-        return {UUID(image["imageId"]): _read_status(image["status"]) for image in images}
+        return {ImageId(image["imageId"].lower()): _read_status(image["status"]) for image in images}
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Unavailable(f"{SERVICE} answered {answer.status} with a body that cannot be read") from None
 

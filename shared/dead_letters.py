@@ -16,8 +16,8 @@ from shared.text import to_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from uuid import UUID
 
+    from shared.ids import ImageId
     from shared.messages import MetadataUpdate
 
 LONGEST_TOLD = 200
@@ -44,7 +44,7 @@ class Failure:
     message: str
     at: datetime
     deliveries: int
-    images: Mapping[UUID, str] = field(default_factory=dict)
+    images: Mapping[ImageId, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The `failure` of the dead letter."""

@@ -14,14 +14,15 @@ import json
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
-from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     FailFast,
+    GetCoreSchemaHandler,
     StrictBool,
     StringConstraints,
     TypeAdapter,
@@ -29,9 +30,10 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from shared.errors import InvalidMessage
+from shared.ids import ImageId, ProjectId  # noqa: TC001 (pydantic reads them)
 from shared.text import shown
 
 MAX_METADATA_PAIRS = 10
@@ -42,28 +44,27 @@ MAX_CORRELATION_ID = 128
 MAX_ERRORS_TOLD = 5
 MAX_FIELDS = 16
 
-_CANONICAL_UUID = 36  # characters: 8-4-4-4-12 hexadecimal digits and the hyphens between them
+_UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 
-def _canonical(value: object) -> object:
-    """Let through only the hyphenated notation of a UUID.
+class _Told(NamedTuple):
+    """Tells whatever is wrong with a value in these words."""
 
-    The others would grow when the message is written again: a message of 64 KiB must fit its dead letter.
-    """
-    if isinstance(value, str) and len(value) == _CANONICAL_UUID:
-        return value
-    raise PydanticCustomError("uuid", "must be a UUID of 36 characters, 8-4-4-4-12 hexadecimal digits")
+    kind: str
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            handler(source), custom_error_type=self.kind, custom_error_message=self.message
+        )
 
 
-def _canonical_each(value: object) -> object:
-    """Check all ids in one call: one per id would cost more than the parsing."""
-    if not isinstance(value, list) or not value:
-        raise PydanticCustomError("uuids", "must be a list of at least one UUID")
-    for item in value:
-        if not isinstance(item, str) or len(item) != _CANONICAL_UUID:
-            raise PydanticCustomError(
-                "uuids", "must be a list of UUIDs of 36 characters, 8-4-4-4-12 hexadecimal digits"
-            )
+_NO_UUID = "must be a list of at least one UUID"
+
+
+def _not_empty(value: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
+    if not value:
+        raise PydanticCustomError("empty", _NO_UUID)
     return value
 
 
@@ -86,7 +87,12 @@ def _iso_8601(value: object) -> object:
         raise PydanticCustomError("date_time", "must be a date-time such as 2026-01-31T12:00:00Z") from None
 
 
-CanonicalUUID = Annotated[UUID, BeforeValidator(_canonical)]
+# Another notation of a UUID would grow when the message is written again, and a message of 64 KiB must fit its dead
+# letter.
+Uuid = (
+    StringConstraints(strict=True, pattern=_UUID, to_lower=True),
+    _Told("uuid", "must be a UUID of 36 characters, 8-4-4-4-12 hexadecimal digits"),
+)
 DateTime = Annotated[AwareDatetime, BeforeValidator(_iso_8601)]
 CorrelationId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CORRELATION_ID)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY)]
@@ -100,7 +106,7 @@ _WIRE = ConfigDict(alias_generator=to_camel, extra="forbid")
 class BatchKey(NamedTuple):
     """What updates must have in common to share a call: the project and, whatever their order, the pairs."""
 
-    project_id: UUID
+    project_id: ProjectId
     metadata: frozenset[tuple[str, str]]
 
 
@@ -112,8 +118,8 @@ class MetadataUpdate:
     up to 256 characters (Custom Vision Training 3.3, UpdateImageMetadata).
     """
 
-    project_id: CanonicalUUID
-    image_ids: Annotated[tuple[UUID, ...], FailFast(), BeforeValidator(_canonical_each)]
+    project_id: Annotated[ProjectId, *Uuid]
+    image_ids: Annotated[tuple[Annotated[ImageId, *Uuid], ...], FailFast(), AfterValidator(_not_empty)]
     metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few_pairs)]
     correlation_id: CorrelationId | None = None
 
@@ -199,13 +205,16 @@ def _load(body: bytes) -> dict[str, Any]:
     if not body.lstrip().startswith(b"{"):
         body = _from_base64(body).removeprefix(codecs.BOM_UTF8)
     try:
-        value = _DECODER.decode(body.decode())
+        text = body.decode().strip(_JSON_WHITESPACE)
+        value, end = _DECODER.raw_decode(text)  # `decode` looks for white space in a slower way
     except UnicodeDecodeError as error:
         raise InvalidMessage(f"not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
     except RecursionError:
         raise InvalidMessage("not a message: nested too deeply") from None
     except ValueError as error:
         raise InvalidMessage(f"not JSON: {shown(error)}") from None
+    if end != len(text):
+        raise InvalidMessage(f"not JSON: there is more after the object, from character {end} on")
     if not isinstance(value, dict):
         raise InvalidMessage("not a JSON object")
     return value
@@ -254,6 +263,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
 
 
+_JSON_WHITESPACE = " \t\n\r"
 _DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)
 
 
@@ -273,12 +283,16 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
+_PROBLEMS = {
+    "extra_forbidden": "unknown field",
+    "unexpected_keyword_argument": "unknown field",
+    "missing": "missing",
+    "tuple_type": _NO_UUID,
+}
+
+
 def _problem(kind: str, message: str) -> str:
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return "unknown field"
-    if kind == "missing":
-        return "missing"
-    return shown(message[:1].lower() + message[1:])
+    return _PROBLEMS.get(kind) or shown(message[:1].lower() + message[1:])
 
 
 def _given(item: Any) -> str:

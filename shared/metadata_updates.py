@@ -33,8 +33,8 @@ from shared.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from uuid import UUID
 
+    from shared.ids import ImageId
     from shared.queues import Outbox
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Dead:
 class Batching(Protocol):
     """What is needed of the batcher."""
 
-    def submit(self, key: BatchKey, image_ids: Sequence[UUID]) -> Awaitable[Mapping[UUID, NotApplied]]:
+    def submit(self, key: BatchKey, image_ids: Sequence[ImageId]) -> Awaitable[Mapping[ImageId, NotApplied]]:
         """Update the images; await the outcomes of those that were not applied."""
         ...
 
@@ -185,7 +185,7 @@ def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Fai
     return Failure(reason, code, message, datetime.now(UTC), delivery.deliveries)
 
 
-def _refusal(delivery: Delivery, refused: Mapping[UUID, Refused]) -> Failure:
+def _refusal(delivery: Delivery, refused: Mapping[ImageId, Refused]) -> Failure:
     first, *others = dict.fromkeys(refused.values())
     return Failure(
         Reason.REFUSED,

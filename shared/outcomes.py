@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from uuid import UUID
+
+    from shared.ids import ImageId
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Return:
 class Reject:
     """The rest is applied, these images never will be: they go to the dead letters."""
 
-    refused: Mapping[UUID, Refused]
+    refused: Mapping[ImageId, Refused]
 
 
 MessageOutcome = Done | Return | Reject
@@ -67,11 +68,11 @@ MessageOutcome = Done | Return | Reject
 DONE = Done()
 
 
-def conclude(not_applied: Mapping[UUID, NotApplied]) -> MessageOutcome:
+def conclude(not_applied: Mapping[ImageId, NotApplied]) -> MessageOutcome:
     """Make a message's outcome out of those of its images that were not applied."""
     if not not_applied:
         return DONE
-    refused: dict[UUID, Refused] = {}
+    refused: dict[ImageId, Refused] = {}
     for image_id, outcome in not_applied.items():
         if isinstance(outcome, TryAgain):
             return Return(f"image {image_id}: {outcome.reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import pytest
 from shared.admission import Admission
 from shared.batcher import Batcher
 from shared.gate import Gate
+from shared.ids import ImageId
 from shared.outcomes import APPLIED, ImageOutcome
 from shared.pace import Pace
 
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
 UNLIMITED = 1e9
 
 
+class NoChance(Random):
+    """Draws nothing but 0: a random wait of a billionth of a second is less than virtual clocks can tell from none."""
+
+    def random(self) -> float:
+        return 0.0
+
+
 @dataclass
 class Call:
     """One call as the API saw it."""
 
     key: str
-    image_ids: tuple[UUID, ...]
+    image_ids: tuple[ImageId, ...]
     began: float
     ended: float | None = None
 
@@ -37,10 +46,10 @@ class FakeApi:
     """A `send`: takes `latency` seconds, then gives or raises what `answer` says; by default all is applied."""
 
     latency: float = 0.0
-    answer: Callable[[Call], Mapping[UUID, ImageOutcome]] = lambda call: dict.fromkeys(call.image_ids, APPLIED)
+    answer: Callable[[Call], Mapping[ImageId, ImageOutcome]] = lambda call: dict.fromkeys(call.image_ids, APPLIED)
     calls: list[Call] = field(default_factory=list)
 
-    async def send(self, key: str, image_ids: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+    async def send(self, key: str, image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
         loop = asyncio.get_running_loop()
         call = Call(key, tuple(image_ids), loop.time())
         self.calls.append(call)
@@ -55,7 +64,7 @@ class FakeApi:
         return [len(call.image_ids) for call in self.calls]
 
     @property
-    def times_sent(self) -> Counter[UUID]:
+    def times_sent(self) -> Counter[ImageId]:
         return Counter(image_id for call in self.calls for image_id in call.image_ids)
 
 
@@ -70,7 +79,7 @@ def new_batcher(
 ) -> Batcher[str]:
     return Batcher(
         api.send,
-        Admission("API", Pace(calls_per_second, start_share=1.0), Gate(uniform=lambda low, high: high)),
+        Admission("API", Pace(calls_per_second, start_share=1.0, rng=NoChance()), Gate(uniform=lambda low, high: high)),
         batch_size=64,
         linger_seconds=linger,
         hold_seconds=hold,
@@ -91,9 +100,9 @@ async def batcher(api: FakeApi) -> AsyncIterator[Batcher[str]]:
     await batcher.aclose()
 
 
-def image(number: int) -> UUID:
-    return UUID(int=number)
+def image(number: int) -> ImageId:
+    return ImageId(str(UUID(int=number)))
 
 
-def images(count: int, first: int = 0) -> list[UUID]:
+def images(count: int, first: int = 0) -> list[ImageId]:
     return [image(number) for number in range(first, first + count)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -20,13 +19,14 @@ from shared.errors import (
     Unforeseen,
 )
 from shared.http import new_client
+from shared.ids import ProjectId
 from shared.messages import BatchKey
 from shared.outcomes import APPLIED, ImageOutcome, Refused, TryAgain
 from tests.unit.answers import ENDPOINT, HTML, answer, api_answering, gateway_error
 from tests.unit.conftest import image, images
 
 ACCESS = "THE_KEY and THE_ENDPOINT"
-PROJECT = UUID("c0ffee00-0000-4000-8000-000000000001")
+PROJECT = ProjectId("c0ffee00-0000-4000-8000-000000000001")
 
 
 def error(code: str, message: str = "why") -> dict[str, str]:
@@ -113,8 +113,8 @@ class TestSummary:
         assert read == {image(number): outcome for number, outcome in outcomes.items()}
 
     def test_ids_are_the_same_in_capitals(self) -> None:
-        upper = {"imageId": str(PROJECT).upper(), "status": "OK"}
-        assert read_answer(answer(200, summary(upper)), ACCESS) == {PROJECT: APPLIED}
+        upper = {"imageId": image(0xBEEF).upper(), "status": "OK"}
+        assert read_answer(answer(200, summary(upper)), ACCESS) == {image(0xBEEF): APPLIED}
 
     @pytest.mark.parametrize("status", [200, 207])
     @pytest.mark.parametrize(
@@ -130,13 +130,12 @@ class TestSummary:
             {"images": None},
             {"images": 1},
             {"images": "abc"},
-            {"images": {"imageId": str(PROJECT)}},
+            {"images": {"imageId": PROJECT}},
             {"images": [None]},
             {"images": [{"imageId": 1, "status": "OK"}]},
-            {"images": [{"imageId": "x", "status": "OK"}]},
             {"images": [{"status": "OK"}]},
-            {"images": [{"imageId": str(PROJECT)}]},
-            {"images": [{"imageId": str(PROJECT), "status": ["OK"]}]},
+            {"images": [{"imageId": PROJECT}]},
+            {"images": [{"imageId": PROJECT, "status": ["OK"]}]},
         ],
         ids=str,
     )

@@ -18,7 +18,7 @@ from tests.unit.conftest import images
 from tests.unit.test_messages import updates
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from shared.ids import ImageId
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
@@ -27,11 +27,11 @@ NOT_XML = "\ufffe"
 MOST_IMAGES = 1678
 
 
-def failure(message: str = "why", refused: list[UUID] | None = None, code: str = "ErrorImageNotFound") -> Failure:
+def failure(message: str = "why", refused: list[ImageId] | None = None, code: str = "ErrorImageNotFound") -> Failure:
     return Failure(Reason.REFUSED, code, message, NOON, 3, dict.fromkeys(refused or [], code))
 
 
-def update(ids: list[UUID], metadata: dict[str, str] | None = None) -> MetadataUpdate:
+def update(ids: list[ImageId], metadata: dict[str, str] | None = None) -> MetadataUpdate:
     written = {"projectId": PROJECT, "imageIds": [str(one) for one in ids], "metadata": metadata or {}}
     body = to_json(written).encode()
     assert len(body) <= MAX_MESSAGE_BYTES, "a message that could not have been sent"

@@ -23,8 +23,8 @@ from tests.unit.queues import FakeOutbox, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
-    from uuid import UUID
 
+    from shared.ids import ImageId
     from shared.messages import BatchKey
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
@@ -38,15 +38,15 @@ LATER = TryAgain("status ErrorUnknown")
 class FakeBatcher:
     """Answers at once: these images were not applied, or this error."""
 
-    not_applied: dict[UUID, NotApplied] = field(default_factory=dict)
+    not_applied: dict[ImageId, NotApplied] = field(default_factory=dict)
     error: BaseException | None = None
-    submitted: list[tuple[BatchKey, Sequence[UUID]]] = field(default_factory=list)
+    submitted: list[tuple[BatchKey, Sequence[ImageId]]] = field(default_factory=list)
 
-    def submit(self, key: BatchKey, image_ids: Sequence[UUID]) -> Awaitable[Mapping[UUID, NotApplied]]:
+    def submit(self, key: BatchKey, image_ids: Sequence[ImageId]) -> Awaitable[Mapping[ImageId, NotApplied]]:
         self.submitted.append((key, image_ids))
         return self._answer()
 
-    async def _answer(self) -> Mapping[UUID, NotApplied]:
+    async def _answer(self) -> Mapping[ImageId, NotApplied]:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
@@ -115,7 +115,7 @@ class TestTriedAgain:
         "not_applied", [{image(1): LATER}, {image(0): GONE, image(1): LATER}], ids=["alone", "beside a refused one"]
     )
     async def test_one_image_brings_the_whole_message_back(
-        self, relay: Relay, not_applied: dict[UUID, NotApplied]
+        self, relay: Relay, not_applied: dict[ImageId, NotApplied]
     ) -> None:
         relay.batcher.not_applied = not_applied
         with pytest.raises(MessageReturned, match=f"^message message-1: image {image(1)}: status ErrorUnknown"):

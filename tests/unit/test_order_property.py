@@ -25,11 +25,12 @@ from shared.errors import (
 from shared.gate import Gate
 from shared.outcomes import APPLIED, Applied, ImageOutcome, NotApplied, Refused, TryAgain
 from shared.pace import Pace
-from tests.unit.conftest import image, images
+from tests.unit.conftest import NoChance, image, images
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
-    from uuid import UUID
+
+    from shared.ids import ImageId
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class Submission:
 
     pause: float
     key: str
-    image_ids: tuple[UUID, ...]
+    image_ids: tuple[ImageId, ...]
     gives_up_after: float | None
 
 
@@ -70,8 +71,8 @@ class Reply:
     seconds: float
     trouble: str | None = None
     late: bool = False
-    again: frozenset[UUID] = frozenset()
-    refused: frozenset[UUID] = frozenset()
+    again: frozenset[ImageId] = frozenset()
+    refused: frozenset[ImageId] = frozenset()
 
 
 @dataclass
@@ -80,11 +81,11 @@ class Service:
 
     replies: list[Reply]
     minds: bool
-    on_the_wire: set[UUID] = field(default_factory=set)
-    applied: dict[UUID, list[str]] = field(default_factory=dict)
+    on_the_wire: set[ImageId] = field(default_factory=set)
+    applied: dict[ImageId, list[str]] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
 
-    async def send(self, key: str, image_ids: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+    async def send(self, key: str, image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
         # noted, not raised: an error here is the batcher's to handle
         if not 1 <= len(image_ids) <= BATCH_SIZE:
             self.violations.append(f"{len(image_ids)} images in a call")
@@ -98,18 +99,18 @@ class Service:
         finally:
             self.on_the_wire -= set(image_ids)
 
-    async def _reply(self, reply: Reply, key: str, image_ids: Sequence[UUID]) -> Mapping[UUID, ImageOutcome]:
+    async def _reply(self, reply: Reply, key: str, image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
         await asyncio.sleep(reply.seconds)
         if self.minds and BAD_IMAGE in image_ids:
             raise SuspectRefused("BadRequestInvalidIds", "an id is invalid")
         if reply.trouble and not reply.late:
             raise TROUBLE[reply.trouble]
-        outcomes: dict[UUID, ImageOutcome] = {one: self._take(reply, key, one) for one in image_ids}
+        outcomes: dict[ImageId, ImageOutcome] = {one: self._take(reply, key, one) for one in image_ids}
         if reply.trouble:
             raise TROUBLE[reply.trouble]
         return outcomes
 
-    def _take(self, reply: Reply, key: str, one: UUID) -> ImageOutcome:
+    def _take(self, reply: Reply, key: str, one: ImageId) -> ImageOutcome:
         if one in reply.again:
             return TryAgain("status ErrorUnknown")
         if one in reply.refused:
@@ -123,10 +124,10 @@ class Caller:
     """One update and what became of it."""
 
     submission: Submission
-    task: asyncio.Task[Mapping[UUID, NotApplied]]
+    task: asyncio.Task[Mapping[ImageId, NotApplied]]
 
     @property
-    def outcomes(self) -> Mapping[UUID, ImageOutcome] | Exception | None:
+    def outcomes(self) -> Mapping[ImageId, ImageOutcome] | Exception | None:
         """Of each of its images; None if it gave up."""
         if self.task.cancelled():
             return None
@@ -136,7 +137,7 @@ class Caller:
             return error
         return dict.fromkeys(self.submission.image_ids, APPLIED) | dict(self.task.result())
 
-    def was_applied(self, image_id: UUID) -> bool:
+    def was_applied(self, image_id: ImageId) -> bool:
         """Whether it was told that this image is applied."""
         outcomes = self.outcomes
         return isinstance(outcomes, dict) and isinstance(outcomes.get(image_id), Applied)
@@ -146,7 +147,7 @@ async def play(submissions: list[Submission], service: Service, hold: float) -> 
     """Let every update arrive and end."""
     batcher = Batcher(
         service.send,
-        Admission("API", Pace(1e6), Gate(uniform=lambda low, high: high)),
+        Admission("API", Pace(1e6, rng=NoChance()), Gate(uniform=lambda low, high: high)),
         batch_size=BATCH_SIZE,
         linger_seconds=0.5,
         hold_seconds=hold,
@@ -154,7 +155,7 @@ async def play(submissions: list[Submission], service: Service, hold: float) -> 
         max_in_flight=3,
     )
 
-    async def call(submission: Submission) -> Mapping[UUID, NotApplied]:
+    async def call(submission: Submission) -> Mapping[ImageId, NotApplied]:
         return await batcher.submit(submission.key, submission.image_ids)
 
     loop = asyncio.get_running_loop()

@@ -21,7 +21,7 @@ from shared.messages import GroupKind, Reported, TrainingWatch, parse_watch
 from shared.pace import Pace
 from shared.queues import Received
 from shared.watches import Decision, TrainingWatches, decide
-from tests.unit.conftest import UNLIMITED
+from tests.unit.conftest import UNLIMITED, NoChance
 from tests.unit.queues import FakeOutbox, FakeQueue, unreachable
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Relay:
             self.queue,  # type: ignore[arg-type]
             self.poison,
             face,
-            Admission("Face", Pace(UNLIMITED), Gate()),
+            Admission("Face", Pace(UNLIMITED, rng=NoChance()), Gate()),
             Events(self.events),
             source="https://face.example",
             lease_seconds=600,
