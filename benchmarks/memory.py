@@ -29,9 +29,9 @@ TITLE = "Memory per waiting message"
 WAITING_BEFORE = 5_000
 ABOUT = f"""\
 Growth of the process's resident memory ÷ messages that were added, all of them waiting in the batcher: body,
-task, coroutine, parsed update and place in line. {WAITING_BEFORE:,} messages wait already, so that what
-start-up left free is used up. One image a message, 16 keys. Each sample is a process of its own. Beside it: a
-task that parses the body with `json.loads` and awaits a future.
+task, coroutine, ids and place in line. {WAITING_BEFORE:,} messages wait already, so that what start-up left free
+is used up. One image a message, 16 keys. Each sample is a process of its own. Beside it: a task that parses the
+body with `json.loads`, keeps the result and awaits a future.
 """
 
 KIB = 1024
@@ -41,7 +41,7 @@ MAXRSS_UNIT = 1 if sys.platform == "darwin" else KIB
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Measure with so many messages, of us or of the least possible."""
+    """Measure with so many messages, of us or of a bare task."""
 
     messages: int
     ours: bool
@@ -53,7 +53,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     def samples(*, ours: bool) -> tuple[float, ...]:
         return tuple(run_alone(measure, [Job(sizes.waiting, ours)] * sizes.real_samples, step))
 
-    peers = (Peer("least possible", samples(ours=False)),)
+    peers = (Peer("a task with its parsed body", samples(ours=False)),)
     figure = Figure(NAME, "waiting message", "KiB", samples(ours=True), at_most(4), peers, noise=MEASURED_NOISE)
     return Outcome((figure,))
 
@@ -65,7 +65,7 @@ def steps(sizes: Sizes) -> int:
 
 def measure(job: Job) -> float:
     """KiB a message."""
-    return asyncio.run(_ours(job.messages) if job.ours else _least(job.messages))
+    return asyncio.run(_ours(job.messages) if job.ours else _bare(job.messages))
 
 
 async def _ours(messages: int) -> float:
@@ -84,7 +84,7 @@ async def _never(_: BatchKey, __: Sequence[ImageId]) -> Mapping[ImageId, ImageOu
     return await answer
 
 
-async def _least(messages: int) -> float:
+async def _bare(messages: int) -> float:
     async def handle(delivery: Delivery) -> None:
         update = json.loads(delivery.body)
         await asyncio.get_running_loop().create_future()

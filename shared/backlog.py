@@ -34,7 +34,7 @@ K = TypeVar("K", bound="Hashable")
 class Update(Protocol):
     """One caller's wait: for all of its images, whose outcomes arrive one by one."""
 
-    items: list[Item]
+    items: tuple[Item, ...]
     pending: int
     not_applied: dict[ImageId, NotApplied] | None
 
@@ -62,7 +62,7 @@ class Item:
     def __init__(self, image_id: ImageId, lane: Lane, update: Update, arrived: float) -> None:
         self.image_id = image_id
         self.lane = lane
-        self.updates = [update]
+        self.updates: tuple[Update, ...] = (update,)
         self.arrived = arrived
         self.place = Place.LANE
         self.next: Item | None = None
@@ -147,40 +147,46 @@ class Backlog(Generic[K]):
         if lane is None:
             lane = self._lanes[key] = Lane(key)
         was_ready, was_due = lane.ready_size, lane.due
+        items = []
         for image_id in image_ids:
-            self._add_item(lane, image_id, update, now)
+            item = self._item_of(lane, image_id, update, now)
+            if item is not None:
+                items.append(item)
+        update.items = tuple(items)
+        update.pending = len(items)
         return (lane.ready_size > 0 and not was_ready) or lane.due != was_due
 
-    def _add_item(self, lane: Lane, image_id: ImageId, update: Update, now: float) -> None:
+    def _item_of(self, lane: Lane, image_id: ImageId, update: Update, now: float) -> Item | None:
+        """The item by which an update waits for an image: a new one, or one that waits for the same already.
+
+        None if the update waits by that one: it has the same image twice.
+        """
         last = self._last.get(image_id)
         if last is not None and last.lane is lane and last.place is not Place.BATCH:
             if last.updates and last.updates[-1] is update:
-                return  # the same image twice in one message
-            last.updates.append(update)
-            update.items.append(last)
-            update.pending += 1
-            return
+                return None
+            last.updates = (*last.updates, update)
+            return last
         item = self._last[image_id] = Item(image_id, lane, update, now)
-        update.items.append(item)
-        update.pending += 1
         lane.members += 1
         if last is None:
             self._queue(item)
         else:
             item.place = Place.BEHIND
             last.next = item
+        return item
 
     def remove(self, update: Update) -> None:
         """Let an update go that nobody waits for any more. What is on the wire ends by itself."""
         for item in update.items:
             if item.place is Place.GONE:
                 continue
-            item.updates.remove(update)
+            item.updates = tuple(other for other in item.updates if other is not update)
             if not item.updates and item.place is Place.LANE:
                 del item.lane.items[item]
                 self._place(item.lane)
                 self._retire(item)
-        update.items.clear()  # they know their updates: a cycle, which would be left for the garbage collector
+        update.items = ()  # they know their updates: a cycle, which would be left for the garbage collector
 
     def next_due(self) -> float | None:
         """When the next lane will have lingered; None if none is lingering."""
@@ -328,5 +334,5 @@ def _tell(update: Update, image_id: ImageId, outcome: ImageOutcome | Exception) 
         update.not_applied[image_id] = outcome
     update.pending -= 1
     if not update.pending:
-        update.items.clear()  # as in `remove`
+        update.items = ()  # as in `remove`
         update.complete()

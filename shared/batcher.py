@@ -66,7 +66,7 @@ class _Waiting(asyncio.Future[Mapping[ImageId, NotApplied]]):
         self._done = done
         self._left = left
         self.expires_at = expires_at
-        self.items: list[Item] = []
+        self.items: tuple[Item, ...] = ()
         self.pending = 0
         self.not_applied: dict[ImageId, NotApplied] | None = None
 

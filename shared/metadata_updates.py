@@ -94,7 +94,11 @@ class MetadataUpdates:
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageReturned` where the message has to come back, and whatever went wrong."""
         try:
-            dead = await self._apply(delivery)
+            dead = _conclude(delivery, await self._submit(parse_update(delivery.body)))
+            if dead is None and self._publish_updated:
+                await self._tell_of_update(delivery)
+        except InvalidMessage as error:
+            dead = Dead(None, _failure(delivery, Reason.INVALID, "InvalidMessage", str(error)))
         except (RelayError, AzureError):
             raise
         except Exception as error:
@@ -104,23 +108,15 @@ class MetadataUpdates:
         if dead is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
             await self._bury(delivery, dead)
 
-    async def _apply(self, delivery: Delivery) -> Dead | None:
-        try:
-            update = parse_update(delivery.body)
-        except InvalidMessage as error:
-            return Dead(None, _failure(delivery, Reason.INVALID, "InvalidMessage", str(error)))
-        match conclude(await self._batcher.submit(update.key, update.image_ids)):
-            case Done():
-                log.debug("message %s applied to %d images", delivery.id, len(update.image_ids))
-                if self._publish_updated:
-                    await self._tell_of_update(delivery, update)
-                return None
-            case Return(reason):
-                raise MessageReturned(f"message {delivery.id}: {reason}; it will be delivered again")
-            case Reject(refused):
-                return Dead(update, _refusal(delivery, refused))
+    def _submit(self, update: MetadataUpdate) -> Awaitable[Mapping[ImageId, NotApplied]]:
+        """Let an update wait, and no more of it than the batcher needs: thousands wait at the same time.
 
-    async def _tell_of_update(self, delivery: Delivery, update: MetadataUpdate) -> None:
+        The few of which something is to be told are read again from the body, which the host keeps anyway.
+        """
+        return self._batcher.submit(update.key, update.image_ids)
+
+    async def _tell_of_update(self, delivery: Delivery) -> None:
+        update = parse_update(delivery.body)
         data = {"images": len(update.image_ids)}
         await self._publish(EventType.METADATA_UPDATED, delivery, update, datetime.now(UTC), data)
 
@@ -179,6 +175,18 @@ class MetadataUpdates:
             kind, source=self._source, subject=subject, identity=delivery.id, time=time, data={**about, **data}
         )
         await self._events.publish(event)
+
+
+def _conclude(delivery: Delivery, not_applied: Mapping[ImageId, NotApplied]) -> Dead | None:
+    """What the message leaves behind. Raises `MessageReturned` where it has to come back."""
+    match conclude(not_applied):
+        case Done():
+            log.debug("message %s applied", delivery.id)
+            return None
+        case Return(reason):
+            raise MessageReturned(f"message {delivery.id}: {reason}; it will be delivered again")
+        case Reject(refused):
+            return Dead(parse_update(delivery.body), _refusal(delivery, refused))
 
 
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:
