@@ -232,7 +232,7 @@ PLOTS: Mapping[str, tuple[str, str, Callable[[Outcome], Canvas]]] = {
     "calls": (calls.NAME, "API calls beside the fewest possible", _calls),
     "window": (calls.NAME, "API calls by window and number of keys", _window),
     "instances": (instances.NAME, "Instances that share one limit", _instances),
-    "scaling": (scaling.NAME, "Instances that stop and start; one seed", _scaling),
+    "scaling": (scaling.NAME, "Instances that stop and start", _scaling),
     "cpu": (cpu.NAME, "CPU per message", _cpu),
     "http": (http.NAME, "Over HTTP, beside other clients", _http),
     "whole-path": (whole_path.NAME, "Messages a second from queue to API", _whole_path),

@@ -15,8 +15,10 @@ class Sizes:
     samples: int
     real_samples: int
     """Repetitions of what takes real time, in a process of its own."""
-    chance_samples: int
-    """Repetitions where instances share a limit in our way: there chance decides most."""
+    sharing_samples: int
+    """Repetitions of instances that share a limit in our way: chance decides much there."""
+    scaling_samples: int
+    """The same of instances that stop and start, where chance decides most: of fewer, the median itself is chance."""
     backlog: int
     """Messages of a simulated backlog."""
     curves: bool
@@ -46,21 +48,17 @@ class Sizes:
     simulated_messages: int
     """Messages of the run whose real duration is measured."""
 
-    def seeds(self, pace: str) -> range:
-        """One for each repetition of instances with this pace."""
-        return range(self.chance_samples if pace == OURS else self.samples)
-
-    @property
-    def repetitions(self) -> list[tuple[str, int]]:
-        """Every pace with every seed of it."""
-        return [(pace, seed) for pace in self.paces for seed in self.seeds(pace)]
+    def seeds(self, ours: int) -> dict[str, range]:
+        """The seeds of each pace, with so many of ours."""
+        return {pace: range(ours if pace == OURS else self.samples) for pace in self.paces}
 
 
 FULL = Sizes(
     name="full",
     samples=5,
     real_samples=5,
-    chance_samples=9,
+    sharing_samples=21,
+    scaling_samples=101,
     backlog=20_000,
     curves=True,
     paces=(OURS, "additive increase", "fixed rate"),
@@ -84,7 +82,8 @@ QUICK = Sizes(
     name="quick",
     samples=2,
     real_samples=1,
-    chance_samples=2,
+    sharing_samples=2,
+    scaling_samples=2,
     backlog=3_000,
     curves=False,
     paces=(OURS,),
@@ -95,12 +94,12 @@ QUICK = Sizes(
     scaling_seconds=45,
     after_seconds=90,
     peer_seconds=40,
-    cpu_messages=10_000,
+    cpu_messages=30_000,
     waiting=5_000,
     lone_messages=25,
     lone_default_messages=1,
     http_messages=6_400,
-    queue_messages=1_000,
+    queue_messages=3_000,
     validation_seconds=4,
     simulated_messages=20_000,
 )

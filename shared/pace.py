@@ -33,8 +33,8 @@ probe   Growth this slow would take many minutes to find what instances that sto
         429 was the probe's own doing.
 
 What this cannot do: a success tells nothing of the others, only a 429 does. Where 2 % of the calls of 16 instances may
-be answered 429, each learns something every 80 s; what is left when 12 of them stop is found within 50 s in the median,
-but only within 100 s in nine cases of ten. And an API that counts calls in windows of a second, not with a bucket, ends
+be answered 429, each learns something every 80 s; what is left when 12 of them stop is found within 54 s in the median,
+but in nine cases of ten only within 110 s. And an API that counts calls in windows of a second, not with a bucket, ends
 every burst: there it takes some minutes.
 """
 
