@@ -49,7 +49,6 @@ CONTESTANTS = (OURS, ONE_EACH, AZURITE)
 SETTINGS = {
     "CUSTOM_VISION_CALLS_PER_SECOND": "10000",
     "TRAINING_POLL_SCHEDULE": "0 0 * * * *",  # the timer has nothing to do here
-    "LOCAL_HOST_LEASE_SECONDS": "60",  # a message that could not be deleted comes back within the pass
 }
 POLL_SECONDS = 0.1
 LONGEST_SECONDS = 180.0
