@@ -25,9 +25,8 @@ WINDOW_SECONDS = 10
 BIN_SECONDS = 5
 ABOUT = f"""\
 As before, but 12 of 16 instances stop at once, or 4 instances become 16. The figure is the end of the first
-{WINDOW_SECONDS} s after the change in which all together update at least 0.90 x 640 images a second with fewer
-than 5 % of the calls answered 429; {FULL.after_seconds:g} s means that this did not happen while they were looked
-at.
+{WINDOW_SECONDS} s after the change in which all together update at least 0.90 x 640 images a second with fewer than 5 %
+of the calls answered 429; {FULL.after_seconds:g} s means that this did not happen while they were looked at.
 
 Those who stay when others stop are told nothing: one of them has to try, which costs about three 429s where nothing
 is free. With 2 % of the calls to spend on that and on all else, each of 16 instances can try after some two minutes,
@@ -132,7 +131,7 @@ def _distribution(figures: Iterable[Figure]) -> str:
     lines = ["The lines are the means of all samples. Of ours, so many were well again in time:", ""]
     for figure in figures:
         shares = (
-            f"{sum(seconds <= most for seconds in figure.samples) / len(figure.samples):.0%} within {most} s"
+            f"{sum(seconds <= most for seconds in figure.samples) / len(figure.samples) * 100:.0f} % within {most} s"
             for most in (30, 60, 90)
         )
         lines.append(f"* {figure.name}: {', '.join(shares)}")

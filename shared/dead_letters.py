@@ -52,7 +52,7 @@ class Failure:
             "reason": self.reason,
             "code": self.code,
             "message": self.message,
-            "images": {str(image_id): status for image_id, status in self.images.items()},
+            "images": dict(self.images),
             "at": self.at.isoformat(),
             "deliveries": self.deliveries,
         }
@@ -66,7 +66,7 @@ def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
     """
     letter: dict[str, Any] = update.to_dict()
     if failure.images:
-        letter["imageIds"] = [str(image_id) for image_id in failure.images]
+        letter["imageIds"] = list(failure.images)
     letter["failure"] = failure.to_dict()
     text = _fit(letter)
     if _fits(text):

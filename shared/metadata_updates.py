@@ -168,7 +168,7 @@ class MetadataUpdates:
         subject = f"messages/{delivery.id}"
         if update is not None:
             subject = f"projects/{update.project_id}"
-            about["projectId"] = str(update.project_id)
+            about["projectId"] = update.project_id
             if update.correlation_id is not None:
                 about["correlationId"] = update.correlation_id
         event = new_event(

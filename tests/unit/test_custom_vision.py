@@ -55,7 +55,7 @@ class TestRequest:
             outcomes = await client.update_image_metadata(key, images(MAX_IMAGES_PER_CALL))
 
         (request,) = seen
-        ids = ",".join(str(image_id) for image_id in images(64))
+        ids = ",".join(images(64))
         path = f"/customvision/v3.3/Training/projects/{PROJECT}/images/metadata"
         assert request.method == "POST"
         assert str(request.url) == f"{ENDPOINT}{path}?imageIds={ids}"

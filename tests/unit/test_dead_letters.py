@@ -105,7 +105,7 @@ class TestOfAnUpdate:
     )
     def test_it_fits_and_keeps_ids_and_metadata_whatever_it_takes(self, original: MetadataUpdate, why: Failure) -> None:
         letters = letters_of(original, why)
-        assert [one for letter in letters for one in letter["imageIds"]] == [str(one) for one in original.image_ids]
+        assert [one for letter in letters for one in letter["imageIds"]] == list(original.image_ids)
         for letter in letters:
             assert letter["failure"]["truncated"] is True
             assert letter["failure"]["code"] == why.code
