@@ -22,6 +22,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     FailFast,
+    Field,
     GetCoreSchemaHandler,
     StrictBool,
     StringConstraints,
@@ -143,12 +144,16 @@ class GroupKind(StrEnum):
 
 
 class Reported(BaseModel):
-    """The training that a repeating watch reported last."""
+    """The training that a repeating watch reported last, or the state after it that a look has seen since.
+
+    `times`: how many completions the watch has reported.
+    """
 
     model_config = ConfigDict(**_WIRE, frozen=True, populate_by_name=True)
 
     status: str
     completed_at: DateTime | None = None
+    times: Annotated[int, Field(strict=True, ge=1)] = 1
 
 
 class TrainingWatch(BaseModel):

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 RENEW_BELOW = timedelta(days=1)
 """A watch that its queue would drop sooner than this is written anew when it is put back."""
 
+COMPLETIONS = (EventType.TRAINING_SUCCEEDED, EventType.TRAINING_FAILED)
+
 STORAGE_CALLS = 32
 """Calls to the queue service at the same time."""
 
@@ -69,27 +71,34 @@ def decide(watch: TrainingWatch, finding: Finding, now: datetime) -> Decision:
     if _is_news(watch, finding):
         succeeded = finding.status is TrainingStatus.SUCCEEDED
         event = EventType.TRAINING_SUCCEEDED if succeeded else EventType.TRAINING_FAILED
-        return Decision(event, _repeated(watch, finding) if watch.repeat else None)
+        return Decision(event, _noted(watch, finding, _times_reported(watch) + 1) if watch.repeat else None)
     if watch.expires_at is not None and watch.expires_at <= now:
         return Decision(EventType.WATCH_EXPIRED, None)
     if watch.reported is not None and not finding.is_complete:
-        return Decision(None, watch.model_copy(update={"reported": None}))
+        return Decision(None, _noted(watch, finding, watch.reported.times))
     return Decision(None, watch)
 
 
 def _is_news(watch: TrainingWatch, result: TrainingResult) -> bool:
-    if not result.is_complete or watch.reported == _report(result):
+    if not result.is_complete or _is_reported(watch, result):
         return False
     completed_at = result.completed_at
     return watch.after is None or completed_at is None or completed_at > watch.after
 
 
-def _repeated(watch: TrainingWatch, result: TrainingResult) -> TrainingWatch:
-    return watch.model_copy(update={"reported": _report(result)})
+def _is_reported(watch: TrainingWatch, result: TrainingResult) -> bool:
+    last = watch.reported
+    return last is not None and (last.status, last.completed_at) == (result.status, result.completed_at)
 
 
-def _report(result: TrainingResult) -> Reported:
-    return Reported(status=result.status, completed_at=result.completed_at)
+def _times_reported(watch: TrainingWatch) -> int:
+    return watch.reported.times if watch.reported is not None else 0
+
+
+def _noted(watch: TrainingWatch, result: TrainingResult, times: int) -> TrainingWatch:
+    """The watch with what was seen, so that the next look can tell what is new."""
+    seen = Reported(status=result.status, completed_at=result.completed_at, times=times)
+    return watch.model_copy(update={"reported": seen})
 
 
 class Looking(Protocol):
@@ -203,7 +212,7 @@ class TrainingWatches:
             try:
                 decision = decide(watch, finding, datetime.now(UTC))
                 if decision.event is not None:
-                    await self._publish(decision.event, watch, finding)
+                    await self._publish(decision.event, message.id, watch, finding)
                 await self._keep(message, watch, decision.next)
             except AzureError as trouble:
                 log.warning("watch %s will be settled again: %s", message.id, shown(trouble))
@@ -219,9 +228,13 @@ class TrainingWatches:
         else:
             await self._queue.put_back(message, None if following == watch else _to_text(following))
 
-    async def _publish(self, kind: EventType, watch: TrainingWatch, finding: Finding) -> None:
+    async def _publish(self, kind: EventType, message_id: str, watch: TrainingWatch, finding: Finding) -> None:
         result = finding if isinstance(finding, TrainingResult) else None
-        time = result.completed_at if result else None
+        completed_at = result.completed_at if result and kind in COMPLETIONS else None
+        # A training is known by its completion time. Where there is none, all that is known is whose watch it was, and
+        # which event of it: two failures are two facts although Face says the same of both.
+        identity = completed_at or f"{message_id} {_times_reported(watch)}"
+        time = watch.expires_at if kind is EventType.WATCH_EXPIRED else completed_at
         state = result.model_dump(mode="json", by_alias=True, exclude_none=True) if result else {}
         data: dict[str, Any] = {"kind": watch.kind, "id": watch.id, **state}
         if watch.correlation_id is not None:
@@ -230,18 +243,11 @@ class TrainingWatches:
             kind,
             source=self._source,
             subject=f"{PATHS[watch.kind]}/{watch.id}",
-            identity=_identity(kind, watch, result),
-            time=time or watch.expires_at or datetime.now(UTC),
+            identity=str(identity),
+            time=time or datetime.now(UTC),
             data=data,
         )
         await self._events.publish(event)
-
-
-def _identity(kind: EventType, watch: TrainingWatch, result: TrainingResult | None) -> str:
-    """What an event has in common with its repetitions, next to type and group: which training, or which watch."""
-    if kind in (EventType.TRAINING_SUCCEEDED, EventType.TRAINING_FAILED) and result is not None:
-        return str(result.completed_at)
-    return f"{watch.after} {watch.expires_at} {watch.correlation_id}"
 
 
 def _to_text(watch: TrainingWatch) -> str:

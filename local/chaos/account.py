@@ -261,6 +261,7 @@ def _fact(event: Json) -> tuple[str, ...]:
     kind, data = event["type"], event["data"]
     if kind == REJECTED:
         return kind, data["messageId"]
-    if kind in COMPLETION:
-        return kind, event["subject"], str(data.get(COMPLETION[kind]))
+    completed_at = data.get(COMPLETION.get(kind, ""))
+    if completed_at:
+        return kind, event["subject"], completed_at
     return kind, event["subject"], str(data.get("correlationId"))

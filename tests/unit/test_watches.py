@@ -41,8 +41,8 @@ def watch(**fields: Any) -> TrainingWatch:
     return TrainingWatch.model_validate({"kind": "personGroup", "id": "employees"}).model_copy(update=fields)
 
 
-def reported(result: TrainingResult) -> Reported:
-    return Reported(status=result.status, completed_at=result.completed_at)
+def reported(result: TrainingResult, times: int = 1) -> Reported:
+    return Reported(status=result.status, completed_at=result.completed_at, times=times)
 
 
 TOLD = watch(repeat=True, reported=reported(SUCCEEDED))
@@ -69,16 +69,34 @@ DECISIONS: dict[str, tuple[TrainingWatch, TrainingResult | NotFound | None, Even
         TOLD,
         FAILED,
         EventType.TRAINING_FAILED,
-        watch(repeat=True, reported=reported(FAILED)),
+        watch(repeat=True, reported=reported(FAILED, times=2)),
     ),
     "the same status at another time": (
         watch(repeat=True, reported=Reported(status="succeeded", completed_at=EARLIER)),
         SUCCEEDED,
         EventType.TRAINING_SUCCEEDED,
-        TOLD,
+        watch(repeat=True, reported=reported(SUCCEEDED, times=2)),
     ),
-    "the next one runs": (TOLD, RUNNING, None, watch(repeat=True)),
-    "the next one has not started": (TOLD, NOT_TRAINED, None, watch(repeat=True)),
+    "the next one runs": (TOLD, RUNNING, None, watch(repeat=True, reported=reported(RUNNING))),
+    "the next one still runs": (
+        watch(repeat=True, reported=reported(RUNNING)),
+        RUNNING,
+        None,
+        watch(repeat=True, reported=reported(RUNNING)),
+    ),
+    "the next one has not started": (TOLD, NOT_TRAINED, None, watch(repeat=True, reported=reported(NOT_TRAINED))),
+    "the same failure, nobody knows when": (
+        watch(repeat=True, reported=reported(FAILED_SOMETIME)),
+        FAILED_SOMETIME,
+        None,
+        watch(repeat=True, reported=reported(FAILED_SOMETIME)),
+    ),
+    "another failure, nobody knows when": (
+        watch(repeat=True, reported=reported(RUNNING)),
+        FAILED_SOMETIME,
+        EventType.TRAINING_FAILED,
+        watch(repeat=True, reported=reported(FAILED_SOMETIME, times=2)),
+    ),
     "reported before after": (watch(repeat=True, after=LATER), SUCCEEDED, None, watch(repeat=True, after=LATER)),
     # never
     "not found": (watch(), GONE, EventType.TRAINING_NOT_FOUND, None),
@@ -251,6 +269,40 @@ class TestTick:
             assert [event["type"] for event in relay.events.documents] == [kind]
             assert relay.queue.deleted == ["m0"]
         assert first.events.documents[0]["id"] == second.events.documents[0]["id"]
+
+    @pytest.mark.parametrize(
+        ("finding", "fields"), [(GONE, {}), (RUNNING, {"expiresAt": "2026-01-31T12:00:00Z"}), (FAILED_SOMETIME, {})]
+    )
+    async def test_what_is_about_one_watch_has_an_id_of_its_own(
+        self, finding: TrainingResult | Exception, fields: dict[str, Any]
+    ) -> None:
+        relay = Relay(told(finding))
+        relay.add(fields, fields)
+        await relay.watches.tick()
+        first, second = relay.events.documents
+        assert first["id"] != second["id"]
+
+    async def test_failures_that_face_gives_no_time_are_told_from_one_another(self) -> None:
+        relay = Relay(FakeFace())
+        watched: dict[str, Any] | None = {"repeat": True}
+        for finding in (FAILED_SOMETIME, RUNNING, FAILED_SOMETIME, RUNNING, FAILED_SOMETIME):
+            relay.queue.waiting.clear()
+            relay.add(watched)
+            relay.face.answer = lambda group, finding=finding: finding  # type: ignore[misc]
+            await relay.watches.tick()
+            watched = json.loads(relay.queue.put_back_with["m0"] or "")
+        assert len({event["id"] for event in relay.events.documents}) == 3
+
+    async def test_an_expiry_is_of_the_time_that_the_watch_says_and_what_is_not_there_of_now(self) -> None:
+        relay = Relay(told(GONE))
+        relay.add({"expiresAt": "2999-01-31T12:00:00Z"})
+        await relay.watches.tick()
+        relay.face.answer = lambda group: SUCCEEDED
+        relay.add({"expiresAt": "2026-02-01T00:00:00Z", "after": "2026-02-01T00:00:00Z"})
+        await relay.watches.tick()
+        not_found, expired = relay.events.documents
+        assert datetime.fromisoformat(not_found["time"]) <= datetime.now(UTC)
+        assert expired["time"] == "2026-02-01T00:00:00+00:00"
 
     @pytest.mark.parametrize("error", [Unavailable("503"), AccessRefused("401")])
     async def test_trouble_of_the_service_puts_its_watches_back(self, error: Exception) -> None:
