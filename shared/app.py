@@ -16,6 +16,7 @@ from shared.http import MAX_CONNECTIONS, Auth, IdentityAuth, JsonApi, KeyAuth, n
 from shared.metadata_updates import MetadataUpdates
 from shared.pace import Pace
 from shared.queues import Queues
+from shared.settings import poison_of
 from shared.text import without
 from shared.watches import TrainingWatches
 
@@ -92,7 +93,7 @@ class App:
         settings = self._settings
         return MetadataUpdates(
             self._batcher,
-            self._queues[f"{settings.metadata_updates_queue}-poison"],
+            self._queues[poison_of(settings.metadata_updates_queue)],
             self._events,
             source=settings.custom_vision_endpoint,
             publish_updated=settings.publish_updated_events,
@@ -105,7 +106,7 @@ class App:
         api = self._api(settings.face_endpoint, auth, "Face")
         return TrainingWatches(
             self._queues[settings.training_watches_queue],
-            self._queues[f"{settings.training_watches_queue}-poison"],
+            self._queues[poison_of(settings.training_watches_queue)],
             FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT"),
             Admission("Face", Pace(settings.face_calls_per_second, start_share=ALONE), Gate()),
             self._events,

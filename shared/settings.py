@@ -67,6 +67,13 @@ Key = Annotated[SecretStr | None, AfterValidator(_sendable)]
 Endpoint = Annotated[str, AfterValidator(_https_or_loopback)]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", min_length=3, max_length=56)]
 """Storage allows 63 characters; 7 are kept for the `-poison` that a dead-letter queue's name adds."""
+
+
+def poison_of(queue: str) -> str:
+    """The name of a queue's dead-letter queue, which the host gives it (see "Poison messages" in its documentation)."""
+    return f"{queue}-poison"
+
+
 CallsPerSecond = Annotated[float, Field(gt=0, le=MAX_CALLS_PER_SECOND)]
 
 
@@ -139,7 +146,19 @@ class Settings(BaseSettings):
     def _storage_is_somewhere(self) -> Settings:
         if self.storage_connection_string is None and self.storage_endpoint is None:
             raise ValueError(
-                f"is missing: set a connection string, or {STORAGE}__queueServiceUri for the app's identity"
+                f"{STORAGE}: is missing: set a connection string, or {STORAGE}__queueServiceUri for the app's identity"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _each_queue_has_one_role(self) -> Settings:
+        """Events in a queue that is read as updates, say, would become dead letters, each with an event of its own."""
+        read = (self.metadata_updates_queue, self.training_watches_queue)
+        names = (*read, *map(poison_of, read), self.events_queue)
+        if len(set(names)) < len(names):
+            raise ValueError(
+                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues, "
+                "none of them the dead-letter queue (-poison) of another"
             )
         return self
 
@@ -168,13 +187,16 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = [f"  {_name(item['loc'])}: {_told(item)}" for item in error.errors(include_url=False)]
-    raise SettingsError("\n".join(["the app settings cannot be used:", *wrong]))
+        wrong = ";\n  ".join(_line(item) for item in error.errors(include_url=False))
+    raise SettingsError(f"the app settings cannot be used:\n  {wrong}")
+
+
+def _line(item: ErrorDetails) -> str:
+    """Name the setting; what is wrong with several together names them itself."""
+    return f"{_name(item['loc'])}: {_told(item)}" if item["loc"] else _told(item)
 
 
 def _name(loc: tuple[int | str, ...]) -> str:
-    if not loc:
-        return STORAGE
     name = str(loc[0])
     return STORAGE + name[len(STORAGE) :] if name.lower().startswith(STORAGE.lower()) else name.upper()
 

@@ -149,6 +149,19 @@ class TestWrong:
         assert line.lower().startswith(f"{name.lower()}: {told}")
         assert line.startswith(name)
 
+    @pytest.mark.parametrize(
+        ("name", "queue"),
+        [
+            ("EVENTS_QUEUE", GOOD["METADATA_UPDATES_QUEUE"]),
+            ("EVENTS_QUEUE", f"{GOOD['TRAINING_WATCHES_QUEUE']}-poison"),
+            ("TRAINING_WATCHES_QUEUE", GOOD["METADATA_UPDATES_QUEUE"]),
+            ("TRAINING_WATCHES_QUEUE", f"{GOOD['METADATA_UPDATES_QUEUE']}-poison"),
+        ],
+    )
+    def test_a_queue_has_one_role(self, monkeypatch: pytest.MonkeyPatch, name: str, queue: str) -> None:
+        line = why_not(monkeypatch, **{name: queue})
+        assert line.startswith("METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues")
+
     def test_all_of_them_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SettingsError) as caught:
             load(monkeypatch, FACE_ENDPOINT=None, HOLD_SECONDS="x", EVENTS_QUEUE="X")
