@@ -31,7 +31,14 @@ class SettingsError(RelayError):
 
 
 class InvalidMessage(RelayError):
-    """A queue message is not what its queue takes; the text names the field and the problem, in one line."""
+    """A queue message is not what its queue takes; the text names the field and the problem, in one line.
+
+    `correlation_id` is the message's where that at least could be read.
+    """
+
+    def __init__(self, text: str, correlation_id: str | None = None) -> None:
+        super().__init__(text)
+        self.correlation_id = correlation_id
 
 
 class MessageReturned(RelayError):

@@ -180,6 +180,7 @@ class TrainingWatch(BaseModel):
 
 _UPDATE = TypeAdapter(MetadataUpdate)
 _WATCH = TypeAdapter(TrainingWatch)
+_CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
 
 M = TypeVar("M")
 
@@ -197,21 +198,30 @@ def parse_watch(body: bytes) -> TrainingWatch:
 def _parse(message: TypeAdapter[M], body: bytes) -> M:
     fields = _unwrap(_load(body))
     if len(fields) > MAX_FIELDS:  # each would be told, which takes longer than all good messages together
-        raise InvalidMessage(f"not a message: it has {len(fields)} fields")
+        raise InvalidMessage(f"not a message: it has {len(fields)} fields", _correlation_id(fields))
     try:
         return message.validate_python(fields)
     except ValidationError as error:
-        raise InvalidMessage(_told(error)) from None
+        raise InvalidMessage(_told(error), _correlation_id(fields)) from None
+
+
+def _correlation_id(fields: dict[str, Any]) -> str | None:
+    """What a message is known by though it is not valid."""
+    try:
+        return _CORRELATION_ID.validate_python(fields.get("correlationId"), strict=True)
+    except ValidationError:
+        return None
 
 
 def _load(body: bytes) -> dict[str, Any]:
     """Parse the one JSON object in `body`, which may be Base64 of it."""
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body.lstrip().startswith(b"{"):
-        body = _from_base64(body).removeprefix(codecs.BOM_UTF8)
+        body = _from_base64(body)
     try:
         text = body.decode().strip(_JSON_WHITESPACE)
-        value, end = _DECODER.raw_decode(text)  # `decode` looks for white space in a slower way
+        fields: dict[str, Any]
+        fields, end = _DECODER.raw_decode(text)  # `decode` looks for white space in a slower way
     except UnicodeDecodeError as error:
         raise InvalidMessage(f"not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
     except RecursionError:
@@ -220,16 +230,19 @@ def _load(body: bytes) -> dict[str, Any]:
         raise InvalidMessage(f"not JSON: {shown(error)}") from None
     if end != len(text):
         raise InvalidMessage(f"not JSON: there is more after the object, from character {end} on")
-    if not isinstance(value, dict):
-        raise InvalidMessage("not a JSON object")
-    return value
+    return fields
 
 
 def _from_base64(body: bytes) -> bytes:
+    if not body.strip():
+        raise InvalidMessage("empty: neither a JSON object nor Base64 of one")
     try:
-        return base64.b64decode(b"".join(body.split()), validate=True)
+        decoded = base64.b64decode(b"".join(body.split()), validate=True).removeprefix(codecs.BOM_UTF8)
     except binascii.Error:
-        raise InvalidMessage("neither a JSON object nor Base64 of one") from None
+        decoded = b""
+    if not decoded.lstrip().startswith(b"{"):  # many a word happens to be Base64 of something
+        raise InvalidMessage("neither a JSON object nor Base64 of one")
+    return decoded
 
 
 def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
@@ -293,6 +306,12 @@ _PROBLEMS = {
     "unexpected_keyword_argument": "unknown field",
     "missing": "missing",
     "tuple_type": _NO_UUID,
+    "string_type": "must be text",
+    "string_unicode": "must be text that UTF-8 can write",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "timezone_aware": "must have a time zone, such as 2026-01-31T12:00:00Z has",
 }
 
 
@@ -302,4 +321,6 @@ def _problem(kind: str, message: str) -> str:
 
 def _given(item: Any) -> str:
     value = item["input"]
-    return f", not {shown(repr(value), 60)}" if isinstance(value, str | int | float | bool | None) else ""
+    if isinstance(value, str):
+        return f", not {shown(repr(value), 60)}"
+    return f", not {shown(json.dumps(value), 60)}" if isinstance(value, int | float | bool | None) else ""

@@ -57,10 +57,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """What a message leaves behind: why, and the update where it is a valid one."""
+    """What a message leaves behind: why, the update where it is a valid one, and else whatever it is known by."""
 
     update: MetadataUpdate | None
     failure: Failure
+    correlation_id: str | None
 
 
 class Batching(Protocol):
@@ -98,7 +99,8 @@ class MetadataUpdates:
             if dead is None and self._publish_updated:
                 await self._tell_of_update(delivery)
         except InvalidMessage as error:
-            dead = Dead(None, _failure(delivery, Reason.INVALID, "InvalidMessage", str(error)))
+            failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error))
+            dead = Dead(None, failure, error.correlation_id)
         except (RelayError, AzureError):
             raise
         except Exception as error:
@@ -118,7 +120,9 @@ class MetadataUpdates:
     async def _tell_of_update(self, delivery: Delivery) -> None:
         update = parse_update(delivery.body)
         data = {"images": len(update.image_ids)}
-        await self._publish(EventType.METADATA_UPDATED, delivery, update, datetime.now(UTC), data)
+        await self._publish(
+            EventType.METADATA_UPDATED, delivery, update, update.correlation_id, datetime.now(UTC), data
+        )
 
     async def _bury(self, delivery: Delivery, dead: Dead) -> None:
         """Tell of a failure and write its dead letter.
@@ -127,11 +131,10 @@ class MetadataUpdates:
         round, the next delivery would write a second dead letter.
         """
         update, failure = dead.update, dead.failure
-        correlation_id = update.correlation_id if update else None
         log.warning(
             "message %s (correlation id %s) is dead-lettered, %s: %s %s",
             delivery.id,
-            shown(correlation_id),
+            shown(dead.correlation_id),
             failure.reason,
             shown(failure.code),
             shown(failure.message),
@@ -142,7 +145,7 @@ class MetadataUpdates:
             "message": shown(failure.message, LONGEST_ERROR),
             "images": len(failure.images),
         }
-        await self._publish(EventType.METADATA_REJECTED, delivery, update, failure.at, data)
+        await self._publish(EventType.METADATA_REJECTED, delivery, update, dead.correlation_id, failure.at, data)
         letters = dead_letters.of_update(update, failure) if update else [dead_letters.of_body(delivery.body, failure)]
         for letter in letters:
             await self._poison.send(letter)
@@ -154,13 +157,14 @@ class MetadataUpdates:
             update = parse_update(delivery.body)
         except Exception:  # the bug may be in the parser
             update = None
-        return Dead(update, failure)
+        return Dead(update, failure, update.correlation_id if update else None)
 
     async def _publish(
         self,
         kind: EventType,
         delivery: Delivery,
         update: MetadataUpdate | None,
+        correlation_id: str | None,
         time: datetime,
         data: dict[str, Any],
     ) -> None:
@@ -169,8 +173,8 @@ class MetadataUpdates:
         if update is not None:
             subject = f"projects/{update.project_id}"
             about["projectId"] = update.project_id
-            if update.correlation_id is not None:
-                about["correlationId"] = update.correlation_id
+        if correlation_id is not None:
+            about["correlationId"] = correlation_id
         event = new_event(
             kind, source=self._source, subject=subject, identity=delivery.id, time=time, data={**about, **data}
         )
@@ -186,7 +190,8 @@ def _conclude(delivery: Delivery, not_applied: Mapping[ImageId, NotApplied]) -> 
         case Return(reason):
             raise MessageReturned(f"message {delivery.id}: {reason}; it will be delivered again")
         case Reject(refused):
-            return Dead(parse_update(delivery.body), _refusal(delivery, refused))
+            update = parse_update(delivery.body)
+            return Dead(update, _refusal(delivery, refused), update.correlation_id)
 
 
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:

@@ -171,7 +171,7 @@ class TrainingWatches:
         return watched
 
     async def _bury(self, message: Received, error: InvalidMessage) -> None:
-        log.warning("watch %s is dead-lettered: %s", message.id, error)
+        log.warning("watch %s (correlation id %s) is dead-lettered: %s", message.id, shown(error.correlation_id), error)
         failure = Failure(Reason.INVALID, "InvalidMessage", str(error), datetime.now(UTC), message.deliveries)
         try:
             await self._poison.send(dead_letters.of_body(message.body, failure))

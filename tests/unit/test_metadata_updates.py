@@ -230,6 +230,17 @@ class TestInvalid:
         assert event["data"]["reason"] == "invalid"
         assert "projectId" not in event["data"]
 
+    async def test_its_correlation_id_is_told_where_that_at_least_can_be_read(
+        self, relay: Relay, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await relay.handle(update(colour="red", correlationId="scan 7"))
+        for unusable in (7, "", "c" * 129, "\ud800"):
+            await relay.handle(update(correlationId=unusable))
+        known, *unknown = relay.events.documents
+        assert known["data"]["correlationId"] == "scan 7"
+        assert not any("correlationId" in event["data"] for event in unknown)
+        assert "(correlation id scan 7)" in caplog.text
+
     async def test_64_kib_of_junk_leave_a_letter_that_fits(self, relay: Relay) -> None:
         await relay.handle(b"\x01" * 65_536)
         assert len(relay.poison.sent) == 1

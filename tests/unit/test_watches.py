@@ -284,7 +284,7 @@ class TestTick:
 
     async def test_failures_that_face_gives_no_time_are_told_from_one_another(self) -> None:
         relay = Relay(FakeFace())
-        watched: dict[str, Any] | None = {"repeat": True}
+        watched: dict[str, Any] = {"repeat": True}
         for finding in (FAILED_SOMETIME, RUNNING, FAILED_SOMETIME, RUNNING, FAILED_SOMETIME):
             relay.queue.waiting.clear()
             relay.add(watched)
