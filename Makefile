@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check format lock clean
 
-help: ## list the commands
+help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Development needs are installed on top of what the deployed app needs, both from their lock files.
@@ -46,20 +46,20 @@ $(VENV)/.bench: requirements-bench.txt $(VENV)/.installed
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@
 
-bench: setup $(VENV)/.bench ## measure everything (some 20 minutes); writes docs/benchmarks.md and build/bench.json
+bench: setup $(VENV)/.bench ## measure everything (15 to 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(foreach case,$(ONLY),--only $(case))
 
 bench-quick: setup $(VENV)/.bench ## all cases small; fails if a ratio has become worse
 	@$(BIN)/python -m benchmarks --quick
 
-fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS=60)
+fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS=60; 0: until Ctrl-C)
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
 $(VENV)/.fuzz: requirements-fuzz.txt $(VENV)/.installed
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
 	@touch $@
 
-coverage: setup ## all tests, and fail under 95 % of the branches of shared/ and functions/
+coverage: setup ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
 check: $(VENV)/.installed $(VENV)/.bench ## lint, format and types

@@ -4,12 +4,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# A shell function of its own keeps the commands below it short.
+# Shell functions of their own keep the commands below them short.
 SEND = """send() { .venv/bin/python -c '
 import os, sys
 from azure.storage.queue import QueueClient
 with QueueClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], sys.argv[1]) as queue:
-    queue.send_message(sys.argv[2])' "$@"; }"""
+    queue.send_message(sys.argv[2], time_to_live=-1)' "$@"; }"""
+PEEK = """peek() { .venv/bin/python -c '
+import os, sys
+from azure.storage.queue import QueueClient
+with QueueClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], sys.argv[1]) as queue:
+    print(*(message.content for message in queue.peek_messages(32)), sep="\\n")' "$@"; }"""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,12 @@ def instructions(places: Places) -> str:
     watch = f'{{"kind": "personGroup", "id": "{places.group}"}}'
     parts = [
         "The app is up. In another terminal, in this folder:",
-        f"export AZURE_STORAGE_CONNECTION_STRING='{places.connection}'\n{SEND}",
+        f"export AZURE_STORAGE_CONNECTION_STRING='{places.connection}'\n{SEND}\n{PEEK}",
         f"# give an image metadata\nsend {places.updates} '{update}'",
         f"# be told when a training is done\nsend {places.watches} '{watch}'",
-        "# the same with the Azure CLI, and a look at the events\n"
-        f"az storage message put --queue-name {places.updates} --content '{update}'\n"
+        f"# look at the events, up to 32 of them\npeek {places.events}",
+        "# the same with the Azure CLI\n"
+        f"az storage message put --queue-name {places.updates} --time-to-live -1 --content '{update}'\n"
         f"az storage message peek --queue-name {places.events} --num-messages 32",
     ]
     if places.simulation is not None:
@@ -51,5 +57,8 @@ def cloud_instructions(settings: Mapping[str, str]) -> str:
     return f"""The local cloud is up. Put these values into local.settings.json, then `func start` in another terminal:
 
 {values}
+
+The account's key is a new one at each start. `make run` reads local.settings.json too, and starts only what that calls
+local: take these values out again before.
 
 Ctrl-C stops it."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from azure.core.exceptions import ResourceExistsError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.azurite.server import DEFAULT_QUEUE_PORT, Azurite
@@ -76,7 +76,7 @@ def places(settings: Mapping[str, str], simulation: SimulationProcess | None, *,
     groups_are_ours = simulation is not None and settings[ENDPOINTS[1]] == simulation.address
     updates, watches, events = (settings.get(name, f"<{name}>") for name in QUEUES)
     return Places(
-        connection=settings[STORAGE] if storage_is_ours else "<your storage account's connection string>",
+        connection=settings[STORAGE] if storage_is_ours else "<connection string of your storage account>",
         updates=updates,
         watches=watches,
         events=events,
@@ -93,16 +93,26 @@ def read_settings(file: Path) -> dict[str, str]:
 
 
 async def start_storage(settings: dict[str, str], data: Path, stop: AsyncExitStack) -> None:
-    """Start Azurite, make the queues and put its connection string into the settings."""
+    """Start Azurite, make the queues and put its connection string into the settings.
+
+    Raises HostStartError if storage takes no queue of such a name.
+    """
     port = port_or_any(DEFAULT_QUEUE_PORT, "Azurite")
     azurite = await stop.enter_async_context(Azurite(port, data))
     settings[STORAGE] = azurite.connection_string
     async with QueueServiceClient.from_connection_string(azurite.connection_string) as service:
-        for name in filter(None, map(settings.get, QUEUES)):
+        for setting in QUEUES:
+            if not settings.get(setting):
+                continue
             try:
-                await service.create_queue(name)
+                await service.create_queue(settings[setting])
             except ResourceExistsError:
                 continue
+            except HttpResponseError as error:
+                raise HostStartError(
+                    f"{setting}: storage takes no queue of this name ({error.reason}): "
+                    "it must have 3 to 56 characters, a-z, 0-9 and single hyphens between them"
+                ) from None
 
 
 async def start_simulation(settings: dict[str, str], endpoints: list[str], stop: AsyncExitStack) -> SimulationProcess:
