@@ -18,11 +18,15 @@ These cancel where p = REFUSED_ALWAYS + REFUSED_PER_INSTANCE / s, that is REFUSE
 1.3 % of the calls of 16 instances and 4.2 % of 64. The second term is what makes them equal. STEP cancels out of p: it
 says how far one 429 moves an instance. Small steps keep equal instances equal, large ones come to the right rate soon;
 so the step begins large and falls with the number of successes, as in any stochastic approximation (Robbins and Monro,
-1951).
+1951). Only where the pace is what held a call back does its success count: an instance with little to do learns nothing
+of the limit, and keeps its rate (RFC 7661).
 
 start   An eighth of the configured rate, and more with each success (slow start, RFC 5681), until the first 429.
 429     The next call waits for `Retry-After`, and then for a random part of as long again or of its own interval,
         whichever is shorter, so that instances refused together do not come back together.
+storm   If nothing but 429s comes, somebody else has the limit, and what this instance calls does not matter. So after
+        MOST_DECREASES_IN_A_ROW the rate stays and the wait doubles instead: there are few calls meanwhile, and a rate
+        to go on with afterwards.
 probe   Growth this slow would take many minutes to find what instances that stopped have left. So an instance that has
         long seen no 429 tries (compare the bandwidth probes of BBR, Cardwell et al., 2016). First a burst of one call
         more than a full bucket of the API holds, two of them on the wire at a time: where nothing is free, it meets a
@@ -33,9 +37,11 @@ probe   Growth this slow would take many minutes to find what instances that sto
         429 was the probe's own doing.
 
 What this cannot do: a success tells nothing of the others, only a 429 does. Where 2 % of the calls of 16 instances may
-be answered 429, each learns something every 80 s; what is left when 12 of them stop is found within 54 s in the median,
-but in nine cases of ten only within 110 s. And an API that counts calls in windows of a second, not with a bucket, ends
-every burst: there it takes some minutes.
+be answered 429, each learns something every 80 s; so when what is left by 12 that stop is found is a matter of chance
+(docs/benchmarks.md says how long it takes). An API that counts calls in windows of a second, not with a bucket, ends
+every burst: no probe succeeds there, 16 instances use 0.6 to 0.7 of the limit, and what others leave is found only
+after many minutes. A limit of one or two calls a second is not shared well either: with a bucket so small, most 429s
+are chance, and 16 instances use a quarter or a half of it.
 """
 
 import math
@@ -44,7 +50,7 @@ from dataclasses import dataclass
 
 START_SHARE = 0.125
 START_GROWTH = 0.05
-"""By so much of itself each success raises the rate until the first 429: at ten calls a second it doubles within eleven
+"""By so much of itself each success raises the rate until the first 429: at ten calls a second it doubles within eight
 seconds at first, and is the configured one after 15. Faster, and instances that start together have grown too far
 apart by the time they learn of the limit."""
 
@@ -52,9 +58,20 @@ REFUSED_ALWAYS = 0.0035
 REFUSED_PER_INSTANCE = 0.0006
 FIRST_STEP = 0.18
 STEP = 0.075
+"""By so much of itself one 429 lowers the rate, at first and in the end. A larger step ends the surplus after a
+scale-out sooner; a smaller one keeps equal instances equal."""
 SETTLING_SUCCESSES = 45.0
 """The scale on which successes since the first 429 bring the step from FIRST_STEP down to STEP. Instances that are too
-many have few successes, and go on with large steps."""
+many have few successes, and go on with large steps.
+
+These, and what a probe waits for, were found by simulating 1 to 64 instances at ten calls a second many times over, as
+the benchmarks do: they trade 429s, equal shares and the time that free capacity is left unused against one another."""
+TUNED_AT_CALLS_PER_SECOND = 10.0
+"""A lower limit has a smaller bucket, which instances meet more often by chance: more of the calls must be allowed to
+fail, or they would take one another for a crowd and leave most of the limit unused."""
+MOST_DECREASES_IN_A_ROW = 12
+"""Enough to get from an eighth of the limit to an 80th with FIRST_STEP, and to leave a settled instance two fifths."""
+LONGEST_BACK_OFF_SECONDS = 30.0
 LOWEST_SHARE = 0.001
 CREDIT_SECONDS = 0.5
 """So much of the time that it idled may an instance make up for. An API's bucket has a second's worth; half of it is
@@ -68,13 +85,17 @@ longer that is, so that they do not probe more often in all."""
 PROBE_JITTER = 0.1
 PROBE_BELOW_SHARE = 0.8
 """Above this share there is no probe, and a probe that has found it is over."""
+PROBE_LATEST_SECONDS = 900.0
+"""However slow an instance has become, it tries after so long."""
+PROBE_MOST_SUCCESSES = 80
+"""A probe is over after so many, or 8 s' worth, whatever it has found by then: where answers take long, it cannot find
+all there is."""
 PROBE_MOST_SECONDS = 8.0
-"""A probe is over after so many seconds' worth of successes, whatever it has found by then: where answers take long, it
-cannot find all there is."""
 PROBE_BURST_ON_THE_WIRE = 2
 PROBE_PATIENCE_SECONDS = 2.0
-"""A probe whose calls are not answered for so long is given up."""
+"""A probe whose calls are not answered for so long is given up: where all answers take that long, none succeeds."""
 PROBE_DEVIATIONS = 2.0
+"""A probe believes what others would leave it by chance in one case of forty."""
 
 
 @dataclass(slots=True)
@@ -136,11 +157,14 @@ class Pace:
         if not 0 < calls_per_second < math.inf:
             raise ValueError("calls_per_second must be positive and finite")
         self._configured = calls_per_second
+        self._scarcity = max(1.0, TUNED_AT_CALLS_PER_SECOND / calls_per_second)
         self._rng = rng or random.Random()  # noqa: S311 (it spreads calls and protects nothing)
         self._rate = start_share * calls_per_second
         self._next_at = -math.inf
         self._paid_at = -math.inf  # when all calls so far are paid for at the configured rate
         self._closed_until = -math.inf
+        self._held_back = True
+        self._refused_in_a_row = 0
         self._starting = True
         self._step = FIRST_STEP
         self._probe: _Probe | None = None
@@ -164,6 +188,7 @@ class Pace:
             self._end_probe(now)
         elif not self._probe and now >= self._probe_at and self._share() < PROBE_BELOW_SHARE:
             self._probe = _Probe(self._configured, now)
+        self._held_back = now - self._next_at < max(CREDIT_SECONDS, 1 / self._rate)
         if self._probe:
             self._probe.sent += 1
             self._next_at = self._after_probe_call(self._probe, now)
@@ -173,29 +198,42 @@ class Pace:
 
     def succeeded(self, now: float) -> None:
         """Count an answer that the service gave to the call itself, whatever it thinks of it."""
-        if self._starting:
-            self._start_faster()
-        elif self._probe:
+        self._refused_in_a_row = 0
+        if self._probe:
             self._probe_succeeded(self._probe, now)
+        elif not self._held_back:
+            return
+        elif self._starting:
+            self._start_faster()
         else:
             self._step += (STEP - self._step) / SETTLING_SUCCESSES
             share = self._share()
-            self._set_share(share + self._step * (REFUSED_ALWAYS * share + REFUSED_PER_INSTANCE))
+            growth = REFUSED_ALWAYS * share + REFUSED_PER_INSTANCE
+            self._set_share(share + self._step * self._scarcity * growth)
 
     def limited(self, now: float, retry_after_seconds: float | None) -> None:
-        """Count a 429: no call goes for `retry_after_seconds`, or for a second if the answer did not say."""
-        same_episode = now < self._closed_until
+        """Count a 429: no call goes for `retry_after_seconds`, or for a second if the answer did not say.
+
+        It is never less than an interval at the configured rate, so that a `Retry-After` of 0 is no call for more.
+        """
         wait = DEFAULT_RETRY_AFTER_SECONDS if retry_after_seconds is None else retry_after_seconds
-        self._closed_until = max(self._closed_until, now + wait)
-        if same_episode:
-            self._next_at = max(self._next_at, self._closed_until)
+        wait = max(wait, 1 / self._configured)
+        if now < self._closed_until:
+            longer = max(0.0, now + wait - self._closed_until)
+            self._closed_until += longer
+            self._next_at += longer
             return
         self._starting = False
+        self._refused_in_a_row += 1
         if self._probe:
             self._conclude(self._probe, now)
-        else:
+        elif self._refused_in_a_row <= MOST_DECREASES_IN_A_ROW:
             self._set_share(self._share() * (1 - self._step))
-            self._plan_probe(now)
+        else:
+            doublings = self._refused_in_a_row - MOST_DECREASES_IN_A_ROW
+            wait = max(wait, min(LONGEST_BACK_OFF_SECONDS, wait * 2.0**doublings))
+        self._plan_probe(now)
+        self._closed_until = now + wait
         self._next_at = self._closed_until + self._rng.random() * min(wait, 1 / self._rate)
 
     def _share(self) -> float:
@@ -211,7 +249,8 @@ class Pace:
         self._next_at -= old_interval - 1 / self._rate
 
     def _plan_probe(self, now: float) -> None:
-        quiet = max(PROBE_AFTER_SECONDS, PROBE_AFTER_CALLS / self._rate)
+        calls = PROBE_AFTER_CALLS / math.sqrt(self._scarcity)
+        quiet = min(PROBE_LATEST_SECONDS, max(PROBE_AFTER_SECONDS, calls / self._rate))
         self._probe_at = now + quiet * self._rng.uniform(1 - PROBE_JITTER, 1 + PROBE_JITTER)
 
     def _is_stalled(self, probe: _Probe, now: float) -> bool:
@@ -227,7 +266,7 @@ class Pace:
     def _is_over(self, probe: _Probe, now: float) -> bool:
         """Whether it has found what is worth finding without a single 429, or has taken long enough."""
         found = probe.available(now) >= PROBE_BELOW_SHARE * self._configured and probe.is_significant(now, self._rate)
-        return found or probe.succeeded >= PROBE_MOST_SECONDS * self._configured
+        return found or probe.succeeded >= max(PROBE_MOST_SUCCESSES, PROBE_MOST_SECONDS * self._configured)
 
     def _probe_succeeded(self, probe: _Probe, now: float) -> None:
         probe.succeeded += 1

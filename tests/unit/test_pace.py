@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from dataclasses import dataclass
 from itertools import count, pairwise
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.pace import (
+    LONGEST_BACK_OFF_SECONDS,
     LOWEST_SHARE,
+    MOST_DECREASES_IN_A_ROW,
     PROBE_AFTER_CALLS,
     PROBE_AFTER_SECONDS,
     PROBE_BURST_ON_THE_WIRE,
@@ -87,25 +90,47 @@ def test_after_idling_half_a_second_s_worth_may_go_at_once_and_no_more() -> None
     assert burst == LIMIT / 2
 
 
-@given(
-    st.lists(st.tuples(st.floats(0, 3), st.sampled_from(["ok", "429"])), max_size=300),
-    st.integers(0, 99),
+@dataclass(frozen=True)
+class Step:
+    """Idle for so long, then call; so long after that comes the answer, a 429 with such a `Retry-After` or none."""
+
+    idle: float
+    latency: float
+    refused: bool
+    retry_after: float | None
+
+
+STEPS = st.builds(
+    Step,
+    idle=st.sampled_from([0.0, 0.0, 0.0, 2.0, 100.0]),
+    latency=st.sampled_from([0.0, 0.05, 0.3, 3.0]),
+    refused=st.booleans(),
+    retry_after=st.sampled_from([None, 0.0, 0.5, 1.0, 7.0]),
 )
-def test_never_more_than_the_configured_rate_over_any_window(steps: list[tuple[float, str]], seed: int) -> None:
-    pace = a_pace(seed=seed)
+
+
+@given(st.sampled_from([0.33, 1.0, 10.0, 1000.0]), st.lists(STEPS, max_size=300), st.integers(0, 99))
+def test_never_more_than_the_configured_rate_over_any_window(configured: float, steps: list[Step], seed: int) -> None:
+    pace = a_pace(configured, seed)
     now = 0.0
-    times = []
-    for idle, answer in steps:
-        now = pace.ready_at(now + idle * (idle > 2))
+    times: list[float] = []
+    answers: list[tuple[float, int, Step]] = []
+    for step in steps:
+        now += step.idle
+        while answers and answers[0][0] <= pace.ready_at(now):
+            now, _, answered = heapq.heappop(answers)
+            if answered.refused:
+                pace.limited(now, answered.retry_after)
+            else:
+                pace.succeeded(now)
+        now = pace.ready_at(now)
         pace.take(now)
         times.append(now)
-        if answer == "ok":
-            pace.succeeded(now)
-        else:
-            pace.limited(now, 1.0)
+        heapq.heappush(answers, (now + step.latency, len(times), step))
+    worth = max(1.0, configured)  # of a second: one call at least
     for first, start in enumerate(times):
         for number, time in enumerate(times[first:], 1):
-            assert number <= LIMIT * (time - start) + LIMIT + 1e-6
+            assert number <= configured * (time - start) + worth + 1e-6
 
 
 def test_retry_after_is_obeyed() -> None:
@@ -166,7 +191,50 @@ def test_the_rate_never_vanishes() -> None:
     pace = a_pace()
     for second in range(1000):
         pace.limited(second * 2.0, 1.0)
-    assert pace.rate == LIMIT * LOWEST_SHARE
+        pace.succeeded(second * 2.0 + 1.5)
+    assert pace.rate >= LIMIT * LOWEST_SHARE
+
+
+@pytest.mark.parametrize("storm_seconds", [30, 120, 3600])
+@pytest.mark.parametrize("configured", [0.33, 1.0, LIMIT])
+def test_after_a_storm_of_429_the_rate_is_soon_what_it_was(storm_seconds: float, configured: float) -> None:
+    pace = Pace(configured, start_share=1.0, rng=random.Random(1))
+    now, refused = 0.0, 0
+    while (now := pace.ready_at(now)) < storm_seconds:
+        pace.take(now)
+        pace.limited(now + 0.1, 1.0)
+        now += 0.1
+        refused += 1
+    assert refused <= 2 * MOST_DECREASES_IN_A_ROW + storm_seconds / LONGEST_BACK_OFF_SECONDS
+    assert pace.ready_at(now) - now <= 2 * LONGEST_BACK_OFF_SECONDS
+    call_until(pace, now, now + max(300.0, 200 / configured), latency=0.1)
+    assert pace.rate >= 0.8 * configured
+
+
+def test_an_instance_with_little_to_do_does_not_raise_its_rate() -> None:
+    pace = a_pace()
+    for second in range(1000):
+        pace.take(float(second))
+        pace.succeeded(second + 0.1)
+    assert pace.rate < LIMIT / 4
+
+
+def test_a_second_429_of_an_episode_moves_the_next_call_with_its_random_part() -> None:
+    pace = a_full_pace()
+    pace.limited(0.0, 1.0)
+    spread = pace.ready_at(0.0) - 1.0
+    assert spread > 0
+    pace.limited(0.5, 2.0)
+    assert pace.ready_at(0.5) == pytest.approx(2.5 + spread)
+
+
+def test_instances_refused_together_do_not_come_back_together() -> None:
+    def again_at(seed: int) -> float:
+        pace = a_pace(seed=seed)
+        pace.limited(0.0, 1.0)
+        return pace.ready_at(0.0)
+
+    assert len({again_at(seed) for seed in range(20)}) == 20
 
 
 def a_settled_pace(share: float) -> Pace:
@@ -229,12 +297,13 @@ def test_after_a_429_the_next_call_waits_as_long_as_asked_and_at_most_an_interva
 def quiet_until_probe(pace: Pace, latency: float = 0.1) -> float:
     """Call with nothing but successes until a probe begins; return when its first call went."""
     now = pace.ready_at(0.0)
-    while True:
+    for _ in range(10_000):
         pace.take(now)
         if pace.ready_at(now) - now < 0.5 / pace.rate:
             return now
         pace.succeeded(now + latency)
         now = pace.ready_at(now + latency)
+    raise AssertionError("no probe begins")
 
 
 def a_sixteenth(seed: int = 1) -> Pace:
