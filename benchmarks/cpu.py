@@ -37,7 +37,6 @@ another: the spread of the least possible shows by how much.
 SMALL, LARGE = 100, 10_000
 TARGET_MICROSECONDS = 40
 TARGET_GROWTH = 1.3
-WARM_UP_WINDOWS = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.fleet import Plan, Shift, View, work
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_least, at_most
 from benchmarks.service import LIMIT
-from benchmarks.sizes import FULL, OURS
+from benchmarks.sizes import OURS
 from benchmarks.workers import run_all
 from shared.custom_vision import MAX_IMAGES_PER_CALL
 
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 NAME = "instances"
 TITLE = "Instances on one limit"
-ABOUT = f"""\
+ABOUT = """\
 Instances that start together on one limit of ten calls a second, each with a backlog that never ends, one key
 and a window of 1,024. They know nothing of one another; the bucket holds one second's worth, and a 429 carries
 `Retry-After` in whole seconds. Goodput is images a second ÷ 640 and waste is calls answered 429 ÷ calls, both
 over five minutes after the first 30 s; fairness is the images of the slowest instance ÷ the mean over ten
 minutes from the start. Messages are handed to the batcher as objects, which leaves out their parsing. Beside
 it: additive increase with multiplicative decrease (+0.1 calls/s each second, half at a 429), and a fixed rate
-that waits for `Retry-After`; both are looked at for the first {FULL.peer_seconds:g} s only.
+that waits for `Retry-After`.
 
 The targets pull against one another: only a 429 tells an instance anything of the others, so fewer of them make
 shares drift and free capacity go unnoticed for longer. Within 2 % of the calls, each of 16 instances learns
-something about every 80 s, seven times in ten minutes: hence the wide spread of fairness.
+something about every 80 s, seven times in ten minutes: hence the wide spread of fairness. Those who waste more calls
+learn more.
 """
 
 GOODPUT = {1: at_least(0.98), 4: at_least(0.97), 16: at_least(0.97), 64: at_least(0.93)}
@@ -84,11 +85,9 @@ def steps(sizes: Sizes) -> int:
 def simulate(run: Run) -> Shares:
     """Let the instances work for as long as has to be seen."""
     sizes = run.sizes
-    seconds, observed_until = sizes.peer_seconds, sizes.peer_seconds
-    if run.pace == OURS:
-        seconds, observed_until = sizes.fairness_seconds, sizes.settled_seconds + sizes.observed_seconds
+    seconds = sizes.fairness_seconds
     fleet = work(Plan((Shift(run.instances, 0, seconds),), seconds, run.seed, run.pace))
-    settled = View.of(fleet, sizes.settled_seconds, observed_until)
+    settled = View.of(fleet, sizes.settled_seconds, sizes.settled_seconds + sizes.observed_seconds)
     each = [View.of([calls], 0, seconds).images_a_second for calls in fleet]
     return Shares(
         goodput=settled.images_a_second / (LIMIT * MAX_IMAGES_PER_CALL),

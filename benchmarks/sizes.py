@@ -34,8 +34,6 @@ class Sizes:
     """How long instances run before some of them stop or start."""
     after_seconds: float
     """How long they are looked at after that."""
-    peer_seconds: float
-    """How long instances with another pace are looked at."""
     cpu_messages: int
     waiting: int
     """Messages whose memory is measured."""
@@ -68,7 +66,6 @@ FULL = Sizes(
     fairness_seconds=600,
     scaling_seconds=180,
     after_seconds=120,
-    peer_seconds=120,
     cpu_messages=60_000,
     waiting=20_000,
     lone_messages=200,
@@ -83,7 +80,7 @@ QUICK = Sizes(
     samples=2,
     real_samples=1,
     sharing_samples=2,
-    scaling_samples=2,
+    scaling_samples=4,
     backlog=3_000,
     curves=False,
     paces=(OURS,),
@@ -92,8 +89,7 @@ QUICK = Sizes(
     observed_seconds=30,
     fairness_seconds=60,
     scaling_seconds=45,
-    after_seconds=90,
-    peer_seconds=40,
+    after_seconds=180,
     cpu_messages=30_000,
     waiting=5_000,
     lone_messages=25,

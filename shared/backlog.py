@@ -2,8 +2,8 @@
 
 * **Lane.** Everything that waits under one key: only it can share a call.
 * **Ready.** A lane is ready once it can fill a batch, or once its oldest item has lingered. The fullest ready lane goes
-  first, of equals the one that became so first. A lane passed over until its oldest item has waited for `starvation`
-  goes before all others, so that a rare key gets through beside keys that always fill their batches.
+  first, of equals the one that became so first. A lane whose oldest item has waited for `starvation` goes before
+  all others, the least recently served first: a rare key gets through beside keys that always fill their batches.
 * **Order.** The items of one image form a chain in the order of arrival, and only a chain's first can be in a lane or
   in a batch. So two updates of an image are never sent at the same time nor in another order, whatever their keys.
 * **Suspects.** A batch that has to be halved to find the message at fault stays what it is, mixed with nothing else.

@@ -96,7 +96,8 @@ class Batcher(Generic[K]):
         batch_size: images in a call at most (Custom Vision: 64).
         linger_seconds: how long an update waits for others to fill its batch while the API is idle.
         hold_seconds: how long an update waits for its outcome at most.
-        starvation_seconds: how long at most an update is passed over in favour of fuller batches.
+        starvation_seconds: how long an update may be passed over in favour of fuller batches; up to as long again if
+            others of its key were served meanwhile.
         max_in_flight: calls on the wire at most; fewer than the connections that `send` has.
     """
 
@@ -166,8 +167,9 @@ class Batcher(Generic[K]):
     async def aclose(self) -> None:
         """Cancel the calls on the wire and make no more. Those who wait are not told: cancel them first."""
         self._max_in_flight = 0
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._hold_timer):
+            if timer is not None:
+                timer.cancel()
         calls = list(self._calls)
         for call in calls:
             call.cancel()

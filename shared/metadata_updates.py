@@ -113,7 +113,7 @@ class MetadataUpdates:
     def _submit(self, update: MetadataUpdate) -> Awaitable[Mapping[ImageId, NotApplied]]:
         """Let an update wait, and no more of it than the batcher needs: thousands wait at the same time.
 
-        The few of which something is to be told are read again from the body, which the host keeps anyway.
+        Those of which something is to be told are read again from the body, which the host keeps anyway.
         """
         return self._batcher.submit(update.key, update.image_ids)
 
