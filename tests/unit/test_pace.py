@@ -18,8 +18,10 @@ from shared.pace import (
     MOST_DECREASES_IN_A_ROW,
     PROBE_AFTER_CALLS,
     PROBE_AFTER_SECONDS,
+    PROBE_BELOW_SHARE,
     PROBE_BURST_ON_THE_WIRE,
     PROBE_JITTER,
+    PROBE_MOST_SUCCESSES,
     PROBE_PATIENCE_SECONDS,
     REFUSED_ALWAYS,
     REFUSED_PER_INSTANCE,
@@ -211,6 +213,16 @@ def test_after_a_storm_of_429_the_rate_is_soon_what_it_was(storm_seconds: float,
     assert pace.rate >= 0.8 * configured
 
 
+def test_in_the_start_a_success_brings_the_next_call_forward() -> None:
+    pace = a_pace()
+    pace.take(0.0)
+    second = pace.ready_at(0.0)
+    pace.take(second)
+    third = pace.ready_at(second)
+    pace.succeeded(second + 0.1)
+    assert second + 0.1 < pace.ready_at(second + 0.1) < third
+
+
 def test_an_instance_with_little_to_do_does_not_raise_its_rate() -> None:
     pace = a_pace()
     for second in range(1000):
@@ -356,6 +368,48 @@ def test_a_probe_begins_with_a_burst_of_which_few_calls_are_on_the_wire() -> Non
     assert pace.ready_at(now) > now + 0.5
     pace.succeeded(now + 0.03)
     assert pace.ready_at(now + 0.03) == now + 0.03
+
+
+def test_the_burst_of_a_probe_is_a_second_s_worth_at_most_however_fast_the_answers() -> None:
+    pace = a_sixteenth()
+    now = quiet_until_probe(pace)
+    pace.succeeded(now)
+    burst = 1
+    while pace.ready_at(now) == now:
+        pace.take(now)
+        pace.succeeded(now)
+        burst += 1
+    assert burst == LIMIT
+
+
+def test_a_probe_ends_as_soon_as_it_has_found_most_of_the_limit() -> None:
+    pace = a_sixteenth()
+    began = quiet_until_probe(pace)
+    rate = pace.rate
+    now = answer_burst(pace, began)
+    calls = 0
+    while pace.rate == rate:
+        now = pace.ready_at(now)
+        pace.take(now)
+        pace.succeeded(now)
+        calls += 1
+    assert pace.rate >= PROBE_BELOW_SHARE * LIMIT
+    assert calls < PROBE_MOST_SUCCESSES / 2
+
+
+def test_a_probe_whose_answers_are_slow_ends_with_what_it_has_found() -> None:
+    pace = a_sixteenth()
+    began = quiet_until_probe(pace)
+    rate = pace.rate
+    pace.succeeded(began + 0.25)
+    now = began + 0.25
+    for _ in range(PROBE_MOST_SUCCESSES):
+        if pace.rate != rate:
+            break
+        pace.take(now)
+        now += 0.25
+        pace.succeeded(now)
+    assert rate < pace.rate < PROBE_BELOW_SHARE * LIMIT
 
 
 def test_a_probe_goes_on_at_the_configured_rate_once_all_of_its_burst_has_succeeded() -> None:
