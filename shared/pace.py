@@ -72,6 +72,8 @@ fail, or they would take one another for a crowd and leave most of the limit unu
 MOST_DECREASES_IN_A_ROW = 12
 """Enough to get from an eighth of the limit to an 80th with FIRST_STEP, and to leave a settled instance two fifths."""
 LONGEST_BACK_OFF_SECONDS = 30.0
+MOST_DOUBLINGS = 32
+"""More than it takes from any interval to the longest wait, and few enough for a float however long a storm lasts."""
 LOWEST_SHARE = 0.001
 CREDIT_SECONDS = 0.5
 """So much of the time that it idled may an instance make up for. An API's bucket has a second's worth; half of it is
@@ -231,7 +233,7 @@ class Pace:
             self._set_share(self._share() * (1 - self._step))
         else:
             doublings = self._refused_in_a_row - MOST_DECREASES_IN_A_ROW
-            wait = max(wait, min(LONGEST_BACK_OFF_SECONDS, wait * 2.0**doublings))
+            wait = max(wait, min(LONGEST_BACK_OFF_SECONDS, wait * 2.0 ** min(doublings, MOST_DOUBLINGS)))
         self._plan_probe(now)
         self._closed_until = now + wait
         self._next_at = self._closed_until + self._rng.random() * min(wait, 1 / self._rate)

@@ -223,6 +223,16 @@ def test_in_the_start_a_success_brings_the_next_call_forward() -> None:
     assert second + 0.1 < pace.ready_at(second + 0.1) < third
 
 
+def test_a_storm_of_days_is_waited_out_like_any_other() -> None:
+    pace = a_full_pace()
+    now = 0.0
+    for _ in range(5000):
+        now = pace.ready_at(now)
+        pace.take(now)
+        pace.limited(now, 0.0)
+    assert LONGEST_BACK_OFF_SECONDS <= pace.ready_at(now) - now <= 2 * LONGEST_BACK_OFF_SECONDS
+
+
 def test_an_instance_with_little_to_do_does_not_raise_its_rate() -> None:
     pace = a_pace()
     for second in range(1000):
