@@ -66,8 +66,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     runs = [
         Run(instances, pace, seed, sizes)
         for instances in sorted(sizes.instances, reverse=True)
-        for pace in seeds
-        for seed in seeds[pace]
+        for pace, seed in sizes.repetitions(sizes.sharing_samples)
     ]
     found = dict(zip(runs, run_all(simulate, runs, step), strict=True))
     figures: list[Figure] = []
@@ -79,7 +78,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return len(sizes.instances) * sum(map(len, sizes.seeds(sizes.sharing_samples).values()))
+    return len(sizes.instances) * len(sizes.repetitions(sizes.sharing_samples))
 
 
 def simulate(run: Run) -> Shares:

@@ -75,7 +75,11 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     """Both changes with every pace and every seed."""
     lengths = sizes.scaling_seconds, sizes.after_seconds
     seeds = sizes.seeds(sizes.scaling_samples)
-    runs = [Run(change, pace, seed, *lengths) for change in CHANGES for pace in seeds for seed in seeds[pace]]
+    runs = [
+        Run(change, pace, seed, *lengths)
+        for change in CHANGES
+        for pace, seed in sizes.repetitions(sizes.scaling_samples)
+    ]
     found = dict(zip(runs, run_all(simulate, runs, step), strict=True))
 
     def recoveries(change: str, pace: str) -> list[Recovery]:
@@ -107,7 +111,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return len(CHANGES) * sum(map(len, sizes.seeds(sizes.scaling_samples).values()))
+    return len(CHANGES) * len(sizes.repetitions(sizes.scaling_samples))
 
 
 def simulate(run: Run) -> Recovery:

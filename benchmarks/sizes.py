@@ -50,6 +50,10 @@ class Sizes:
         """The seeds of each pace, with so many of ours."""
         return {pace: range(ours if pace == OURS else self.samples) for pace in self.paces}
 
+    def repetitions(self, ours: int) -> list[tuple[str, int]]:
+        """Every pace with every seed of it, with so many of ours."""
+        return [(pace, seed) for pace, seeds in self.seeds(ours).items() for seed in seeds]
+
 
 FULL = Sizes(
     name="full",

@@ -18,7 +18,7 @@ from shared.errors import (
     Unforeseen,
 )
 from shared.http import Answer, JsonApi, ServiceError, raise_for_gateway
-from shared.ids import ImageId
+from shared.ids import ID_CHARACTERS, ImageId
 from shared.outcomes import APPLIED, ImageOutcome, Refused, TryAgain
 from shared.text import shown
 
@@ -71,9 +71,16 @@ def read_answer(answer: Answer, access: str) -> Mapping[ImageId, ImageOutcome]:
 def _read_summary(answer: Answer) -> Mapping[ImageId, ImageOutcome]:
     try:
         images = answer.json()["images"]
-        return {ImageId(image["imageId"].lower()): _read_status(image["status"]) for image in images}
+        return {_read_id(image["imageId"]): _read_status(image["status"]) for image in images}
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Unavailable(f"{SERVICE} answered {answer.status} with a body that cannot be read") from None
+
+
+def _read_id(text: str) -> ImageId:
+    """Raises `ValueError` for what cannot be one of ours."""
+    if len(text) != ID_CHARACTERS:
+        raise ValueError("no UUID in the notation of the call")
+    return ImageId(text.lower())
 
 
 def _read_status(status: Any) -> ImageOutcome:

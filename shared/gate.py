@@ -21,6 +21,7 @@ from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING
 
+from shared.back_off import doubled
 from shared.errors import AccessRefused, ApiError, Unavailable
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 SHORTEST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 60.0
-
-_MOST_DOUBLINGS = math.ceil(math.log2(LONGEST_BACK_OFF_SECONDS / SHORTEST_BACK_OFF_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +104,8 @@ class Gate:
         return Change.OPENED
 
     def _close(self, error: ApiError | None, now: float) -> Change:
-        back_off = SHORTEST_BACK_OFF_SECONDS * 2.0 ** min(self._failures, _MOST_DOUBLINGS)
-        wait = self._uniform(0.0, min(back_off, LONGEST_BACK_OFF_SECONDS))
+        back_off = doubled(SHORTEST_BACK_OFF_SECONDS, self._failures, LONGEST_BACK_OFF_SECONDS)
+        wait = self._uniform(0.0, back_off)
         asked = error.retry_after_seconds if isinstance(error, Unavailable) else None
         self._next_probe_at = now + max(wait, asked or 0.0)
         self._failures += 1

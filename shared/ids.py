@@ -9,3 +9,4 @@ from typing import NewType
 
 ProjectId = NewType("ProjectId", str)
 ImageId = NewType("ImageId", str)
+ID_CHARACTERS = 36

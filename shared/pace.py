@@ -48,6 +48,8 @@ import math
 import random
 from dataclasses import dataclass
 
+from shared.back_off import doubled
+
 START_SHARE = 0.125
 START_GROWTH = 0.05
 """By so much of itself each success raises the rate until the first 429: at ten calls a second it doubles within eight
@@ -72,8 +74,6 @@ fail, or they would take one another for a crowd and leave most of the limit unu
 MOST_DECREASES_IN_A_ROW = 12
 """Enough to get from an eighth of the limit to an 80th with FIRST_STEP, and to leave a settled instance two fifths."""
 LONGEST_BACK_OFF_SECONDS = 30.0
-MOST_DOUBLINGS = 32
-"""More than it takes from any interval to the longest wait, and few enough for a float however long a storm lasts."""
 LOWEST_SHARE = 0.001
 CREDIT_SECONDS = 0.5
 """So much of the time that it idled may an instance make up for. An API's bucket has a second's worth; half of it is
@@ -89,10 +89,9 @@ PROBE_BELOW_SHARE = 0.8
 """Above this share there is no probe, and a probe that has found it is over."""
 PROBE_LATEST_SECONDS = 900.0
 """However slow an instance has become, it tries after so long."""
-PROBE_MOST_SUCCESSES = 80
-"""A probe is over after so many, or 8 s' worth, whatever it has found by then: where answers take long, it cannot find
-all there is."""
 PROBE_MOST_SECONDS = 8.0
+"""A probe is over after so many seconds' worth of successes, at TUNED_AT_CALLS_PER_SECOND at least, whatever it has
+found by then: where answers take long, it cannot find all there is."""
 PROBE_BURST_ON_THE_WIRE = 2
 PROBE_PATIENCE_SECONDS = 2.0
 """A probe whose calls are not answered for so long is given up: where all answers take that long, none succeeds."""
@@ -233,7 +232,7 @@ class Pace:
             self._set_share(self._share() * (1 - self._step))
         else:
             doublings = self._refused_in_a_row - MOST_DECREASES_IN_A_ROW
-            wait = max(wait, min(LONGEST_BACK_OFF_SECONDS, wait * 2.0 ** min(doublings, MOST_DOUBLINGS)))
+            wait = max(wait, doubled(wait, doublings, LONGEST_BACK_OFF_SECONDS))
         self._plan_probe(now)
         self._closed_until = now + wait
         self._next_at = self._closed_until + self._rng.random() * min(wait, 1 / self._rate)
@@ -268,7 +267,8 @@ class Pace:
     def _is_over(self, probe: _Probe, now: float) -> bool:
         """Whether it has found what is worth finding without a single 429, or has taken long enough."""
         found = probe.available(now) >= PROBE_BELOW_SHARE * self._configured and probe.is_significant(now, self._rate)
-        return found or probe.succeeded >= max(PROBE_MOST_SUCCESSES, PROBE_MOST_SECONDS * self._configured)
+        most = PROBE_MOST_SECONDS * max(TUNED_AT_CALLS_PER_SECOND, self._configured)
+        return found or probe.succeeded >= most
 
     def _probe_succeeded(self, probe: _Probe, now: float) -> None:
         probe.succeeded += 1

@@ -133,6 +133,7 @@ class TestSummary:
             {"images": {"imageId": PROJECT}},
             {"images": [None]},
             {"images": [{"imageId": 1, "status": "OK"}]},
+            {"images": [{"imageId": "x", "status": "OK"}]},
             {"images": [{"status": "OK"}]},
             {"images": [{"imageId": PROJECT}]},
             {"images": [{"imageId": PROJECT, "status": ["OK"]}]},

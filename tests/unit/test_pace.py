@@ -21,7 +21,7 @@ from shared.pace import (
     PROBE_BELOW_SHARE,
     PROBE_BURST_ON_THE_WIRE,
     PROBE_JITTER,
-    PROBE_MOST_SUCCESSES,
+    PROBE_MOST_SECONDS,
     PROBE_PATIENCE_SECONDS,
     REFUSED_ALWAYS,
     REFUSED_PER_INSTANCE,
@@ -30,6 +30,7 @@ from shared.pace import (
 )
 
 LIMIT = 10.0
+PROBE_MOST_SUCCESSES = int(PROBE_MOST_SECONDS * LIMIT)
 
 
 def a_pace(calls_per_second: float = LIMIT, seed: int = 1) -> Pace:

@@ -45,7 +45,12 @@ def reported(result: TrainingResult, times: int = 1) -> Reported:
     return Reported(status=result.status, completed_at=result.completed_at, times=times)
 
 
-TOLD = watch(repeat=True, reported=reported(SUCCEEDED))
+def repeating(result: TrainingResult, times: int = 1) -> TrainingWatch:
+    """A repeating watch that has noted this result last."""
+    return watch(repeat=True, reported=reported(result, times))
+
+
+TOLD = repeating(SUCCEEDED)
 OVER = watch(expires_at=EARLIER)
 
 DECISIONS: dict[str, tuple[TrainingWatch, TrainingResult | NotFound | None, EventType | None, TrainingWatch | None]] = {
@@ -69,33 +74,33 @@ DECISIONS: dict[str, tuple[TrainingWatch, TrainingResult | NotFound | None, Even
         TOLD,
         FAILED,
         EventType.TRAINING_FAILED,
-        watch(repeat=True, reported=reported(FAILED, times=2)),
+        repeating(FAILED, times=2),
     ),
     "the same status at another time": (
         watch(repeat=True, reported=Reported(status="succeeded", completed_at=EARLIER)),
         SUCCEEDED,
         EventType.TRAINING_SUCCEEDED,
-        watch(repeat=True, reported=reported(SUCCEEDED, times=2)),
+        repeating(SUCCEEDED, times=2),
     ),
-    "the next one runs": (TOLD, RUNNING, None, watch(repeat=True, reported=reported(RUNNING))),
+    "the next one runs": (TOLD, RUNNING, None, repeating(RUNNING)),
     "the next one still runs": (
-        watch(repeat=True, reported=reported(RUNNING)),
+        repeating(RUNNING),
         RUNNING,
         None,
-        watch(repeat=True, reported=reported(RUNNING)),
+        repeating(RUNNING),
     ),
-    "the next one has not started": (TOLD, NOT_TRAINED, None, watch(repeat=True, reported=reported(NOT_TRAINED))),
+    "the next one has not started": (TOLD, NOT_TRAINED, None, repeating(NOT_TRAINED)),
     "the same failure, nobody knows when": (
-        watch(repeat=True, reported=reported(FAILED_SOMETIME)),
+        repeating(FAILED_SOMETIME),
         FAILED_SOMETIME,
         None,
-        watch(repeat=True, reported=reported(FAILED_SOMETIME)),
+        repeating(FAILED_SOMETIME),
     ),
     "another failure, nobody knows when": (
-        watch(repeat=True, reported=reported(RUNNING)),
+        repeating(RUNNING),
         FAILED_SOMETIME,
         EventType.TRAINING_FAILED,
-        watch(repeat=True, reported=reported(FAILED_SOMETIME, times=2)),
+        repeating(FAILED_SOMETIME, times=2),
     ),
     "reported before after": (watch(repeat=True, after=LATER), SUCCEEDED, None, watch(repeat=True, after=LATER)),
     # never
