@@ -15,6 +15,8 @@ class Sizes:
     samples: int
     real_samples: int
     """Repetitions of what takes real time, in a process of its own."""
+    path_samples: int
+    """The same of the whole path, which takes longest."""
     sharing_samples: int
     """Repetitions of instances that share a limit in our way: chance decides much there."""
     scaling_samples: int
@@ -59,6 +61,7 @@ FULL = Sizes(
     name="full",
     samples=5,
     real_samples=5,
+    path_samples=5,
     sharing_samples=21,
     scaling_samples=101,
     backlog=20_000,
@@ -82,9 +85,10 @@ FULL = Sizes(
 QUICK = Sizes(
     name="quick",
     samples=2,
-    real_samples=1,
+    real_samples=2,
+    path_samples=1,
     sharing_samples=2,
-    scaling_samples=4,
+    scaling_samples=3,
     backlog=3_000,
     curves=False,
     paces=(OURS,),

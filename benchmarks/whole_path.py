@@ -70,7 +70,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 
 def steps(sizes: Sizes) -> int:
     """How many pieces of work there are."""
-    return sizes.real_samples * len(CONTESTANTS)
+    return sizes.path_samples * len(CONTESTANTS)
 
 
 async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
@@ -80,7 +80,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
             await cloud.control.set_rate(Api.CUSTOM_VISION, None)
             await cloud.control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
             await load.add_images(cloud.control, sizes.queue_messages)
-            for _ in range(sizes.real_samples):
+            for _ in range(sizes.path_samples):
                 for name in CONTESTANTS:
                     messages = sizes.queue_messages // (4 if name == ONE_EACH else 1)  # it takes long enough
                     passes[name].append(await _pass(cloud, name, messages, Path(scratch)))
