@@ -9,7 +9,13 @@ def blueprint(updates: MetadataUpdates) -> func.Blueprint:
     """Bind the handling of metadata updates to its queue."""
     functions = func.Blueprint()
 
-    @functions.queue_trigger("message", queue_name="%METADATA_UPDATES_QUEUE%", connection="AzureWebJobsStorage")
+    # As binary: of a string the host merges the JSON's top-level fields into the message's own id, count and times.
+    @functions.queue_trigger(
+        "message",
+        queue_name="%METADATA_UPDATES_QUEUE%",
+        connection="AzureWebJobsStorage",
+        data_type=func.DataType.BINARY,
+    )
     async def update_image_metadata(message: func.QueueMessage) -> None:
         await updates.handle(Delivery(message.id or "", message.get_body(), message.dequeue_count or 1))
 
