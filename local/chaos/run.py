@@ -64,10 +64,10 @@ SHORTENED = {
     "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:02",
     "AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "30",
 }
-"""Waits, all shortened, also the one from call to call. The drain is shorter than what an invocation may take, so that a
-stop cuts some off. Log lines that Azure would drop are kept, since what they tell of is looked for. Hold is shorter than the outage, so that messages go back to
-their queue. As with the app's own settings, `maxDequeueCount` deliveries of hold and visibility timeout outlast what
-messages have to survive: here the whole run, there a day."""
+"""Waits, all shortened, also the one from call to call. Hold is shorter than the outage, so that messages go back to
+their queue. The drain is shorter than what an invocation may take, so that a stop cuts some off. As with the app's own
+settings, `maxDequeueCount` deliveries of hold and visibility timeout outlast what messages have to survive: here the
+whole run, there a day. Log lines that Azure would drop are kept, since tracebacks are looked for in them."""
 
 
 class Chaos:
