@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from azure.core.exceptions import AzureError
 
-from shared import dead_letters
-from shared.dead_letters import Failure, Reason
 from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited
-from shared.events import EventType, new_event
-from shared.face import PATHS, TrainingResult, TrainingStatus
-from shared.messages import GroupKind, Reported, TrainingWatch, parse_watch
-from shared.text import shown, to_json
+from shared.messages import dead_letter
+from shared.messages.dead_letter import Failure, Reason
+from shared.messages.event import EventType, new_event
+from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
+from shared.services.face import PATHS, TrainingResult, TrainingStatus
+from shared.text import one_line, to_json
 
 if TYPE_CHECKING:
-    from shared.admission import Admission
-    from shared.events import Events
-    from shared.queues import Outbox, Queue, Received
+    from shared.limits.admission import Admission
+    from shared.services.events import EventPublisher
+    from shared.services.queues import Queue, Received
 
 log = logging.getLogger(__name__)
 
@@ -120,21 +120,21 @@ class TrainingWatches:
         events: where completions are published.
         source: the Face resource's URL, for events.
         lease_seconds: how long a collected watch is nobody else's; longer than a tick takes.
-        hold_seconds: how long a look waits for the service at most; then its watches are put back.
+        max_wait_seconds: how long a look waits for the service at most; then its watches are put back.
         most: watches collected in one tick at most.
     """
 
     def __init__(
         self,
         queue: Queue,
-        poison: Outbox,
+        poison: Queue,
         face: Looking,
         admission: Admission,
-        events: Events,
+        events: EventPublisher,
         *,
         source: str,
         lease_seconds: int,
-        hold_seconds: float,
+        max_wait_seconds: float,
         most: int,
     ) -> None:
         self._queue = queue
@@ -144,7 +144,7 @@ class TrainingWatches:
         self._events = events
         self._source = source
         self._lease_seconds = lease_seconds
-        self._hold_seconds = hold_seconds
+        self._hold_seconds = max_wait_seconds
         self._most = most
         self._storage = asyncio.Semaphore(STORAGE_CALLS)
 
@@ -165,19 +165,21 @@ class TrainingWatches:
             try:
                 watch = parse_watch(message.body)
             except InvalidMessage as error:
-                await self._bury(message, error)
+                await self._dead_letter(message, error)
             else:
                 watched[Group(watch.kind, watch.id)].append((message, watch))
         return watched
 
-    async def _bury(self, message: Received, error: InvalidMessage) -> None:
-        log.warning("watch %s (correlation id %s) is dead-lettered: %s", message.id, shown(error.correlation_id), error)
-        failure = Failure(Reason.INVALID, "InvalidMessage", str(error), datetime.now(UTC), message.deliveries)
+    async def _dead_letter(self, message: Received, error: InvalidMessage) -> None:
+        log.warning(
+            "watch %s (correlation id %s) is dead-lettered: %s", message.id, one_line(error.correlation_id), error
+        )
+        failure = Failure(Reason.INVALID, "InvalidMessage", str(error), datetime.now(UTC), message.dequeue_count)
         try:
-            await self._poison.send(dead_letters.of_body(message.body, failure))
+            await self._poison.send(dead_letter.of_body(message.body, failure))
             await self._queue.delete(message)
         except AzureError as trouble:
-            log.warning("watch %s stays in its queue: %s", message.id, shown(trouble))
+            log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
 
     async def _look_and_settle(self, group: Group, watches: list[tuple[Received, TrainingWatch]]) -> None:
         finding = await self._look(group)
@@ -215,7 +217,7 @@ class TrainingWatches:
                     await self._publish(decision.event, message.id, watch, finding)
                 await self._keep(message, watch, decision.next)
             except AzureError as trouble:
-                log.warning("watch %s will be settled again: %s", message.id, shown(trouble))
+                log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
             except Exception:  # trouble with one watch must not end the tick for all others
                 log.exception("watch %s will be settled again", message.id)
 

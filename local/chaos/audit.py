@@ -1,6 +1,6 @@
 """Accounting: what came of every message, beside what had to come of it. Pure.
 
-What counts as what is said at the fields of `Account`, and nowhere else.
+What counts as what is said at the fields of `Audit`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Account:
+class Audit:
     """The result; `messages` = `applied` + `dead_lettered` + `still_queued` + `lost`.
 
     messages        all that were sent to both input queues
@@ -131,8 +131,8 @@ class Account:
         return not self.broken_promises and not self.missing_faults
 
 
-def settle(workload: Workload, seed: int, evidence: Evidence) -> Account:
-    """Account for every message."""
+def settle(workload: Workload, seed: int, evidence: Evidence) -> Audit:
+    """Audit for every message."""
     letters = _sort_letters(workload, evidence.dead_letters)
     events = [json.loads(text) for text in evidence.events]
     told = {(event["type"], event["data"].get("correlationId")) for event in events}
@@ -147,7 +147,7 @@ def settle(workload: Workload, seed: int, evidence: Evidence) -> Account:
     for watch in workload.watches:
         tally.count(watch.text, (watch.event, watch.correlation_id) in told, False)
     refused = [update.correlation_id for update in workload.updates if update.correlation_id in letters.expected]
-    return Account(
+    return Audit(
         messages=workload.messages,
         applied=tally.applied,
         dead_lettered=tally.dead_lettered,

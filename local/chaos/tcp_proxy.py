@@ -68,7 +68,7 @@ class Relay:
         task.add_done_callback(self._open.pop)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on both ways until either side closes."""
+        """Pass on both ways until either side trips."""
         try:
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:

@@ -29,7 +29,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Account:
+class Audit:
     """The result. `lost`: messages neither applied nor dead-lettered. `wrong`: whatever else does not add up."""
 
     messages: int
@@ -51,8 +51,8 @@ class Account:
         return self.lost == 0 and not self.wrong
 
 
-def settle(catalogue: Catalogue, expected_events: Mapping[str, int], evidence: Evidence) -> Account:
-    """Account for every message of the catalogue, image by image, and for the trainings' events."""
+def settle(catalogue: Catalogue, expected_events: Mapping[str, int], evidence: Evidence) -> Audit:
+    """Audit for every message of the catalogue, image by image, and for the trainings' events."""
     letters = Counter(map(_letter, evidence.dead_letters))
     lost = 0
     for expected in _expected_letters(catalogue):
@@ -64,7 +64,7 @@ def settle(catalogue: Catalogue, expected_events: Mapping[str, int], evidence: E
     events = {event["id"]: event["type"] for event in evidence.events}
     by_type = Counter(events.values())
     wanted = catalogue.images
-    return Account(
+    return Audit(
         messages=len(catalogue.updates) + len(catalogue.malformed),
         images=sum(len(update.image_ids) for update in catalogue.updates),
         applied_images=sum(

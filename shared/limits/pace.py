@@ -48,7 +48,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from shared.back_off import doubled
+from shared.limits.circuit_breaker import doubled
 
 START_SHARE = 0.125
 START_GROWTH = 0.05
@@ -73,7 +73,7 @@ TUNED_AT_CALLS_PER_SECOND = 10.0
 fail, or they would take one another for a crowd and leave most of the limit unused."""
 MOST_DECREASES_IN_A_ROW = 12
 """Enough to get from an eighth of the limit to an 80th with FIRST_STEP, and to leave a settled instance two fifths."""
-LONGEST_BACK_OFF_SECONDS = 30.0
+MAX_BACK_OFF_SECONDS = 30.0
 LOWEST_SHARE = 0.001
 CREDIT_SECONDS = 0.5
 """So much of the time that it idled may an instance make up for. An API's bucket has a second's worth; half of it is
@@ -232,7 +232,7 @@ class Pace:
             self._set_share(self._share() * (1 - self._step))
         else:
             doublings = self._refused_in_a_row - MOST_DECREASES_IN_A_ROW
-            wait = max(wait, doubled(wait, doublings, LONGEST_BACK_OFF_SECONDS))
+            wait = max(wait, doubled(wait, doublings, MAX_BACK_OFF_SECONDS))
         self._plan_probe(now)
         self._closed_until = now + wait
         self._next_at = self._closed_until + self._rng.random() * min(wait, 1 / self._rate)

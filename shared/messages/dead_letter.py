@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from shared.queues import MAX_MESSAGE_BYTES
+from shared.messages.envelope import MAX_MESSAGE_BYTES
 from shared.text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from shared.ids import ImageId
-    from shared.messages import MetadataUpdate
+    from shared.messages.ids import ImageId
+    from shared.messages.update import MetadataUpdate
 
-LONGEST_TOLD = 200
+MAX_SENTENCE = 200
 MARK = "…[truncated]"
 
 
@@ -43,7 +43,7 @@ class Failure:
     code: str
     message: str
     at: datetime
-    deliveries: int
+    dequeue_count: int
     images: Mapping[ImageId, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Failure:
             "message": self.message,
             "images": dict(self.images),
             "at": self.at.isoformat(),
-            "deliveries": self.deliveries,
+            "deliveries": self.dequeue_count,
         }
 
 
@@ -106,7 +106,7 @@ def _drop_statuses(_: dict[str, Any], failure: dict[str, Any]) -> None:
 
 
 def _cut_message(_: dict[str, Any], failure: dict[str, Any]) -> None:
-    failure["message"] = _cut(failure["message"], LONGEST_TOLD)
+    failure["message"] = _cut(failure["message"], MAX_SENTENCE)
 
 
 def _cut_body(letter: dict[str, Any], _: dict[str, Any]) -> None:

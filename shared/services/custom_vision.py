@@ -9,27 +9,29 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from shared.batching.outcomes import APPLIED, ImageOutcome, Refused, Retry
 from shared.errors import (
-    AccessRefused,
+    AccessDenied,
     ApiError,
-    BatchRefused,
-    SuspectRefused,
+    CallRefused,
+    SharedFieldsRefused,
     Unavailable,
-    Unforeseen,
+    UnexpectedAnswer,
 )
-from shared.http import Answer, JsonApi, ServiceError, raise_for_gateway
-from shared.ids import ID_CHARACTERS, ImageId
-from shared.outcomes import APPLIED, ImageOutcome, Refused, TryAgain
-from shared.text import shown
+from shared.services.http import Answer, JsonApi, ServiceError, raise_for_gateway
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shared.messages import BatchKey
+    from shared.messages.ids import ImageId
+    from shared.messages.update import BatchKey
 
 MAX_IMAGES_PER_CALL = 64
 
 SERVICE = "Custom Vision"
+
+ID_CHARACTERS = 36
 
 REFUSED_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
 """Statuses of one image that speak of this image. Any other but OK, known or new, is trouble of the service."""
@@ -80,7 +82,7 @@ def _read_id(text: str) -> ImageId:
     """Raises `ValueError` for what cannot be one of ours."""
     if len(text) != ID_CHARACTERS:
         raise ValueError("no UUID in the notation of the call")
-    return ImageId(text.lower())
+    return text.lower()
 
 
 def _read_status(status: Any) -> ImageOutcome:
@@ -88,7 +90,7 @@ def _read_status(status: Any) -> ImageOutcome:
         return APPLIED
     if status in REFUSED_STATUSES:
         return Refused(status)
-    return TryAgain(f"status {shown(status, 60)}")
+    return Retry(f"status {one_line(status, 60)}")
 
 
 def _read_error(answer: Answer, access: str) -> ApiError:
@@ -100,15 +102,15 @@ def _read_error(answer: Answer, access: str) -> ApiError:
     code = error.code
     told = f"{SERVICE} answered {answer.status} {code}".rstrip()
     if code.startswith("Forbidden") or code in ACCESS_CODES:
-        return AccessRefused(f"{told}; look at {access}")
+        return AccessDenied(f"{told}; look at {access}")
     if code in SHARED_CODES:
-        return BatchRefused(code, error.message)
+        return SharedFieldsRefused(code, error.message)
     if code.startswith(("BadRequest", "NotFound")):
-        return SuspectRefused(code, error.message)
+        return CallRefused(code, error.message)
     if code.startswith(("Error", "Conflict")) or answer.status >= 500:
         return Unavailable(told, retry_after_seconds=answer.retry_after_seconds)
     if answer.status == 404:
-        return AccessRefused(f"{told} and no code, so the path is wrong; look at {access}")
+        return AccessDenied(f"{told} and no code, so the path is wrong; look at {access}")
     return _unreadable(answer, told)
 
 
@@ -118,4 +120,4 @@ def _unreadable(answer: Answer, told: str) -> ApiError:
         answer.json()
     except ValueError:
         return Unavailable(f"{told} with a body that is not JSON")
-    return Unforeseen(told)
+    return UnexpectedAnswer(told)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from shared.errors import AccessRefused, ApiError, NotFound, Unavailable, Unforeseen
-from shared.http import LONGEST_MESSAGE, Answer, JsonApi, ServiceError, raise_for_gateway
-from shared.messages import GroupKind
-from shared.text import shown
+from shared.errors import AccessDenied, ApiError, NotFound, Unavailable, UnexpectedAnswer
+from shared.messages.watch import GroupKind
+from shared.services.http import MAX_ERROR_MESSAGE, Answer, JsonApi, ServiceError, raise_for_gateway
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,7 +45,7 @@ class TrainingStatus(StrEnum):
 
 def _bounded(message: str) -> str:
     """Cut what would not fit an event."""
-    return shown(message, LONGEST_MESSAGE)
+    return one_line(message, MAX_ERROR_MESSAGE)
 
 
 class TrainingResult(BaseModel):
@@ -109,7 +109,7 @@ def _read_result(answer: Answer) -> TrainingResult:
     try:
         return TrainingResult.model_validate(body)
     except ValidationError:
-        raise Unforeseen(f"{SERVICE} answered 200 with a body that is no training result") from None
+        raise UnexpectedAnswer(f"{SERVICE} answered 200 with a body that is no training result") from None
 
 
 def _service_error(answer: Answer) -> ServiceError:
@@ -129,5 +129,5 @@ def _read_error(answer: Answer, error: ServiceError, access: str) -> ApiError:
     if answer.status >= 500 or answer.status == 409:
         return Unavailable(told, retry_after_seconds=answer.retry_after_seconds)
     if answer.status == 404:
-        return AccessRefused(f"{told}, which is not about a group, so the path is wrong; look at {access}")
-    return Unforeseen(told)
+        return AccessDenied(f"{told}, which is not about a group, so the path is wrong; look at {access}")
+    return UnexpectedAnswer(told)

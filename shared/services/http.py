@@ -10,76 +10,28 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from shared.errors import AccessRefused, RateLimited, Unavailable
-from shared.text import shown
+from shared.errors import AccessDenied, RateLimited, Unavailable
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from azure.core.credentials_async import AsyncTokenCredential
-    from pydantic import SecretStr
+    from shared.services.authentication import Authentication
 
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_CONNECTIONS = 64
 KEEP_ALIVE_SECONDS = 30.0
-LONGEST_RETRY_AFTER_SECONDS = 600.0
+MAX_RETRY_AFTER_SECONDS = 600.0
 """A longer `Retry-After` is cut to this: a service that means it will say so again."""
 
-LONGEST_CODE = 80
-LONGEST_MESSAGE = 500
-
-COGNITIVE_SERVICES_SCOPE = "https://cognitiveservices.azure.com/.default"
-
-
-class Auth(Protocol):
-    """Lets a call in."""
-
-    async def headers(self) -> Mapping[str, str]:
-        """The headers that authorise a call. Raises `AccessRefused` and `Unavailable`."""
-        ...
-
-
-class KeyAuth:
-    """A resource's key, in the header that its API wants it in."""
-
-    def __init__(self, header: str, key: SecretStr) -> None:
-        self._header = header
-        self._key = key
-
-    async def headers(self) -> Mapping[str, str]:
-        """The key in its header."""
-        return {self._header: self._key.get_secret_value()}
-
-
-class IdentityAuth:
-    """The app's managed identity (Microsoft Entra), which needs the role Cognitive Services User or an equal one.
-
-    `instead` names the setting of the key that would be used if it were set.
-    """
-
-    def __init__(self, credential: AsyncTokenCredential, instead: str) -> None:
-        self._credential = credential
-        self._instead = instead
-
-    async def headers(self) -> Mapping[str, str]:
-        """A token of the identity. Raises `AccessRefused` if none is given, `Unavailable` if nobody can be asked."""
-        from azure.core.exceptions import AzureError, ClientAuthenticationError
-
-        try:
-            token = await self._credential.get_token(COGNITIVE_SERVICES_SCOPE)
-        except ClientAuthenticationError as error:
-            raise AccessRefused(
-                f"no token for the app's identity ({shown(error.message)}); give it one, or set {self._instead}"
-            ) from None
-        except AzureError as error:
-            raise Unavailable(f"no token for the app's identity: {shown(error.message)}") from None
-        return {"Authorization": f"Bearer {token.token}"}
+MAX_CODE = 80
+MAX_ERROR_MESSAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +69,8 @@ class ServiceError:
             return cls("", "")
         code, message = body.get("code"), body.get("message")
         return cls(
-            shown(code, LONGEST_CODE) if isinstance(code, str) else "",
-            shown(message, LONGEST_MESSAGE) if isinstance(message, str) else "",
+            one_line(code, MAX_CODE) if isinstance(code, str) else "",
+            one_line(message, MAX_ERROR_MESSAGE) if isinstance(message, str) else "",
         )
 
 
@@ -127,14 +79,14 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return min(float(value), LONGEST_RETRY_AFTER_SECONDS)
+        return min(float(value), MAX_RETRY_AFTER_SECONDS)
     try:
         at = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
-    return min(max((at - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
+    return min(max((at - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def raise_for_gateway(answer: Answer, service: str, access: str) -> None:
@@ -143,7 +95,7 @@ def raise_for_gateway(answer: Answer, service: str, access: str) -> None:
     401 and 403 are the configuration's fault (`access` names the settings), 429 is the rate, 408 means "again".
     """
     if answer.status in (401, 403):
-        raise AccessRefused(f"{service} answered {answer.status}; look at {access}")
+        raise AccessDenied(f"{service} answered {answer.status}; look at {access}")
     if answer.status == 429:
         raise RateLimited(f"{service} answered 429", retry_after_seconds=answer.retry_after_seconds)
     if answer.status == 408:
@@ -170,7 +122,7 @@ class JsonApi:
     """Calls to one resource. `timeout_seconds` is for a whole call: httpx's own start anew with every byte."""
 
     def __init__(
-        self, client: httpx.AsyncClient, endpoint: str, auth: Auth, service: str, timeout_seconds: float
+        self, client: httpx.AsyncClient, endpoint: str, auth: Authentication, service: str, timeout_seconds: float
     ) -> None:
         self._client = client
         self._endpoint = endpoint
@@ -182,7 +134,7 @@ class JsonApi:
         """Make one call and return its answer, whatever its status.
 
         `path` begins with a slash and is used as it is: its parts must be validated. Raises `Unavailable` where
-        there was no whole answer in time or it was over 1 MiB, and `AccessRefused` where there is no token for it.
+        there was no whole answer in time or it was over 1 MiB, and `AccessDenied` where there is no token for it.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -193,7 +145,7 @@ class JsonApi:
             raise Unavailable(f"{self._service} cannot be asked: the request would not be valid HTTP") from None
         except (httpx.TransportError, httpx.InvalidURL, aiohttp.ClientError) as error:
             raise Unavailable(
-                f"{self._service} cannot be reached: {type(error).__name__} {shown(error)}".rstrip()
+                f"{self._service} cannot be reached: {type(error).__name__} {one_line(error)}".rstrip()
             ) from None
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> Answer:

@@ -7,7 +7,7 @@ Storage"). Messages that this app writes live until somebody deletes them: an ex
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
-MAX_MESSAGE_BYTES = 64 * 1024
 MAX_RECEIVE = 32
 FOREVER = -1
 
@@ -37,16 +36,8 @@ class Received:
     id: str
     pop_receipt: str
     body: bytes
-    deliveries: int
+    dequeue_count: int
     expires_at: datetime | None
-
-
-class Outbox(Protocol):
-    """Where messages can be put."""
-
-    async def send(self, text: str) -> None:
-        """Put a message of at most 64 KiB, which lives until it is deleted."""
-        ...
 
 
 class Queue:
@@ -99,7 +90,7 @@ def _received(message: QueueMessage) -> Received:
         id=message.id,
         pop_receipt=message.pop_receipt or "",
         body=content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"),
-        deliveries=message.dequeue_count or 1,
+        dequeue_count=message.dequeue_count or 1,
         expires_at=message.expires_on,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from local.chaos.relay import Relay
+from local.chaos.tcp_proxy import Relay
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from pydantic import SecretStr
+from shared.services.authentication import KeyAuthentication
 
-from shared.http import Answer, JsonApi, KeyAuth
+from shared.services.http import Answer, JsonApi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,7 +49,7 @@ def api_answering(
         return response
 
     client._transport = httpx.MockTransport(unread)
-    return JsonApi(client, ENDPOINT, KeyAuth("Api-Key", SecretStr(key)), "The service", TIMEOUT_SECONDS)
+    return JsonApi(client, ENDPOINT, KeyAuthentication("Api-Key", SecretStr(key)), "The service", TIMEOUT_SECONDS)
 
 
 class Dripping(httpx.AsyncByteStream):

@@ -11,15 +11,16 @@ from uuid import UUID
 
 import pytest
 
-from shared.admission import Admission
-from shared.batcher import Batcher
-from shared.gate import Gate
-from shared.ids import ImageId
-from shared.outcomes import APPLIED, ImageOutcome
-from shared.pace import Pace
+from shared.batching.batcher import Batcher
+from shared.batching.outcomes import APPLIED, ImageOutcome
+from shared.limits.admission import Admission
+from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from shared.messages.ids import ImageId
 
 UNLIMITED = 1e9
 
@@ -79,10 +80,15 @@ def new_batcher(
 ) -> Batcher[str]:
     return Batcher(
         api.send,
-        Admission("API", Pace(calls_per_second, start_share=1.0, rng=NoChance()), Gate(uniform=lambda low, high: high)),
+        Admission(
+            "API",
+            Pace(calls_per_second, start_share=1.0, rng=NoChance()),
+            CircuitBreaker(uniform=lambda low, high: high),
+        ),
+        scope_of=lambda _: None,
         batch_size=64,
         linger_seconds=linger,
-        hold_seconds=hold,
+        max_wait_seconds=hold,
         starvation_seconds=starvation,
         max_in_flight=max_in_flight,
     )
@@ -101,7 +107,7 @@ async def batcher(api: FakeApi) -> AsyncIterator[Batcher[str]]:
 
 
 def image(number: int) -> ImageId:
-    return ImageId(str(UUID(int=number)))
+    return str(UUID(int=number))
 
 
 def images(count: int, first: int = 0) -> list[ImageId]:

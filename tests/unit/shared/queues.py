@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import ServiceRequestError
+from shared.messages.envelope import MAX_MESSAGE_BYTES
 
-from shared.queues import MAX_MESSAGE_BYTES, Received
+from shared.services.queues import Queue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from shared.services.queues import Received
+
 
 @dataclass
-class FakeOutbox:
+class FakeOutbox(Queue):
     """Keeps what is sent, if it fits a message. `fails`: the error that each of the next sendings ends with."""
 
     sent: list[str] = field(default_factory=list)

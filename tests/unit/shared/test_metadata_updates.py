@@ -10,43 +10,41 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import AzureError
+from shared.services.events import EventPublisher
 
 from shared import metadata_updates
-from shared.errors import HoldExpired, MessageReturned, RelayError
-from shared.events import Events
-from shared.messages import parse_update
-from shared.metadata_updates import DELIVERIES_FOR_A_BUG, Delivery, MetadataUpdates
-from shared.outcomes import NotApplied, Refused, TryAgain
-from shared.text import without
-from tests.unit.conftest import image
-from tests.unit.queues import FakeOutbox, unreachable
+from shared.batching.batcher import Batcher
+from shared.batching.outcomes import NotApplied, Refused, Retry
+from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError
+from shared.messages.update import parse_update
+from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
+from shared.text import redact
+from tests.unit.shared.conftest import image
+from tests.unit.shared.queues import FakeOutbox, unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from shared.ids import ImageId
-    from shared.messages import BatchKey
+    from shared.messages.ids import ImageId
+    from shared.messages.update import BatchKey
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 SECRET = "marked-secret"
 GONE = Refused("ErrorImageNotFound")
 FULL = Refused("ErrorLimitExceed")
-LATER = TryAgain("status ErrorUnknown")
+LATER = Retry("status ErrorUnknown")
 
 
 @dataclass
-class FakeBatcher:
+class FakeBatcher(Batcher["BatchKey"]):
     """Answers at once: these images were not applied, or this error."""
 
     not_applied: dict[ImageId, NotApplied] = field(default_factory=dict)
     error: BaseException | None = None
     submitted: list[tuple[BatchKey, Sequence[ImageId]]] = field(default_factory=list)
 
-    def submit(self, key: BatchKey, image_ids: Sequence[ImageId]) -> Awaitable[Mapping[ImageId, NotApplied]]:
+    async def submit(self, key: BatchKey, image_ids: Sequence[ImageId]) -> Mapping[ImageId, NotApplied]:
         self.submitted.append((key, image_ids))
-        return self._answer()
-
-    async def _answer(self) -> Mapping[ImageId, NotApplied]:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
@@ -64,10 +62,10 @@ class Relay:
         self._updates = MetadataUpdates(
             self.batcher,
             self.poison,
-            Events(self.events),
+            EventPublisher(self.events),
             source="https://vision.example",
             publish_updated=publish_updated,
-            redact=lambda text: without([SECRET], text),
+            redact=lambda text: redact([SECRET], text),
         )
 
     async def handle(self, body: bytes, deliveries: int = 1) -> None:
@@ -106,7 +104,7 @@ class TestApplied:
         relay = Relay(publish_updated=True)
         relay.events.fails = [unreachable()]
         with pytest.raises(AzureError):
-            await relay.handle(update(), DELIVERIES_FOR_A_BUG)
+            await relay.handle(update(), DEAD_LETTER_BUG_FROM_DEQUEUE)
         assert relay.left_nothing
 
 
@@ -118,13 +116,13 @@ class TestTriedAgain:
         self, relay: Relay, not_applied: dict[ImageId, NotApplied]
     ) -> None:
         relay.batcher.not_applied = not_applied
-        with pytest.raises(MessageReturned, match=f"^message message-1: image {image(1)}: status ErrorUnknown"):
+        with pytest.raises(MessageAbandoned, match=f"^message message-1: image {image(1)}: status ErrorUnknown"):
             await relay.handle(update(), 100)
         assert relay.left_nothing
 
     async def test_who_has_waited_for_hold_comes_back_however_often(self, relay: Relay) -> None:
-        relay.batcher.error = HoldExpired("no outcome within 240 s")
-        with pytest.raises(HoldExpired):
+        relay.batcher.error = MaxWaitExceeded("no outcome within 240 s")
+        with pytest.raises(MaxWaitExceeded):
             await relay.handle(update(), 287)
         assert relay.left_nothing
 
@@ -247,14 +245,14 @@ class TestInvalid:
 
 
 class TestBug:
-    @pytest.mark.parametrize("deliveries", [1, DELIVERIES_FOR_A_BUG - 1])
+    @pytest.mark.parametrize("deliveries", [1, DEAD_LETTER_BUG_FROM_DEQUEUE - 1])
     async def test_before_the_fifth_delivery_the_message_comes_back(self, relay: Relay, deliveries: int) -> None:
         relay.batcher.error = ZeroDivisionError("division by zero")
         with pytest.raises(ZeroDivisionError):
             await relay.handle(update(), deliveries)
         assert relay.left_nothing
 
-    @pytest.mark.parametrize("deliveries", [DELIVERIES_FOR_A_BUG, 200])
+    @pytest.mark.parametrize("deliveries", [DEAD_LETTER_BUG_FROM_DEQUEUE, 200])
     async def test_from_the_fifth_on_the_whole_update_is_dead_lettered(self, relay: Relay, deliveries: int) -> None:
         relay.batcher.error = ZeroDivisionError(f"line 1\nheader {SECRET}")
         await relay.handle(update(), deliveries)
@@ -266,7 +264,7 @@ class TestBug:
         assert relay.journal == ["event", "dead letter"]
 
     async def test_a_secret_at_the_place_where_the_text_is_cut_leaves_no_half(self, relay: Relay) -> None:
-        relay.batcher.error = RuntimeError("x" * (metadata_updates.LONGEST_ERROR - 5) + SECRET)
+        relay.batcher.error = RuntimeError("x" * (metadata_updates.MAX_ERROR - 5) + SECRET)
         await relay.handle(update(), 5)
         assert SECRET[:5] not in relay.poison.sent[0] + relay.events.sent[0]
 

@@ -66,11 +66,11 @@ class TestGood:
         assert settings.face_calls_per_second == 10
         assert settings.face_api_version == "v1.2"
         assert settings.linger_seconds == 1
-        assert settings.hold_seconds == 240
+        assert settings.max_wait_seconds == 240
         assert settings.face_key is None
 
     def test_the_sample_can_be_loaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        sample = Path(__file__).parents[2] / "local.settings.sample.json"
+        sample = Path(__file__).parents[3] / "local.settings.sample.json"
         values = json.loads(sample.read_text())["Values"]
         assert load(monkeypatch, **{**dict.fromkeys(GOOD), **values, STORAGE: AZURITE})
 
@@ -137,7 +137,7 @@ class TestWrong:
             ("LINGER_SECONDS", "-0.1", "input should be greater than or equal to 0"),
             ("LINGER_SECONDS", "nan", "input should be"),
             ("LINGER_SECONDS", "61", "input should be less than or equal to 60"),
-            ("HOLD_SECONDS", "600", "input should be less than 600"),
+            ("MAX_WAIT_SECONDS", "600", "input should be less than 600"),
             ("WATCH_LEASE_SECONDS", "1.5", "input should be a valid integer"),
             ("PUBLISH_UPDATED_EVENTS", "perhaps", "input should be a valid boolean"),
         ],
@@ -164,11 +164,11 @@ class TestWrong:
 
     def test_all_of_them_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SettingsError) as caught:
-            load(monkeypatch, FACE_ENDPOINT=None, HOLD_SECONDS="x", EVENTS_QUEUE="X")
+            load(monkeypatch, FACE_ENDPOINT=None, MAX_WAIT_SECONDS="x", EVENTS_QUEUE="X")
         assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
             "EVENTS_QUEUE",
             "FACE_ENDPOINT",
-            "HOLD_SECONDS",
+            "MAX_WAIT_SECONDS",
         ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.text import shown, to_json, without
+from shared.text import one_line, redact, to_json
 
 ANY_TEXT = st.text(st.characters())
 
@@ -31,12 +31,12 @@ class TestShown:
         ],
     )
     def test_it_is_one_line_of_bounded_length(self, text: object, line: str) -> None:
-        assert shown(text, 10 if str(text)[0] in "x\n" else 200) == line
+        assert one_line(text, 10 if str(text)[0] in "x\n" else 200) == line
 
     @settings(deadline=None, derandomize=True)
     @given(ANY_TEXT, st.integers(1, 50))
     def test_whatever_it_is(self, text: str, longest: int) -> None:
-        line = shown(text, longest)
+        line = one_line(text, longest)
         assert line.isprintable()
         assert len(line) <= longest + 1
 
@@ -62,8 +62,8 @@ class TestToJson:
 
 def test_every_secret_is_replaced_wherever_it_stands() -> None:
     told = "key1 and again key1, connection key2"
-    assert without(["key1", "key2"], told) == "[secret] and again [secret], connection [secret]"
+    assert redact(["key1", "key2"], told) == "[secret] and again [secret], connection [secret]"
 
 
 def test_a_secret_within_another_leaves_no_rest_if_the_longer_comes_first() -> None:
-    assert without(["AccountKey=key1;", "key1"], "AccountKey=key1; key1") == "[secret] [secret]"
+    assert redact(["AccountKey=key1;", "key1"], "AccountKey=key1; key1") == "[secret] [secret]"

@@ -11,18 +11,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
+from shared.services.events import EventPublisher
 
-from shared.admission import Admission
-from shared.errors import AccessRefused, NotFound, RateLimited, Unavailable
-from shared.events import Events, EventType
-from shared.face import NOT_TRAINED, TrainingResult, TrainingStatus
-from shared.gate import Gate
-from shared.messages import GroupKind, Reported, TrainingWatch, parse_watch
-from shared.pace import Pace
-from shared.queues import Received
-from shared.watches import Decision, TrainingWatches, decide
-from tests.unit.conftest import UNLIMITED, NoChance
-from tests.unit.queues import FakeOutbox, FakeQueue, unreachable
+from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable
+from shared.limits.admission import Admission
+from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.pace import Pace
+from shared.messages.event import EventType
+from shared.services.face import NOT_TRAINED, TrainingResult, TrainingStatus
+from shared.services.queues import Received
+from shared.training_watches import Decision, TrainingWatches, decide
+from tests.unit.shared.conftest import UNLIMITED, NoChance
+from tests.unit.shared.queues import FakeOutbox, FakeQueue, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,21 +156,21 @@ class FakeFace:
 class Relay:
     """A watches queue and what works through it, between fakes."""
 
-    def __init__(self, face: FakeFace, *, most: int = 1000, hold_seconds: float = 240.0) -> None:
+    def __init__(self, face: FakeFace, *, most: int = 1000, max_wait_seconds: float = 240.0) -> None:
         self.journal: list[str] = []
         self.face = face
         self.queue = FakeQueue(journal=self.journal, name="anew")
         self.poison = FakeOutbox(journal=self.journal, name="poison")
         self.events = FakeOutbox(journal=self.journal, name="event")
         self.watches = TrainingWatches(
-            self.queue,  # type: ignore[arg-type]
+            self.queue,
             self.poison,
             face,
-            Admission("Face", Pace(UNLIMITED, rng=NoChance()), Gate()),
-            Events(self.events),
+            Admission("Face", Pace(UNLIMITED, rng=NoChance()), CircuitBreaker()),
+            EventPublisher(self.events),
             source="https://face.example",
             lease_seconds=600,
-            hold_seconds=hold_seconds,
+            max_wait_seconds=max_wait_seconds,
             most=most,
         )
 
@@ -309,7 +310,7 @@ class TestTick:
         assert datetime.fromisoformat(not_found["time"]) <= datetime.now(UTC)
         assert expired["time"] == "2026-02-01T00:00:00+00:00"
 
-    @pytest.mark.parametrize("error", [Unavailable("503"), AccessRefused("401")])
+    @pytest.mark.parametrize("error", [Unavailable("503"), AccessDenied("401")])
     async def test_trouble_of_the_service_puts_its_watches_back(self, error: Exception) -> None:
         relay = Relay(told(error))
         relay.add({}, {})
@@ -328,9 +329,9 @@ class TestTick:
 
     @pytest.mark.looptime
     async def test_a_look_that_had_to_wait_for_hold_puts_its_watches_back(self) -> None:
-        relay = Relay(told(Unavailable("503", retry_after_seconds=600)), hold_seconds=100)
+        relay = Relay(told(Unavailable("503", retry_after_seconds=600)), max_wait_seconds=100)
         relay.add({})
-        await relay.watches.tick()  # closes the gate
+        await relay.watches.tick()  # trips the gate
         relay.queue.put_back_with.clear()
         relay.add({}, {"id": "visitors"})
         await relay.watches.tick()

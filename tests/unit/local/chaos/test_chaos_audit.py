@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from local.chaos.account import LEAST_FAULTS, REJECTED, Account, Evidence, settle
+from local.chaos.audit import LEAST_FAULTS, REJECTED, Audit, Evidence, settle
 from local.chaos.workload import GROUP_NOT_FOUND, SUCCEEDED, Update, Watch, Workload
 
 PROJECT, APPLIED, REFUSED, BYSTANDER = (UUID(int=number) for number in range(1, 5))
@@ -61,7 +61,7 @@ EVIDENCE = Evidence(
 )
 
 
-def account(**changes: Any) -> Account:
+def account(**changes: Any) -> Audit:
     return settle(WORKLOAD, 1, replace(EVIDENCE, **changes))
 
 

@@ -9,7 +9,7 @@ from local.simulation.app import create_app
 from local.simulation.control import SimulationControl
 from local.simulation.gateway import Credentials
 from local.simulation.simulation import Simulation
-from tests.unit.simulation.clients import ADDRESS, PROJECT, CustomVisionClient, FaceClient, SettableClock
+from tests.unit.local.simulation.clients import ADDRESS, PROJECT, CustomVisionClient, FaceClient, SettableClock
 
 CREDENTIALS = Credentials("custom-vision-key", "face-key", "bearer-token")
 

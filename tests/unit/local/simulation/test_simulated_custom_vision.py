@@ -4,7 +4,7 @@ import pytest
 
 from local.simulation.control import ControlError, SimulationControl
 from local.simulation.models import Api
-from tests.unit.simulation.clients import PROJECT, CustomVisionClient, make_ids, statuses
+from tests.unit.local.simulation.clients import PROJECT, CustomVisionClient, make_ids, statuses
 
 
 async def test_metadata_is_merged_into_what_an_image_has(

@@ -4,7 +4,7 @@ import pytest
 
 from local.simulation.control import ControlError, SimulationControl
 from local.simulation.models import Api, Fault, FaultKind, GroupKind
-from tests.unit.simulation.clients import FaceClient, SettableClock
+from tests.unit.local.simulation.clients import FaceClient, SettableClock
 
 PREFIXES = {"persongroups": "PersonGroup", "largepersongroups": "LargePersonGroup", "largefacelists": "LargeFaceList"}
 

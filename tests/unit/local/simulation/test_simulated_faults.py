@@ -13,7 +13,7 @@ import pytest
 from local.simulation.control import SimulationControl
 from local.simulation.faults import IMAGE_FAULTS, REFUSALS, SPOILERS, UNKNOWN_STATUS, FaultPlan
 from local.simulation.models import Api, Fault, FaultKind, FaultSetting
-from tests.unit.simulation.clients import (
+from tests.unit.local.simulation.clients import (
     NOON,
     PROJECT,
     CustomVisionClient,

@@ -9,7 +9,7 @@ import pytest
 from local.simulation.bucket import TokenBucket
 from local.simulation.control import ControlError, SimulationControl
 from local.simulation.models import Api, Fault, FaultKind
-from tests.unit.simulation.clients import PROJECT, CustomVisionClient, FaceClient, SettableClock, make_ids
+from tests.unit.local.simulation.clients import PROJECT, CustomVisionClient, FaceClient, SettableClock, make_ids
 
 METADATA_PATH = f"/customvision/v3.3/Training/projects/{PROJECT}/images/metadata"
 

@@ -10,19 +10,19 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from shared.batcher import STRIKES, Batcher
+from shared.batching.batcher import MAX_FAILED_ATTEMPTS, Batcher
+from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
-    AccessRefused,
-    BatchRefused,
-    HoldExpired,
+    AccessDenied,
+    CallRefused,
+    MaxWaitExceeded,
     RateLimited,
-    SuspectRefused,
+    SharedFieldsRefused,
     Unavailable,
-    Unforeseen,
+    UnexpectedAnswer,
 )
-from shared.ids import ImageId
-from shared.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, TryAgain
-from tests.unit.conftest import Call, FakeApi, image, images, new_batcher
+from shared.messages.ids import ImageId
+from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
 
 pytestmark = pytest.mark.looptime
 
@@ -79,7 +79,7 @@ class TestBatches:
         told: dict[ImageId, ImageOutcome] = {
             image(0): APPLIED,
             image(1): Refused("ErrorImageNotFound"),
-            image(2): TryAgain("status ErrorUnknown"),
+            image(2): Retry("status ErrorUnknown"),
         }
         api.answer = lambda call: {image_id: told[image_id] for image_id in call.image_ids}
         outcomes = await asyncio.gather(*submit_each(batcher, images(3)))
@@ -90,7 +90,7 @@ class TestBatches:
         self, api: FakeApi, batcher: Batcher[str]
     ) -> None:
         api.answer = lambda call: {image(0): APPLIED}
-        assert await batcher.submit("a", images(2)) == {image(1): TryAgain("missing from the answer")}
+        assert await batcher.submit("a", images(2)) == {image(1): Retry("missing from the answer")}
 
     async def test_the_same_image_twice_under_one_key_is_sent_once_and_answers_both(
         self, api: FakeApi, batcher: Batcher[str]
@@ -250,12 +250,12 @@ class TestGivingUp:
         assert len(batcher) == 0
 
     async def test_who_has_waited_for_hold_leaves_and_the_others_stay(self) -> None:
-        api = FakeApi(answer=raising(AccessRefused("401")))
+        api = FakeApi(answer=raising(AccessDenied("401")))
         batcher = new_batcher(api, hold=100)
         first = submit_each(batcher, [image(1)])[0]
         await asyncio.sleep(90)
         second = submit_each(batcher, [image(2)])[0]
-        with pytest.raises(HoldExpired):
+        with pytest.raises(MaxWaitExceeded):
             await first
         assert asyncio.get_running_loop().time() == pytest.approx(100)
         api.answer = FakeApi().answer
@@ -299,7 +299,7 @@ class TestMemory:
     """What is done with leaves no reference cycles: thousands a second of them would keep the collector busy."""
 
     async def test_nothing_is_left_of_updates_that_have_their_outcome(self, batcher: Batcher[str]) -> None:
-        updates = [batcher.submit("a", images(3, first=number)) for number in range(100)]
+        updates = [asyncio.ensure_future(batcher.submit("a", images(3, first=number))) for number in range(100)]
         left = [weakref.ref(update) for update in updates]
         await asyncio.gather(*updates)
         updates.clear()
@@ -310,7 +310,7 @@ class TestMemory:
         self, api: FakeApi, batcher: Batcher[str]
     ) -> None:
         api.latency = 1.0
-        updates = [batcher.submit("a", images(3, first=number)) for number in range(100)]
+        updates = [asyncio.ensure_future(batcher.submit("a", images(3, first=number))) for number in range(100)]
         left = [weakref.ref(update) for update in updates]
         await asyncio.sleep(0.5)
         for update in updates:
@@ -325,13 +325,13 @@ class TestErrors:
     async def test_what_the_batch_has_in_common_is_refused_for_all_at_once(
         self, api: FakeApi, batcher: Batcher[str]
     ) -> None:
-        api.answer = raising(BatchRefused("NotFoundProject", "no such project"))
+        api.answer = raising(SharedFieldsRefused("NotFoundProject", "no such project"))
         outcomes = await asyncio.gather(*submit_each(batcher, images(3)))
         assert outcomes == [{image(n): Refused("NotFoundProject", "no such project")} for n in range(3)]
         assert len(api.calls) == 1
 
     async def test_a_refused_image_does_not_fail_its_neighbours(self, api: FakeApi, batcher: Batcher[str]) -> None:
-        api.answer = refusing({image(17)}, SuspectRefused("BadRequestInvalidIds", "an id is invalid"))
+        api.answer = refusing({image(17)}, CallRefused("BadRequestInvalidIds", "an id is invalid"))
         outcomes = await asyncio.gather(*submit_each(batcher, images(64)))
         assert [outcome for outcome in outcomes if outcome] == [
             {image(17): Refused("BadRequestInvalidIds", "an id is invalid")}
@@ -339,12 +339,12 @@ class TestErrors:
         assert len(api.calls) <= 14, "one bad message among 64 costs at most 13 extra calls"
 
     async def test_the_images_of_one_message_are_not_told_apart(self, api: FakeApi, batcher: Batcher[str]) -> None:
-        api.answer = refusing({image(3)}, SuspectRefused("BadRequestInvalidIds", "an id is invalid"))
+        api.answer = refusing({image(3)}, CallRefused("BadRequestInvalidIds", "an id is invalid"))
         assert set(await batcher.submit("a", images(64))) == set(images(64))
         assert len(api.calls) == 1
 
     async def test_a_search_leaves_other_traffic_every_other_call(self) -> None:
-        api = FakeApi(answer=refusing({image(17)}, SuspectRefused("BadRequest", "")))
+        api = FakeApi(answer=refusing({image(17)}, CallRefused("BadRequest", "")))
         batcher = new_batcher(api, calls_per_second=1)
         submitted = submit_each(batcher, images(64), "suspect")
         submitted += submit_each(batcher, images(64 * 20, first=1000), "other")
@@ -355,9 +355,9 @@ class TestErrors:
     async def test_an_unforeseen_answer_costs_only_the_message_that_provokes_it(
         self, api: FakeApi, batcher: Batcher[str]
     ) -> None:
-        api.answer = refusing({image(5)}, Unforeseen("418"))
+        api.answer = refusing({image(5)}, UnexpectedAnswer("418"))
         outcomes = await asyncio.gather(*submit_each(batcher, images(64)))
-        assert [outcome for outcome in outcomes if outcome] == [{image(5): TryAgain("418")}]
+        assert [outcome for outcome in outcomes if outcome] == [{image(5): Retry("418")}]
 
     async def test_our_own_error_costs_only_the_message_that_provokes_it(
         self, api: FakeApi, batcher: Batcher[str]
@@ -373,10 +373,10 @@ class TestErrors:
         api.answer = refusing({image(5)}, Unavailable("500"))
         tasks = submit_each(batcher, images(64))
         outcomes = await asyncio.gather(*tasks)
-        assert [outcome for outcome in outcomes if outcome] == [{image(5): TryAgain("500")}]
-        assert api.times_sent[image(5)] > STRIKES
+        assert [outcome for outcome in outcomes if outcome] == [{image(5): Retry("500")}]
+        assert api.times_sent[image(5)] > MAX_FAILED_ATTEMPTS
 
-    @pytest.mark.parametrize("error", [Unavailable("503"), RateLimited("429"), AccessRefused("401")])
+    @pytest.mark.parametrize("error", [Unavailable("503"), RateLimited("429"), AccessDenied("401")])
     async def test_trouble_that_is_nobodys_fault_is_waited_out(
         self, api: FakeApi, batcher: Batcher[str], error: Exception
     ) -> None:

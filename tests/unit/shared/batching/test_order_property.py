@@ -10,27 +10,27 @@ import looptime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.admission import Admission
-from shared.batcher import Batcher
+from shared.batching.batcher import Batcher
+from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
-    AccessRefused,
+    AccessDenied,
     ApiError,
-    BatchRefused,
-    HoldExpired,
+    CallRefused,
+    MaxWaitExceeded,
     RateLimited,
-    SuspectRefused,
+    SharedFieldsRefused,
     Unavailable,
-    Unforeseen,
+    UnexpectedAnswer,
 )
-from shared.gate import Gate
-from shared.outcomes import APPLIED, Applied, ImageOutcome, NotApplied, Refused, TryAgain
-from shared.pace import Pace
-from tests.unit.conftest import NoChance, image, images
+from shared.limits.admission import Admission
+from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.pace import Pace
+from tests.unit.shared.conftest import NoChance, image, images
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from shared.ids import ImageId
+    from shared.messages.ids import ImageId
 
 T = TypeVar("T")
 
@@ -45,10 +45,10 @@ TROUBLE: dict[str, Exception] = {
     "unavailable": Unavailable("503"),
     "asks for time": Unavailable("503", retry_after_seconds=3.0),
     "rate": RateLimited("429"),
-    "access": AccessRefused("401"),
-    "suspect": SuspectRefused("BadRequest", "some id"),
-    "shared": BatchRefused("NotFoundProject", "no project"),
-    "unforeseen": Unforeseen("418"),
+    "access": AccessDenied("401"),
+    "suspect": CallRefused("BadRequest", "some id"),
+    "shared": SharedFieldsRefused("NotFoundProject", "no project"),
+    "unforeseen": UnexpectedAnswer("418"),
     "bug": ZeroDivisionError("ours"),
 }
 
@@ -102,7 +102,7 @@ class Service:
     async def _reply(self, reply: Reply, key: str, image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
         await asyncio.sleep(reply.seconds)
         if self.minds and BAD_IMAGE in image_ids:
-            raise SuspectRefused("BadRequestInvalidIds", "an id is invalid")
+            raise CallRefused("BadRequestInvalidIds", "an id is invalid")
         if reply.trouble and not reply.late:
             raise TROUBLE[reply.trouble]
         outcomes: dict[ImageId, ImageOutcome] = {one: self._take(reply, key, one) for one in image_ids}
@@ -112,7 +112,7 @@ class Service:
 
     def _take(self, reply: Reply, key: str, one: ImageId) -> ImageOutcome:
         if one in reply.again:
-            return TryAgain("status ErrorUnknown")
+            return Retry("status ErrorUnknown")
         if one in reply.refused:
             return Refused("ErrorImageNotFound")
         self.applied.setdefault(one, []).append(key)
@@ -147,10 +147,11 @@ async def play(submissions: list[Submission], service: Service, hold: float) -> 
     """Let every update arrive and end."""
     batcher = Batcher(
         service.send,
-        Admission("API", Pace(1e6, rng=NoChance()), Gate(uniform=lambda low, high: high)),
+        Admission("API", Pace(1e6, rng=NoChance()), CircuitBreaker(uniform=lambda low, high: high)),
+        scope_of=lambda _: None,
         batch_size=BATCH_SIZE,
         linger_seconds=0.5,
-        hold_seconds=hold,
+        max_wait_seconds=hold,
         starvation_seconds=5.0,
         max_in_flight=3,
     )
@@ -172,7 +173,7 @@ async def play(submissions: list[Submission], service: Service, hold: float) -> 
         while batcher._calls:  # what cancelled callers left on the wire ends by itself
             await asyncio.wait(batcher._calls)
             await asyncio.sleep(0)
-    left = len(batcher), batcher._backlog.lanes, len(batcher._waiting), len(batcher._backlog._suspects)
+    left = (*batcher._backlog.sizes, len(batcher._waiters))
     await batcher.aclose()
     assert left == (0, 0, 0, 0), "something is left behind"
     assert not service.violations
@@ -226,7 +227,7 @@ def check_outcomes(callers: list[Caller]) -> None:
         if outcomes is None:
             assert caller.submission.gives_up_after is not None
         elif isinstance(outcomes, Exception):
-            assert isinstance(outcomes, HoldExpired | ZeroDivisionError)
+            assert isinstance(outcomes, MaxWaitExceeded | ZeroDivisionError)
             assert not isinstance(outcomes, ApiError)
         else:
             assert outcomes.keys() == set(caller.submission.image_ids)

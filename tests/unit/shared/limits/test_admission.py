@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.admission import Admission
-from shared.errors import AccessRefused, ApiError, NotFound, RateLimited, Unavailable
-from shared.gate import Gate
+from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable
+from shared.limits.admission import Admission, Admitted
+from shared.limits.circuit_breaker import CircuitBreaker
 
 pytestmark = pytest.mark.looptime
 
@@ -42,7 +42,7 @@ class FakePace:
 
 
 def new_admission(pace: FakePace | None = None) -> Admission:
-    gate = Gate(uniform=lambda low, high: high)
+    gate = CircuitBreaker(uniform=lambda low, high: high)
     return Admission("Face", pace or FakePace(), gate)  # type: ignore[arg-type]
 
 
@@ -64,30 +64,30 @@ class TestReadyAt:
     async def test_both_gate_and_pace_must_agree(self) -> None:
         pace = FakePace(interval=10)
         admission = new_admission(pace)
-        admission.report(admission.take(0), DOWN, 0)
+        admission.report(admission.admit(0), DOWN, 0)
         assert admission.next_is_probe()
         assert admission.ready_at(0) == 10
         pace.free_at = 0.1
         assert admission.ready_at(0) == 0.5
-        admission.take(0.5)
+        admission.admit(0.5)
         assert admission.ready_at(1) == math.inf
 
-    @pytest.mark.parametrize("error", [DOWN, AccessRefused("401")])
+    @pytest.mark.parametrize("error", [DOWN, AccessDenied("401")])
     async def test_what_closes_the_gate_says_nothing_about_the_rate(self, error: ApiError) -> None:
         pace = FakePace()
         admission = new_admission(pace)
-        admission.report(admission.take(0), error, 0)
+        admission.report(admission.admit(0), error, 0)
         assert pace.successes == 0
         assert pace.limited_by == []
 
     async def test_a_429_is_for_the_pace_and_another_answer_tells_that_the_rate_is_kept(self) -> None:
         pace = FakePace()
         admission = new_admission(pace)
-        admission.report(admission.take(0), RateLimited("429", retry_after_seconds=3), 0)
+        admission.report(admission.admit(0), RateLimited("429", retry_after_seconds=3), 0)
         assert pace.limited_by == [3]
         assert admission.ready_at(0) == 3
         assert not admission.next_is_probe()
-        admission.report(admission.take(3), None, 3)
+        admission.report(admission.admit(3), None, 3)
         assert pace.successes == 1
 
 
@@ -110,8 +110,8 @@ class TestTurn:
         with pytest.raises(NotFound):
             await call(admission, NotFound("PersonGroupNotFound", "m"))
         assert not admission.next_is_probe()
-        with pytest.raises(AccessRefused):
-            await call(admission, AccessRefused("401"))
+        with pytest.raises(AccessDenied):
+            await call(admission, AccessDenied("401"))
         assert admission.next_is_probe()
 
     @pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()], ids=["bug", "cancelled"])
@@ -153,20 +153,25 @@ class TestTurn:
 class TestLog:
     @pytest.fixture(autouse=True)
     def _all_levels(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.DEBUG, "shared.admission")
+        caplog.set_level(logging.DEBUG, "shared.limits.admission")
 
     @staticmethod
-    def outage(admission: Admission, *errors: Unavailable | AccessRefused) -> float:
+    def outage(admission: Admission, *errors: Unavailable | AccessDenied) -> float:
         """An outage with these answers, and its end. Returns its length."""
-        stale = [admission.take(0) for _ in range(20)]
+
+        def report(call: Admitted, error: ApiError | None, now: float) -> None:
+            if notice := admission.report(call, error, now):
+                notice.log()
+
+        stale = [admission.admit(0) for _ in range(20)]
         at = 0.0
         for error in errors:
             at = max(at, admission.ready_at(at))
-            admission.report(admission.take(at), error, at)
-        for leave in stale:
-            admission.report(leave, DOWN, at)
+            report(admission.admit(at), error, at)
+        for call in stale:
+            report(call, DOWN, at)
         at = admission.ready_at(at)
-        admission.report(admission.take(at), None, at)
+        report(admission.admit(at), None, at)
         return at
 
     async def test_an_outage_is_told_once_when_it_starts_and_once_when_it_ends(
@@ -179,7 +184,7 @@ class TestLog:
         ]
 
     async def test_refused_access_is_an_error_that_names_the_setting(self, caplog: pytest.LogCaptureFixture) -> None:
-        refused = AccessRefused("Face answered 401; look at FACE_KEY")
+        refused = AccessDenied("Face answered 401; look at FACE_KEY")
         self.outage(new_admission(), *[refused] * 5)
         assert [(record.levelname, record.getMessage()) for record in caplog.records][:1] == [
             ("ERROR", "Face: calls are suspended: Face answered 401; look at FACE_KEY")
@@ -189,7 +194,7 @@ class TestLog:
     async def test_access_that_is_refused_later_in_an_outage_is_told_too(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        refused = AccessRefused("Face answered 401; look at FACE_KEY")
+        refused = AccessDenied("Face answered 401; look at FACE_KEY")
         self.outage(new_admission(), DOWN, refused, refused, DOWN, refused)
         assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR", "WARNING"]
         assert "look at FACE_KEY" in caplog.text

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.pace import (
-    LONGEST_BACK_OFF_SECONDS,
+from shared.limits.pace import (
     LOWEST_SHARE,
+    MAX_BACK_OFF_SECONDS,
     MOST_DECREASES_IN_A_ROW,
     PROBE_AFTER_CALLS,
     PROBE_AFTER_SECONDS,
@@ -208,8 +208,8 @@ def test_after_a_storm_of_429_the_rate_is_soon_what_it_was(storm_seconds: float,
         pace.limited(now + 0.1, 1.0)
         now += 0.1
         refused += 1
-    assert refused <= 2 * MOST_DECREASES_IN_A_ROW + storm_seconds / LONGEST_BACK_OFF_SECONDS
-    assert pace.ready_at(now) - now <= 2 * LONGEST_BACK_OFF_SECONDS
+    assert refused <= 2 * MOST_DECREASES_IN_A_ROW + storm_seconds / MAX_BACK_OFF_SECONDS
+    assert pace.ready_at(now) - now <= 2 * MAX_BACK_OFF_SECONDS
     call_until(pace, now, now + max(300.0, 200 / configured), latency=0.1)
     assert pace.rate >= 0.8 * configured
 
@@ -231,7 +231,7 @@ def test_a_storm_of_days_is_waited_out_like_any_other() -> None:
         now = pace.ready_at(now)
         pace.take(now)
         pace.limited(now, 0.0)
-    assert LONGEST_BACK_OFF_SECONDS <= pace.ready_at(now) - now <= 2 * LONGEST_BACK_OFF_SECONDS
+    assert MAX_BACK_OFF_SECONDS <= pace.ready_at(now) - now <= 2 * MAX_BACK_OFF_SECONDS
 
 
 def test_an_instance_with_little_to_do_does_not_raise_its_rate() -> None:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared.messages.envelope import MAX_MESSAGE_BYTES
 
-from shared.dead_letters import MARK, Failure, Reason, of_body, of_update
-from shared.messages import MetadataUpdate, parse_update
-from shared.queues import MAX_MESSAGE_BYTES
+from shared.messages.dead_letter import MARK, Failure, Reason, of_body, of_update
+from shared.messages.update import MetadataUpdate, parse_update
 from shared.text import to_json
-from tests.unit.conftest import images
-from tests.unit.test_messages import updates
+from tests.unit.shared.conftest import images
+from tests.unit.shared.messages.test_update_and_watch import updates
 
 if TYPE_CHECKING:
-    from shared.ids import ImageId
+    from shared.messages.ids import ImageId
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"

@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import AzureError
 from azure.core.messaging import CloudEvent
+from shared.services.events import EventPublisher
 
-from shared.events import Events, EventType, new_event, to_structured
-from tests.unit.queues import FakeOutbox, unreachable
+from shared.messages.event import EventType, new_event, to_structured
+from tests.unit.shared.queues import FakeOutbox, unreachable
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -69,10 +70,10 @@ def test_what_is_not_known_is_left_out() -> None:
 
 async def test_it_is_published_to_the_queue() -> None:
     outbox = FakeOutbox()
-    await Events(outbox).publish(event())
+    await EventPublisher(outbox).publish(event())
     assert outbox.sent == [to_structured(event())]
 
 
 async def test_a_queue_that_fails_is_told() -> None:
     with pytest.raises(AzureError):
-        await Events(FakeOutbox(fails=[unreachable()])).publish(event())
+        await EventPublisher(FakeOutbox(fails=[unreachable()])).publish(event())

@@ -11,17 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from shared.messages.validation import MAX_ERRORS_DESCRIBED
+from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
 
 from shared.errors import InvalidMessage
-from shared.messages import (
-    MAX_ERRORS_TOLD,
-    GroupKind,
-    MetadataUpdate,
-    Reported,
-    TrainingWatch,
-    parse_update,
-    parse_watch,
-)
+from shared.messages.update import MetadataUpdate, parse_update
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 IMAGE = "beef0000-0000-4000-8000-00000000000a"
@@ -219,8 +213,8 @@ class TestUpdate:
         assert "36 characters" in why_not(update(imageIds=[IMAGE.replace("-", "")]))
 
     def test_the_first_few_mistakes_are_told_and_the_others_counted(self) -> None:
-        told = why_not(update(**{f"x{number}": 1 for number in range(MAX_ERRORS_TOLD + 3)}))
-        assert told.count("unknown field") == MAX_ERRORS_TOLD
+        told = why_not(update(**{f"x{number}": 1 for number in range(MAX_ERRORS_DESCRIBED + 3)}))
+        assert told.count("unknown field") == MAX_ERRORS_DESCRIBED
         assert told.endswith("; and 3 more")
 
     def test_updates_share_a_key_whatever_the_order_of_their_pairs(self) -> None:

@@ -8,25 +8,24 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient, read_answer
+from shared.batching.outcomes import APPLIED, ImageOutcome, Refused, Retry
 from shared.errors import (
-    AccessRefused,
+    AccessDenied,
     ApiError,
-    BatchRefused,
+    CallRefused,
     RateLimited,
-    SuspectRefused,
+    SharedFieldsRefused,
     Unavailable,
-    Unforeseen,
+    UnexpectedAnswer,
 )
-from shared.http import new_client
-from shared.ids import ProjectId
-from shared.messages import BatchKey
-from shared.outcomes import APPLIED, ImageOutcome, Refused, TryAgain
-from tests.unit.answers import ENDPOINT, HTML, answer, api_answering, gateway_error
-from tests.unit.conftest import image, images
+from shared.messages.update import BatchKey
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient, read_answer
+from shared.services.http import new_client
+from tests.unit.shared.answers import ENDPOINT, HTML, answer, api_answering, gateway_error
+from tests.unit.shared.conftest import image, images
 
 ACCESS = "THE_KEY and THE_ENDPOINT"
-PROJECT = ProjectId("c0ffee00-0000-4000-8000-000000000001")
+PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 
 
 def error(code: str, message: str = "why") -> dict[str, str]:
@@ -65,7 +64,7 @@ class TestRequest:
 
 
 NOT_FOUND = Refused("ErrorImageNotFound")
-UNKNOWN = TryAgain("status ErrorUnknown")
+UNKNOWN = Retry("status ErrorUnknown")
 
 
 class TestSummary:
@@ -79,10 +78,10 @@ class TestSummary:
             ([entry(1, "ErrorImageNotFound")], {1: NOT_FOUND}),
             ([entry(1, "ErrorLimitExceed")], {1: Refused("ErrorLimitExceed")}),
             ([entry(1, "ErrorUnknown")], {1: UNKNOWN}),
-            ([entry(1, "ErrorOfNextYear")], {1: TryAgain("status ErrorOfNextYear")}),
-            ([entry(1, "ok")], {1: TryAgain("status ok")}),
-            ([entry(1, None)], {1: TryAgain("status None")}),
-            ([entry(1, "a\nb")], {1: TryAgain("status a\\nb")}),
+            ([entry(1, "ErrorOfNextYear")], {1: Retry("status ErrorOfNextYear")}),
+            ([entry(1, "ok")], {1: Retry("status ok")}),
+            ([entry(1, None)], {1: Retry("status None")}),
+            ([entry(1, "a\nb")], {1: Retry("status a\\nb")}),
             (
                 [entry(2, "ErrorUnknown"), entry(3), entry(1, "ErrorImageNotFound")],
                 {1: NOT_FOUND, 2: UNKNOWN, 3: APPLIED},
@@ -147,34 +146,34 @@ class TestSummary:
 
 ROWS: list[tuple[int, Any, type[ApiError]]] = [
     # what all messages of the batch have in common
-    (404, error("NotFoundProject"), BatchRefused),
-    (400, error("BadRequestImageMetadataKey"), BatchRefused),
-    (400, error("BadRequestImageMetadataValue"), BatchRefused),
-    (500, error("NotFoundProject"), BatchRefused),  # the documentation lists all codes under 500
-    (500, error("BadRequestImageMetadataValue"), BatchRefused),
-    (418, error("NotFoundProject"), BatchRefused),
+    (404, error("NotFoundProject"), SharedFieldsRefused),
+    (400, error("BadRequestImageMetadataKey"), SharedFieldsRefused),
+    (400, error("BadRequestImageMetadataValue"), SharedFieldsRefused),
+    (500, error("NotFoundProject"), SharedFieldsRefused),  # the documentation lists all codes under 500
+    (500, error("BadRequestImageMetadataValue"), SharedFieldsRefused),
+    (418, error("NotFoundProject"), SharedFieldsRefused),
     # perhaps one image's fault
-    (400, error("BadRequest"), SuspectRefused),
-    (400, error("BadRequestInvalidIds"), SuspectRefused),
-    (400, error("BadRequestOfNextYear"), SuspectRefused),
-    (404, error("NotFound"), SuspectRefused),
-    (404, error("NotFoundImage"), SuspectRefused),
-    (500, error("NotFoundImage"), SuspectRefused),
-    (500, error("BadRequestInvalidIds"), SuspectRefused),
+    (400, error("BadRequest"), CallRefused),
+    (400, error("BadRequestInvalidIds"), CallRefused),
+    (400, error("BadRequestOfNextYear"), CallRefused),
+    (404, error("NotFound"), CallRefused),
+    (404, error("NotFoundImage"), CallRefused),
+    (500, error("NotFoundImage"), CallRefused),
+    (500, error("BadRequestInvalidIds"), CallRefused),
     # the configuration's, or the key was just rotated
-    (401, gateway_error(401), AccessRefused),
-    (401, b"", AccessRefused),
-    (401, HTML, AccessRefused),
-    (403, gateway_error(403), AccessRefused),
-    (403, error("ForbiddenUser"), AccessRefused),
-    (403, error("BadRequestInvalidIds"), AccessRefused),
-    (400, error("ForbiddenDRMode"), AccessRefused),
-    (500, error("Forbidden"), AccessRefused),
-    (404, error("NotFoundApimSubscription"), AccessRefused),
-    (404, gateway_error(404), AccessRefused),
-    (404, {"code": "404", "message": "Resource not found"}, AccessRefused),
-    (404, b"", AccessRefused),
-    (404, HTML, AccessRefused),
+    (401, gateway_error(401), AccessDenied),
+    (401, b"", AccessDenied),
+    (401, HTML, AccessDenied),
+    (403, gateway_error(403), AccessDenied),
+    (403, error("ForbiddenUser"), AccessDenied),
+    (403, error("BadRequestInvalidIds"), AccessDenied),
+    (400, error("ForbiddenDRMode"), AccessDenied),
+    (500, error("Forbidden"), AccessDenied),
+    (404, error("NotFoundApimSubscription"), AccessDenied),
+    (404, gateway_error(404), AccessDenied),
+    (404, {"code": "404", "message": "Resource not found"}, AccessDenied),
+    (404, b"", AccessDenied),
+    (404, HTML, AccessDenied),
     # the service's
     (408, b"", Unavailable),
     (429, gateway_error(429), RateLimited),
@@ -197,14 +196,14 @@ ROWS: list[tuple[int, Any, type[ApiError]]] = [
     (302, b"", Unavailable),
     (204, b"", Unavailable),
     # nobody foresaw it
-    (400, gateway_error(400), Unforeseen),
-    (400, {}, Unforeseen),
-    (400, [], Unforeseen),
-    (400, {"code": 1, "message": 2}, Unforeseen),
-    (409, {}, Unforeseen),
-    (415, error("UnsupportedMediaType"), Unforeseen),
-    (418, error("Teapot"), Unforeseen),
-    (302, {}, Unforeseen),
+    (400, gateway_error(400), UnexpectedAnswer),
+    (400, {}, UnexpectedAnswer),
+    (400, [], UnexpectedAnswer),
+    (400, {"code": 1, "message": 2}, UnexpectedAnswer),
+    (409, {}, UnexpectedAnswer),
+    (415, error("UnsupportedMediaType"), UnexpectedAnswer),
+    (418, error("Teapot"), UnexpectedAnswer),
+    (302, {}, UnexpectedAnswer),
 ]
 
 
@@ -215,16 +214,16 @@ class TestErrors:
             read_answer(answer(status, body), ACCESS)
         assert type(caught.value) is expected
 
-    @pytest.mark.parametrize(("status", "body"), [row[:2] for row in ROWS if row[2] is AccessRefused])
+    @pytest.mark.parametrize(("status", "body"), [row[:2] for row in ROWS if row[2] is AccessDenied])
     def test_who_is_not_let_in_is_told_the_settings(self, status: int, body: Any) -> None:
-        with pytest.raises(AccessRefused, match=f"answered {status}.*look at {ACCESS}$"):
+        with pytest.raises(AccessDenied, match=f"answered {status}.*look at {ACCESS}$"):
             read_answer(answer(status, body), ACCESS)
 
     @pytest.mark.parametrize("code", ["NotFoundProject", "BadRequestInvalidIds"])
     def test_a_refusal_carries_code_and_message(self, code: str) -> None:
-        with pytest.raises((BatchRefused, SuspectRefused)) as caught:
+        with pytest.raises((SharedFieldsRefused, CallRefused)) as caught:
             read_answer(answer(400, error(code, "line 1\nline 2")), ACCESS)
-        assert isinstance(caught.value, BatchRefused | SuspectRefused)
+        assert isinstance(caught.value, SharedFieldsRefused | CallRefused)
         assert (caught.value.code, caught.value.message) == (code, "line 1\\nline 2")
         assert str(caught.value) == f"{code}: line 1\\nline 2"
 

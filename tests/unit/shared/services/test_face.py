@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+from shared.messages.watch import GroupKind
 
-from shared.errors import AccessRefused, ApiError, NotFound, RateLimited, Unavailable, Unforeseen
-from shared.face import NOT_TRAINED, FaceClient, TrainingResult, TrainingStatus, read_answer
-from shared.http import new_client
-from shared.messages import GroupKind
-from tests.unit.answers import ENDPOINT, HTML, answer, api_answering, gateway_error
+from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable, UnexpectedAnswer
+from shared.services.face import NOT_TRAINED, FaceClient, TrainingResult, TrainingStatus, read_answer
+from shared.services.http import new_client
+from tests.unit.shared.answers import ENDPOINT, HTML, answer, api_answering, gateway_error
 
 ACCESS = "THE_KEY and THE_ENDPOINT"
 CREATED, ACTED, TRAINED = (datetime(2026, 1, day, 12, tzinfo=UTC) for day in (1, 2, 3))
@@ -118,7 +118,7 @@ class TestResult:
         ids=str,
     )
     def test_one_of_another_shape_was_not_foreseen(self, body: Any) -> None:
-        with pytest.raises(Unforeseen):
+        with pytest.raises(UnexpectedAnswer):
             read_answer(answer(200, body), ACCESS)
 
 
@@ -139,14 +139,14 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("status", "body", "expected"),
         [
-            (401, gateway_error(401), AccessRefused),
-            (401, HTML, AccessRefused),
-            (403, gateway_error(403), AccessRefused),
-            (403, b"", AccessRefused),
-            (404, gateway_error(404), AccessRefused),
-            (404, error("NotFound"), AccessRefused),
-            (404, {}, AccessRefused),
-            (404, [], AccessRefused),
+            (401, gateway_error(401), AccessDenied),
+            (401, HTML, AccessDenied),
+            (403, gateway_error(403), AccessDenied),
+            (403, b"", AccessDenied),
+            (404, gateway_error(404), AccessDenied),
+            (404, error("NotFound"), AccessDenied),
+            (404, {}, AccessDenied),
+            (404, [], AccessDenied),
             (404, HTML, Unavailable),
             (404, b"", Unavailable),
             (408, b"", Unavailable),
@@ -160,10 +160,10 @@ class TestErrors:
             (503, HTML, Unavailable),
             (503, error("ServiceUnavailable"), Unavailable),
             (504, b"", Unavailable),
-            (400, error("BadArgument"), Unforeseen),
-            (400, {"error": None}, Unforeseen),
-            (418, error("Teapot"), Unforeseen),
-            (302, {}, Unforeseen),
+            (400, error("BadArgument"), UnexpectedAnswer),
+            (400, {"error": None}, UnexpectedAnswer),
+            (418, error("Teapot"), UnexpectedAnswer),
+            (302, {}, UnexpectedAnswer),
             (302, b"", Unavailable),
         ],
     )
@@ -171,7 +171,7 @@ class TestErrors:
         with pytest.raises(ApiError) as caught:
             read_answer(answer(status, body), ACCESS)
         assert type(caught.value) is expected
-        if expected is AccessRefused:
+        if expected is AccessDenied:
             assert str(caught.value).endswith(f"look at {ACCESS}")
 
     @pytest.mark.parametrize("status", [408, 429, 500, 503])
@@ -182,7 +182,7 @@ class TestErrors:
         assert caught.value.retry_after_seconds == 5
 
     def test_the_text_of_an_error_is_one_line(self) -> None:
-        with pytest.raises(Unforeseen, match=r"^Face answered 400 a\\nb$"):
+        with pytest.raises(UnexpectedAnswer, match=r"^Face answered 400 a\\nb$"):
             read_answer(answer(400, error("a\nb")), ACCESS)
 
 

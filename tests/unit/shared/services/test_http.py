@@ -10,20 +10,19 @@ import httpx
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+from shared.services.authentication import COGNITIVE_SERVICES_SCOPE, IdentityAuthentication
 
-from shared.errors import AccessRefused, RateLimited, Unavailable
-from shared.http import (
-    COGNITIVE_SERVICES_SCOPE,
-    LONGEST_RETRY_AFTER_SECONDS,
+from shared.errors import AccessDenied, RateLimited, Unavailable
+from shared.services.http import (
     MAX_ANSWER_BYTES,
-    IdentityAuth,
+    MAX_RETRY_AFTER_SECONDS,
     JsonApi,
     ServiceError,
     new_client,
     raise_for_gateway,
     retry_after_seconds,
 )
-from tests.unit.answers import ENDPOINT, KEY, TIMEOUT_SECONDS, Dripping, answer, api_answering
+from tests.unit.shared.answers import ENDPOINT, KEY, TIMEOUT_SECONDS, Dripping, answer, api_answering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -155,16 +154,16 @@ class FakeCredential:
 
 class TestIdentity:
     async def test_its_token_is_sent(self) -> None:
-        auth = IdentityAuth(FakeCredential(), "FACE_KEY")  # type: ignore[arg-type]
+        auth = IdentityAuthentication(FakeCredential(), "FACE_KEY")  # type: ignore[arg-type]
         assert await auth.headers() == {"Authorization": "Bearer marked-token"}
 
     async def test_without_a_token_the_error_names_the_setting_that_would_do_instead(self, client: Any) -> None:
-        auth = IdentityAuth(FakeCredential(ClientAuthenticationError("no\nidentity")), "FACE_KEY")  # type: ignore[arg-type]
-        with pytest.raises(AccessRefused, match=r"no token .*\(no\\nidentity\).* FACE_KEY$"):
+        auth = IdentityAuthentication(FakeCredential(ClientAuthenticationError("no\nidentity")), "FACE_KEY")  # type: ignore[arg-type]
+        with pytest.raises(AccessDenied, match=r"no token .*\(no\\nidentity\).* FACE_KEY$"):
             await JsonApi(client, ENDPOINT, auth, "Face", 1.0).call("GET", "/")
 
     async def test_a_token_that_nobody_can_be_asked_for_is_waited_for(self) -> None:
-        auth = IdentityAuth(FakeCredential(ServiceRequestError("unreachable")), "FACE_KEY")  # type: ignore[arg-type]
+        auth = IdentityAuthentication(FakeCredential(ServiceRequestError("unreachable")), "FACE_KEY")  # type: ignore[arg-type]
         with pytest.raises(Unavailable, match="unreachable"):
             await auth.headers()
 
@@ -177,14 +176,14 @@ class TestIdentity:
         ("7", 7),
         (" 7 ", 7),
         ("600", 600),
-        ("601", LONGEST_RETRY_AFTER_SECONDS),
-        ("9" * 400, LONGEST_RETRY_AFTER_SECONDS),
+        ("601", MAX_RETRY_AFTER_SECONDS),
+        ("9" * 400, MAX_RETRY_AFTER_SECONDS),
         ("Sat, 31 Jan 2026 12:00:09 GMT", 9),
         ("Saturday, 31-Jan-26 12:00:09 GMT", 9),
         ("Sat, 31 Jan 2026 12:00:09 -0000", 9),
         ("Sat, 31 Jan 2026 13:00:09 +0100", 9),
         ("Sat, 31 Jan 2026 11:00:00 GMT", 0),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_RETRY_AFTER_SECONDS),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER_SECONDS),
         ("", None),
         ("soon", None),
         ("1.5", None),
@@ -201,7 +200,7 @@ def test_retry_after_is_read_in_both_forms_and_capped(header: str | None, second
 class TestGateway:
     @pytest.mark.parametrize("status", [401, 403])
     def test_who_is_not_let_in_is_told_the_setting(self, status: int) -> None:
-        with pytest.raises(AccessRefused, match=f"^Face answered {status}; look at FACE_KEY$"):
+        with pytest.raises(AccessDenied, match=f"^Face answered {status}; look at FACE_KEY$"):
             raise_for_gateway(answer(status), "Face", "FACE_KEY")
 
     @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (408, Unavailable)])

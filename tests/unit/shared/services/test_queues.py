@@ -9,7 +9,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
 
-from shared.queues import FOREVER, MAX_RECEIVE, Queue, Received
+from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
