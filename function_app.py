@@ -4,7 +4,6 @@ import azure.functions as func
 
 from functions import poll_training_status, update_image_metadata
 from shared.app import App
-from shared.garbage import look_less_often
 from shared.settings import load_settings
 
 relay = App(load_settings())
@@ -12,5 +11,3 @@ relay = App(load_settings())
 app = func.FunctionApp()
 app.register_functions(update_image_metadata.blueprint(relay.metadata_updates))
 app.register_functions(poll_training_status.blueprint(relay.training_watches))
-
-look_less_often()

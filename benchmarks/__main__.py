@@ -18,7 +18,6 @@ from benchmarks import machine, plots, report, store
 from benchmarks.cases import CASES
 from benchmarks.results import Figure, is_worse, number
 from benchmarks.sizes import FULL, QUICK
-from shared.garbage import look_less_often
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +36,6 @@ def main() -> int:
     """Run the cases; the exit code is 0 unless a quick run found a ratio that has become worse."""
     arguments = _parse_arguments()
     console = Console()
-    look_less_often()
     chosen = [case for case in CASES if case.NAME in arguments.only] if arguments.only else list(CASES)
     if arguments.quick:
         return _quick(chosen, console)

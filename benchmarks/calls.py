@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import load, relay
+from benchmarks import load, parts
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.service import Limit, Transport, all_ok
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
-from shared.custom_vision import MAX_IMAGES_PER_CALL
-from shared.queues import MAX_RECEIVE
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL
+from shared.services.queues import MAX_RECEIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,9 +121,9 @@ def work_off(run: Run) -> Ratios:
 
 
 async def _handle_all(keys: Sequence[int], window: int, transport: Transport, rng: random.Random) -> None:
-    async with relay.simulated_http(transport) as http:
-        batcher = relay.new_batcher(relay.new_api(http).update_image_metadata, rng)
-        handler = relay.new_handler(batcher)
+    async with parts.simulated_http(transport) as http:
+        batcher = parts.new_batcher(parts.new_api(http).update_image_metadata, rng)
+        handler = parts.new_handler(batcher)
         loop = asyncio.get_running_loop()
         messages = (loop.create_task(handler.handle(load.delivery(key, at))) for at, key in enumerate(keys))
         await load.keep_full(window, load.starter(messages))

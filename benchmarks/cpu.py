@@ -9,19 +9,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import load, relay
+from benchmarks import load, parts
 from benchmarks.results import MEASURED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.workers import run_alone
+from shared.batching.outcomes import APPLIED
 from shared.metadata_updates import Delivery
-from shared.outcomes import APPLIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from benchmarks.sizes import Sizes
-    from shared.ids import ImageId
-    from shared.messages import BatchKey
-    from shared.outcomes import ImageOutcome
+    from shared.batching.outcomes import ImageOutcome
+    from shared.messages.ids import ImageId
+    from shared.messages.update import BatchKey
 
 NAME = "cpu"
 TITLE = "CPU per message"
@@ -105,8 +105,8 @@ def measure(messages: int) -> Cost:
 
 async def _ours(window: int, messages: int) -> float:
     rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
-    batcher = relay.new_batcher(_send, rng, relay.Timing(relay.UNLIMITED, linger_seconds=0.01))
-    handler = relay.new_handler(batcher)
+    batcher = parts.new_batcher(_send, rng, parts.Timing(parts.UNLIMITED, linger_seconds=0.01))
+    handler = parts.new_handler(batcher)
     cost = await _cost_of(handler.handle, window, messages)
     await batcher.aclose()
     return cost

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import load, relay
+from benchmarks import load, parts
 from benchmarks.peers import additive_increase, fixed_rate
 from benchmarks.service import INTERNET, Calls, Limit, Network, Transport, all_ok
 from benchmarks.sizes import OURS
@@ -16,15 +16,15 @@ from benchmarks.virtual import run_virtual
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shared.custom_vision import CustomVisionClient
-    from shared.pace import Pace
+    from shared.limits.pace import Pace
+    from shared.services.custom_vision import CustomVisionClient
 
 WINDOW = 1024
 STARTED_WITHIN_SECONDS = 1.0
 """Instances that start together do so at random times within this."""
 
 PACES: dict[str, Callable[[float, random.Random], Pace]] = {
-    OURS: relay.adaptive,
+    OURS: parts.adaptive,
     "additive increase": additive_increase,
     "fixed rate": fixed_rate,
 }
@@ -71,8 +71,8 @@ async def _work(plan: Plan) -> list[Calls]:
 
 async def _instance(transport: Transport, rng: random.Random, plan: Plan, begin: float, end: float) -> None:
     await asyncio.sleep(begin)
-    async with relay.simulated_http(transport) as http:
-        await work_for(end - begin, relay.new_api(http), PACES[plan.pace], rng)
+    async with parts.simulated_http(transport) as http:
+        await work_for(end - begin, parts.new_api(http), PACES[plan.pace], rng)
 
 
 async def work_for(
@@ -82,10 +82,12 @@ async def work_for(
 
     It stops as a process that is killed does: what is on the wire is nobody's any more.
     """
-    batcher = relay.new_batcher(api.update_image_metadata, rng, pace=pace)
+    batcher = parts.new_batcher(api.update_image_metadata, rng, pace=pace)
     key = load.batch_key(0)
     images = load.images()
-    working = asyncio.create_task(load.keep_full(WINDOW, lambda: batcher.submit(key, (next(images),))))
+    working = asyncio.create_task(
+        load.keep_full(WINDOW, lambda: asyncio.ensure_future(batcher.submit(key, (next(images),))))
+    )
     await asyncio.wait([working], timeout=seconds)
     working.cancel()
     await batcher.aclose()

@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import load, relay
+from benchmarks import load, parts
 from benchmarks.results import MEASURED_NOISE, Figure, Outcome, Peer, at_least, at_most
 from benchmarks.workers import run_alone
 from local.simulation.models import Api
 from local.simulation.process import SimulationProcess
-from shared.custom_vision import MAX_IMAGES_PER_CALL
-from shared.messages import parse_update
+from shared.messages.update import parse_update
 from shared.metadata_updates import Delivery
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -112,11 +112,11 @@ def _relay(job: Job, bodies: list[bytes]) -> None:
 
 
 async def _send_batched(job: Job, bodies: list[bytes]) -> None:
-    async with relay.real_http() as http:
+    async with parts.real_http() as http:
         rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
-        send = relay.new_api(http, job.address, job.key).update_image_metadata
-        batcher = relay.new_batcher(send, rng, relay.Timing(relay.UNLIMITED, linger_seconds=0.1))
-        handler = relay.new_handler(batcher)
+        send = parts.new_api(http, job.address, job.key).update_image_metadata
+        batcher = parts.new_batcher(send, rng, parts.Timing(parts.UNLIMITED, linger_seconds=0.1))
+        handler = parts.new_handler(batcher)
         loop = asyncio.get_running_loop()
         messages = (loop.create_task(handler.handle(Delivery("message", body, 1))) for body in bodies)
         await load.keep_full(WINDOW, load.starter(messages))
@@ -128,8 +128,8 @@ def _one_each(job: Job, bodies: list[bytes]) -> None:
 
 
 async def _send_each(job: Job, bodies: list[bytes]) -> None:
-    async with relay.real_http() as http:
-        api = relay.new_api(http, job.address, job.key)
+    async with parts.real_http() as http:
+        api = parts.new_api(http, job.address, job.key)
         loop = asyncio.get_running_loop()
 
         async def send(body: bytes) -> None:

@@ -8,9 +8,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from shared.errors import MessageReturned
-from shared.ids import ImageId, ProjectId
-from shared.messages import BatchKey
+from shared.errors import MessageAbandoned
+from shared.messages.update import BatchKey
 from shared.metadata_updates import Delivery
 
 if TYPE_CHECKING:
@@ -18,13 +17,14 @@ if TYPE_CHECKING:
     from random import Random
 
     from local.simulation.control import SimulationControl
+    from shared.messages.ids import ImageId
 
-PROJECT = ProjectId("6f0d7c1e-0000-4000-8000-000000000000")
+PROJECT = "6f0d7c1e-0000-4000-8000-000000000000"
 
 
 def image(number: int) -> ImageId:
     """The image of this number."""
-    return ImageId(f"10000000-0000-4000-8000-{number:012x}")
+    return f"10000000-0000-4000-8000-{number:012x}"
 
 
 def images() -> Iterator[ImageId]:
@@ -94,7 +94,7 @@ async def keep_full(window: int, start: Callable[[], asyncio.Future[Any] | None]
         error = None if future.cancelled() else future.exception()
         if finished.done():
             return
-        if error is not None and not isinstance(error, MessageReturned):
+        if error is not None and not isinstance(error, MessageAbandoned):
             finished.set_exception(error)
         elif not begin() and not running:
             finished.set_result(None)

@@ -8,7 +8,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks import load, relay
+from benchmarks import load, parts
 from benchmarks.results import Figure, Outcome, Peer, at_most
 from local.simulation.models import Api
 from local.simulation.process import SimulationProcess
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.sizes import Sizes
-    from shared.custom_vision import CustomVisionClient
-    from shared.ids import ImageId
-    from shared.messages import BatchKey
-    from shared.outcomes import ImageOutcome
+    from shared.batching.outcomes import ImageOutcome
+    from shared.messages.ids import ImageId
+    from shared.messages.update import BatchKey
+    from shared.services.custom_vision import CustomVisionClient
 
 NAME = "lone"
 TITLE = "A lone message"
@@ -32,7 +32,7 @@ One message after another in an idle app, over real HTTP to the simulation on lo
 percentile of the time from the body's bytes to the outcome, less the linger and less the time of the call
 itself. Most of it is how punctually the operating system wakes a process. A short linger ({
     SHORT_LINGER_SECONDS * 1000:g} ms) makes many samples possible; a few are taken with the default of {
-    relay.LINGER_SECONDS:g} s.
+    parts.LINGER_SECONDS:g} s.
 Beside it: the median, and the same percentile of what a bare `asyncio.sleep` of the linger is late by.
 """
 
@@ -66,17 +66,17 @@ def steps(sizes: Sizes) -> int:
 
 
 async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
-    async with SimulationProcess() as simulation, simulation.control() as control, relay.real_http() as http:
+    async with SimulationProcess() as simulation, simulation.control() as control, parts.real_http() as http:
         await control.set_rate(Api.CUSTOM_VISION, None)
         await control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
         await load.add_images(control, IMAGES)
-        client = TimedClient(relay.new_api(http, simulation.address, simulation.credentials.custom_vision_key))
+        client = TimedClient(parts.new_api(http, simulation.address, simulation.credentials.custom_vision_key))
         rounds = []
         for _ in range(sizes.samples):
             rounds.append(await _round(client, SHORT_LINGER_SECONDS, sizes.lone_messages))
             step()
         late = [await _late(SHORT_LINGER_SECONDS, sizes.lone_messages // 4) for _ in range(sizes.samples)]
-        default = await _round(client, relay.LINGER_SECONDS, sizes.lone_default_messages)
+        default = await _round(client, parts.LINGER_SECONDS, sizes.lone_default_messages)
         step()
     short = Figure(
         NAME,
@@ -88,7 +88,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     )
     long = Figure(
         NAME,
-        f"linger {relay.LINGER_SECONDS:g} s, {len(default)} messages",
+        f"linger {parts.LINGER_SECONDS:g} s, {len(default)} messages",
         "ms, each message",
         tuple(default),
         TARGET,
@@ -99,8 +99,8 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
 async def _round(client: TimedClient, linger: float, messages: int) -> list[float]:
     """Milliseconds beyond linger and call of each message."""
     rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
-    batcher = relay.new_batcher(client.send, rng, relay.Timing(relay.UNLIMITED, linger))
-    handler = relay.new_handler(batcher)
+    batcher = parts.new_batcher(client.send, rng, parts.Timing(parts.UNLIMITED, linger))
+    handler = parts.new_handler(batcher)
     beyond = []
     for number in range(messages):
         delivery = load.delivery(0, number % IMAGES)

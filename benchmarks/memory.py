@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import load, relay
+from benchmarks import load, parts
 from benchmarks.results import MEASURED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.workers import run_alone
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from benchmarks.sizes import Sizes
-    from shared.ids import ImageId
-    from shared.messages import BatchKey
+    from shared.batching.outcomes import ImageOutcome
+    from shared.messages.ids import ImageId
+    from shared.messages.update import BatchKey
     from shared.metadata_updates import Delivery
-    from shared.outcomes import ImageOutcome
 
 NAME = "memory"
 TITLE = "Memory per waiting message"
@@ -70,9 +70,9 @@ def measure(job: Job) -> float:
 
 async def _ours(messages: int) -> float:
     rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
-    timing = relay.Timing(linger_seconds=3600.0)
-    batcher = relay.new_batcher(_never, rng, timing)
-    handler = relay.new_handler(batcher)
+    timing = parts.Timing(linger_seconds=3600.0)
+    batcher = parts.new_batcher(_never, rng, timing)
+    handler = parts.new_handler(batcher)
     grown = await _growth(handler.handle, messages)
     await batcher.aclose()
     return grown

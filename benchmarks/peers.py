@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from random import Random
 
-    from shared.pace import Pace
+    from shared.limits.pace import Pace
 
 BACK_OFF_SECONDS = 1.0
 INCREASE_PER_SECOND = 0.1

@@ -11,7 +11,7 @@ from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.service import LIMIT
 from benchmarks.sizes import FULL, OURS
 from benchmarks.workers import run_all
-from shared.custom_vision import MAX_IMAGES_PER_CALL
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -7,14 +7,14 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks import load, relay
+from benchmarks import load, parts
 from benchmarks.fleet import STARTED_WITHIN_SECONDS, WINDOW, Plan, Shift, View, work, work_for
 from benchmarks.results import Figure, Outcome, Peer, at_most
 from benchmarks.service import LIMIT, Network
 from benchmarks.workers import run_all
 from local.simulation.models import Api
 from local.simulation.process import SimulationProcess
-from shared.custom_vision import MAX_IMAGES_PER_CALL
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +104,6 @@ async def _real(seconds: float) -> ApiCounters:
 
 async def _instance(simulation: SimulationProcess, rng: random.Random, begin: float, end: float) -> None:
     await asyncio.sleep(begin)
-    async with relay.real_http() as http:
-        api = relay.new_api(http, simulation.address, simulation.credentials.custom_vision_key)
-        await work_for(end - begin, api, relay.adaptive, rng)
+    async with parts.real_http() as http:
+        api = parts.new_api(http, simulation.address, simulation.credentials.custom_vision_key)
+        await work_for(end - begin, api, parts.adaptive, rng)

@@ -9,21 +9,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from pydantic import SecretStr
+from shared.services.authentication import KeyAuthentication
+from shared.services.events import EventPublisher
 
-from benchmarks import relay
+from benchmarks import parts
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.service import LIMIT, Limit, Transport, json_response
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
-from shared.admission import Admission
 from shared.app import ALONE
-from shared.events import Events
-from shared.face import FaceClient
-from shared.gate import Gate
-from shared.http import JsonApi, KeyAuth
-from shared.pace import Pace
-from shared.queues import Queue, Received
-from shared.watches import TrainingWatches
+from shared.limits.admission import Admission
+from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.pace import Pace
+from shared.services.face import FaceClient
+from shared.services.http import JsonApi
+from shared.services.queues import Queue, Received
+from shared.training_watches import TrainingWatches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -49,7 +50,7 @@ TRAINED = "2026-01-31T12:00:00Z"
 
 
 @dataclass(slots=True)
-class MemoryQueue:
+class MemoryQueue(Queue):
     """What the watches need of a queue, as a list."""
 
     waiting: list[Received] = field(default_factory=list)
@@ -114,7 +115,7 @@ def simulate(seed: int) -> tuple[Tick, Tick]:
 async def _ticks(rng: random.Random) -> tuple[Tick, Tick]:
     transport = Transport(Limit(), _trained, rng)
     queue, events = MemoryQueue(), MemoryQueue()
-    async with relay.simulated_http(transport) as http:
+    async with parts.simulated_http(transport) as http:
         watches = _new_watches(http, queue, events, rng)
         first = await _tick(watches, queue, events, transport)
         return first, await _tick(watches, queue, events, transport)
@@ -135,17 +136,17 @@ async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueu
 def _new_watches(
     http: httpx.AsyncClient, queue: MemoryQueue, events: MemoryQueue, rng: random.Random
 ) -> TrainingWatches:
-    auth = KeyAuth("Ocp-Apim-Subscription-Key", SecretStr("none"))
-    api = JsonApi(http, "http://127.0.0.1", auth, "Face", relay.TIMEOUT_SECONDS)
+    auth = KeyAuthentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
+    api = JsonApi(http, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
     return TrainingWatches(
         cast("Queue", queue),
-        relay.NoQueue(),
+        parts.NoQueue(),
         FaceClient(api, "v1.2", "the benchmark"),
-        Admission("Face", Pace(LIMIT, start_share=ALONE, rng=rng), Gate(uniform=rng.uniform)),
-        Events(events),
+        Admission("Face", Pace(LIMIT, start_share=ALONE, rng=rng), CircuitBreaker(uniform=rng.uniform)),
+        EventPublisher(events),
         source="http://127.0.0.1",
         lease_seconds=600,
-        hold_seconds=relay.HOLD_SECONDS,
+        max_wait_seconds=parts.MAX_WAIT_SECONDS,
         most=WATCHES,
     )
 

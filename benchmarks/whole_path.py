@@ -56,7 +56,7 @@ BEGIN, END = 0.9, 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class AdmittedCall:
     """What one contestant did with a full queue."""
 
     messages_a_second: float
@@ -74,7 +74,7 @@ def steps(sizes: Sizes) -> int:
 
 
 async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
-    passes: dict[str, list[Pass]] = {name: [] for name in CONTESTANTS}
+    passes: dict[str, list[AdmittedCall]] = {name: [] for name in CONTESTANTS}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         async with LocalCloud() as cloud:
             await cloud.control.set_rate(Api.CUSTOM_VISION, None)
@@ -88,7 +88,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     return Outcome(tuple(_figures(passes)))
 
 
-async def _pass(cloud: LocalCloud, name: str, messages: int, scratch: Path) -> Pass:
+async def _pass(cloud: LocalCloud, name: str, messages: int, scratch: Path) -> AdmittedCall:
     texts = (load.body(number % KEYS, number).decode() for number in range(messages))
     async for _ in cloud.send(UPDATES, texts):
         pass
@@ -96,7 +96,7 @@ async def _pass(cloud: LocalCloud, name: str, messages: int, scratch: Path) -> P
     async with asyncio.timeout(LONGEST_SECONDS), _contestant(cloud, name, scratch):
         seconds = await _until_empty(cloud, messages)
     calls = (await cloud.control.counters()).custom_vision.calls - calls_before
-    return Pass((BEGIN - END) * messages / seconds, calls / messages)
+    return AdmittedCall((BEGIN - END) * messages / seconds, calls / messages)
 
 
 @asynccontextmanager
@@ -137,7 +137,7 @@ def _passed(looks: list[tuple[float, int]], left: float) -> float:
     raise ValueError("the queue was never as empty as that")
 
 
-def _figures(passes: dict[str, list[Pass]]) -> list[Figure]:
+def _figures(passes: dict[str, list[AdmittedCall]]) -> list[Figure]:
     speed = {name: tuple(one.messages_a_second for one in found) for name, found in passes.items()}
     calls = {name: tuple(one.calls_a_message for one in found) for name, found in passes.items()}
     share, their_share = (

@@ -7,8 +7,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, TypeVar
 
-from shared.garbage import look_less_often
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -22,7 +20,7 @@ def run_all(
     work: Callable[[A], R], arguments: Sequence[A], step: Callable[[], None], workers: int = WORKERS
 ) -> list[R]:
     """Return what `work` returns for each argument, in their order."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=look_less_often) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(work, argument) for argument in arguments]
         for future in as_completed(futures):
             future.result()

@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from shared.watches import TrainingWatches
+from shared.training_watches import TrainingWatches
 
 
 def blueprint(watches: TrainingWatches) -> func.Blueprint:

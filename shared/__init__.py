@@ -1,1 +1,10 @@
-"""What the functions share. Decisions (`backlog`, `gate`, `pace`, `outcomes`) know no I/O; I/O decides nothing."""
+"""What the functions share; the folders are its layers, and imports go downwards only.
+
+app                                     puts the parts together
+metadata_updates, training_watches      what becomes of an update, what becomes of a watch
+services                                talks to the outside, decides nothing
+batching                                many callers, few calls
+limits                                  when a call may go
+messages                                what goes through queues
+settings, errors, text                  used by all
+"""

@@ -6,26 +6,27 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
-from shared.admission import Admission
-from shared.batcher import Batcher
-from shared.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
-from shared.events import Events
-from shared.face import FaceClient
-from shared.gate import Gate
-from shared.http import MAX_CONNECTIONS, Auth, IdentityAuth, JsonApi, KeyAuth, new_client
+from shared.batching.batcher import Batcher
+from shared.limits.admission import Admission
+from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.pace import Pace
 from shared.metadata_updates import MetadataUpdates
-from shared.pace import Pace
-from shared.queues import Queues
+from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
+from shared.services.events import EventPublisher
+from shared.services.face import FaceClient
+from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
+from shared.services.queues import Queues
 from shared.settings import poison_of
-from shared.text import without
-from shared.watches import TrainingWatches
+from shared.text import redact
+from shared.training_watches import TrainingWatches
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from pydantic import SecretStr
 
-    from shared.batcher import Send
-    from shared.messages import BatchKey
+    from shared.batching.batcher import Send
+    from shared.messages.update import BatchKey
     from shared.settings import Settings
 
 STARVATION_SHARE_OF_HOLD = 1 / 8
@@ -38,16 +39,17 @@ ALONE = 1.0
 
 
 def new_batcher(
-    send: Send[BatchKey], admission: Admission, *, linger_seconds: float, hold_seconds: float
+    send: Send[BatchKey], admission: Admission, *, linger_seconds: float, max_wait_seconds: float
 ) -> Batcher[BatchKey]:
     """Build a batcher for Custom Vision's calls."""
     return Batcher(
         send,
         admission,
+        scope_of=lambda key: f"project {key.project_id}",
         batch_size=MAX_IMAGES_PER_CALL,
         linger_seconds=linger_seconds,
-        hold_seconds=hold_seconds,
-        starvation_seconds=hold_seconds * STARVATION_SHARE_OF_HOLD,
+        max_wait_seconds=max_wait_seconds,
+        starvation_seconds=max_wait_seconds * STARVATION_SHARE_OF_HOLD,
         max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
     )
 
@@ -64,7 +66,7 @@ class App:
         self._queues = Queues(
             settings, self._identity(settings.storage_client_id) if _uses_identity(settings) else None
         )
-        self._events = Events(self._queues[settings.events_queue])
+        self._events = EventPublisher(self._queues[settings.events_queue])
         self._batcher = self._build_batcher()
         self.metadata_updates = self._build_metadata_updates()
         self.training_watches = self._build_training_watches()
@@ -81,12 +83,12 @@ class App:
         auth = self._auth("Training-key", settings.custom_vision_training_key, key_setting)
         api = self._api(settings.custom_vision_endpoint, auth, "Custom Vision")
         client = CustomVisionClient(api, f"{key_setting} and CUSTOM_VISION_ENDPOINT")
-        admission = Admission("Custom Vision", Pace(settings.custom_vision_calls_per_second), Gate())
+        admission = Admission("Custom Vision", Pace(settings.custom_vision_calls_per_second), CircuitBreaker())
         return new_batcher(
             client.update_image_metadata,
             admission,
             linger_seconds=settings.linger_seconds,
-            hold_seconds=settings.hold_seconds,
+            max_wait_seconds=settings.max_wait_seconds,
         )
 
     def _build_metadata_updates(self) -> MetadataUpdates:
@@ -97,7 +99,7 @@ class App:
             self._events,
             source=settings.custom_vision_endpoint,
             publish_updated=settings.publish_updated_events,
-            redact=functools.partial(without, settings.secrets),
+            redact=functools.partial(redact, settings.secrets),
         )
 
     def _build_training_watches(self) -> TrainingWatches:
@@ -108,25 +110,25 @@ class App:
             self._queues[settings.training_watches_queue],
             self._queues[poison_of(settings.training_watches_queue)],
             FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT"),
-            Admission("Face", Pace(settings.face_calls_per_second, start_share=ALONE), Gate()),
+            Admission("Face", Pace(settings.face_calls_per_second, start_share=ALONE), CircuitBreaker()),
             self._events,
             source=settings.face_endpoint,
             lease_seconds=settings.watch_lease_seconds,
-            hold_seconds=settings.hold_seconds,
+            max_wait_seconds=settings.max_wait_seconds,
             most=settings.watches_per_tick,
         )
 
-    def _api(self, endpoint: str, auth: Auth, service: str) -> JsonApi:
+    def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:
         return JsonApi(self._http, endpoint, auth, service, self._settings.api_timeout_seconds)
 
-    def _auth(self, header: str, key: SecretStr | None, setting: str) -> Auth:
-        return KeyAuth(header, key) if key is not None else IdentityAuth(self._identity(None), setting)
+    def _auth(self, header: str, key: SecretStr | None, setting: str) -> Authentication:
+        return (
+            KeyAuthentication(header, key) if key is not None else IdentityAuthentication(self._identity(None), setting)
+        )
 
     @functools.cache  # noqa: B019  # an app lives as long as its process
     def _identity(self, client_id: str | None) -> AsyncTokenCredential:
-        from azure.identity.aio import DefaultAzureCredential
-
-        return DefaultAzureCredential(managed_identity_client_id=client_id)
+        return new_credential(client_id)
 
 
 def _uses_identity(settings: Settings) -> bool:

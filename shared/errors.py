@@ -5,16 +5,16 @@
     RelayError
     ├── SettingsError           the operator: a setting is wrong or missing, the app does not start
     ├── InvalidMessage          this message: it will never be valid, so it is dead-lettered
-    ├── MessageReturned         nobody: the message goes back to its queue and is delivered again
-    │   └── HoldExpired         it has waited long enough for an API that cannot be asked
+    ├── MessageAbandoned         nobody: the message goes back to its queue and is delivered again
+    │   └── MaxWaitExceeded         it has waited long enough for an API that cannot be asked
     └── ApiError                an API's answer, or that there was none
         ├── Unavailable         wait: the service is in trouble or cannot be reached
         ├── RateLimited         wait: more calls than the API allows
-        ├── AccessRefused       the operator: key, identity, network rule or endpoint; every message is kept
-        ├── BatchRefused        these messages: what they have in common was refused
-        ├── SuspectRefused      perhaps one message of the call: it has to be found
+        ├── AccessDenied       the operator: key, identity, network rule or endpoint; every message is kept
+        ├── SharedFieldsRefused        these messages: what they have in common was refused
+        ├── CallRefused      perhaps one message of the call: it has to be found
         ├── NotFound            this one thing that was asked for does not exist
-        └── Unforeseen          nobody knows: an answer that no document mentions; every message is kept
+        └── UnexpectedAnswer          nobody knows: an answer that no document mentions; every message is kept
 
 Whoever catches one of them needs its class, never its text.
 """
@@ -41,11 +41,11 @@ class InvalidMessage(RelayError):
         self.correlation_id = correlation_id
 
 
-class MessageReturned(RelayError):
+class MessageAbandoned(RelayError):
     """Raised out of an invocation so that the host puts the message back into its queue."""
 
 
-class HoldExpired(MessageReturned):
+class MaxWaitExceeded(MessageAbandoned):
     """An update has waited for `hold` and leaves the batcher."""
 
 
@@ -78,15 +78,15 @@ class RateLimited(_Waited):
     """429: the API's calls a second are used up, by us or by someone else."""
 
 
-class AccessRefused(ApiError):
+class AccessDenied(ApiError):
     """The configuration does not let us in. The text names the settings to look at."""
 
 
-class BatchRefused(_Coded):
+class SharedFieldsRefused(_Coded):
     """The API refused what all messages of the call have in common: their project or their metadata."""
 
 
-class SuspectRefused(_Coded):
+class CallRefused(_Coded):
     """The API refused the whole call, for a reason that may lie in one of its messages."""
 
 
@@ -94,5 +94,5 @@ class NotFound(_Coded):
     """What was asked for does not exist, says the service itself (and not the gateway before it)."""
 
 
-class Unforeseen(ApiError):
+class UnexpectedAnswer(ApiError):
     """An answer that no document mentions."""

@@ -9,9 +9,12 @@ all applied                            returns
 at least one to be tried again         raises; the whole message comes back later
 otherwise some refused                 writes one dead letter for the refused ones, then returns
 not a valid message                    writes a dead letter with what is wrong with it, then returns
-has waited for `hold`                  leaves the batcher and raises
+has waited for the maximum             leaves the batcher and raises
 an error that nobody foresaw           raises; from the fifth delivery on a dead letter, then returns
 =====================================  ==================================================================
+
+What an answer of the service means for an image, `services.custom_vision` says; what the images' outcomes mean for
+their message, `batching.outcomes`.
 """
 
 from __future__ import annotations
@@ -19,57 +22,52 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError
 
-from shared import dead_letters
-from shared.dead_letters import Failure, Reason
-from shared.errors import InvalidMessage, MessageReturned, RelayError
-from shared.events import Events, EventType, new_event
-from shared.messages import BatchKey, MetadataUpdate, parse_update
-from shared.outcomes import Done, NotApplied, Refused, Reject, Return, conclude
-from shared.text import shown
+from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, settle
+from shared.errors import InvalidMessage, MessageAbandoned, RelayError
+from shared.messages import dead_letter
+from shared.messages.dead_letter import Failure, Reason
+from shared.messages.event import EventType, new_event
+from shared.messages.update import MetadataUpdate, parse_update
+from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from shared.ids import ImageId
-    from shared.queues import Outbox
+    from shared.batching.batcher import Batcher
+    from shared.batching.outcomes import MessageOutcome
+    from shared.messages.update import BatchKey
+    from shared.services.events import EventPublisher
+    from shared.services.queues import Queue
 
 log = logging.getLogger(__name__)
 
-DELIVERIES_FOR_A_BUG = 5
+DEAD_LETTER_BUG_FROM_DEQUEUE = 5
 """From this delivery on, an error that nobody foresaw makes a dead letter: four more chances are enough for a passing
 cause, and a message that breaks our code must not come back for ever."""
 
-LONGEST_ERROR = 1000
+MAX_ERROR = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A queue message as the host hands it over. `deliveries` is its dequeue count, this one included."""
+    """A queue message as the host hands it over. `dequeue_count` includes this delivery."""
 
     id: str
     body: bytes
-    deliveries: int
+    dequeue_count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """What a message leaves behind: why, the update where it is a valid one, and else whatever it is known by."""
+class Failed:
+    """A message that becomes a dead letter: why, the update where it is a valid one, and whatever it is known by."""
 
-    update: MetadataUpdate | None
     failure: Failure
+    update: MetadataUpdate | None
     correlation_id: str | None
-
-
-class Batching(Protocol):
-    """What is needed of the batcher."""
-
-    def submit(self, key: BatchKey, image_ids: Sequence[ImageId]) -> Awaitable[Mapping[ImageId, NotApplied]]:
-        """Update the images; await the outcomes of those that were not applied."""
-        ...
 
 
 class MetadataUpdates:
@@ -77,9 +75,9 @@ class MetadataUpdates:
 
     def __init__(
         self,
-        batcher: Batching,
-        poison: Outbox,
-        events: Events,
+        batcher: Batcher[BatchKey],
+        poison: Queue,
+        events: EventPublisher,
         *,
         source: str,
         publish_updated: bool,
@@ -93,71 +91,69 @@ class MetadataUpdates:
         self._redact = redact
 
     async def handle(self, delivery: Delivery) -> None:
-        """See the module. Raises `MessageReturned` where the message has to come back, and whatever went wrong."""
+        """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
+        update: MetadataUpdate | None = None
         try:
-            dead = _conclude(delivery, await self._submit(parse_update(delivery.body)))
-            if dead is None and self._publish_updated:
-                await self._tell_of_update(delivery)
+            update = parse_update(delivery.body)
+            outcome = settle(await self._batcher.submit(update.key, update.image_ids))
+            failed = await self._conclude(delivery, update, outcome)
         except InvalidMessage as error:
             failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error))
-            dead = Dead(None, failure, error.correlation_id)
+            failed = Failed(failure, None, error.correlation_id)
         except (RelayError, AzureError):
             raise
         except Exception as error:
-            if delivery.deliveries < DELIVERIES_FOR_A_BUG:
+            if delivery.dequeue_count < DEAD_LETTER_BUG_FROM_DEQUEUE:
                 raise
-            dead = self._of_bug(delivery, error)
-        if dead is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
-            await self._bury(delivery, dead)
+            text = one_line(self._redact(str(error)), MAX_ERROR)
+            failure = _failure(delivery, Reason.ERROR, type(error).__name__, text)
+            failed = Failed(failure, update, update.correlation_id if update else None)
+        if failed is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
+            await self._dead_letter(delivery, failed)
 
-    def _submit(self, update: MetadataUpdate) -> Awaitable[Mapping[ImageId, NotApplied]]:
-        """Let an update wait, and no more of it than the batcher needs: thousands wait at the same time.
+    async def _conclude(self, delivery: Delivery, update: MetadataUpdate, outcome: MessageOutcome) -> Failed | None:
+        """Return what has to become a dead letter, if anything. Raises `MessageAbandoned`."""
+        match outcome:
+            case Abandon(reason):
+                raise MessageAbandoned(f"message {delivery.id}: {reason}; it will be delivered again")
+            case DeadLetter(refused):
+                return Failed(_refusal(delivery, refused), update, update.correlation_id)
+            case Complete():
+                if self._publish_updated:
+                    await self._publish_update(delivery, update)
+        return None
 
-        Those of which something is to be told are read again from the body, which the host keeps anyway.
-        """
-        return self._batcher.submit(update.key, update.image_ids)
-
-    async def _tell_of_update(self, delivery: Delivery) -> None:
-        update = parse_update(delivery.body)
+    async def _publish_update(self, delivery: Delivery, update: MetadataUpdate) -> None:
         data = {"images": len(update.image_ids)}
         await self._publish(
             EventType.METADATA_UPDATED, delivery, update, update.correlation_id, datetime.now(UTC), data
         )
 
-    async def _bury(self, delivery: Delivery, dead: Dead) -> None:
+    async def _dead_letter(self, delivery: Delivery, failed: Failed) -> None:
         """Tell of a failure and write its dead letter.
 
         The event goes first: if the dead letter fails, the next delivery repeats the event under its id. The other way
         round, the next delivery would write a second dead letter.
         """
-        update, failure = dead.update, dead.failure
-        log.warning(
-            "message %s (correlation id %s) is dead-lettered, %s: %s %s",
-            delivery.id,
-            shown(dead.correlation_id),
-            failure.reason,
-            shown(failure.code),
-            shown(failure.message),
-        )
+        update, failure = failed.update, failed.failure
         data = {
             "reason": failure.reason,
             "code": failure.code,
-            "message": shown(failure.message, LONGEST_ERROR),
+            "message": one_line(failure.message, MAX_ERROR),
             "images": len(failure.images),
         }
-        await self._publish(EventType.METADATA_REJECTED, delivery, update, dead.correlation_id, failure.at, data)
-        letters = dead_letters.of_update(update, failure) if update else [dead_letters.of_body(delivery.body, failure)]
+        await self._publish(EventType.METADATA_REJECTED, delivery, update, failed.correlation_id, failure.at, data)
+        letters = dead_letter.of_update(update, failure) if update else [dead_letter.of_body(delivery.body, failure)]
         for letter in letters:
             await self._poison.send(letter)
-
-    def _of_bug(self, delivery: Delivery, error: Exception) -> Dead:
-        told = shown(self._redact(str(error)), LONGEST_ERROR)
-        failure = _failure(delivery, Reason.ERROR, type(error).__name__, told)
-        try:
-            update = parse_update(delivery.body)
-        except Exception:  # the bug may be in the parser
-            update = None
-        return Dead(update, failure, update.correlation_id if update else None)
+        log.warning(
+            "message %s (correlation id %s) is dead-lettered, %s: %s %s",
+            one_line(delivery.id),
+            one_line(failed.correlation_id),
+            failure.reason,
+            one_line(failure.code),
+            one_line(failure.message),
+        )
 
     async def _publish(
         self,
@@ -181,30 +177,17 @@ class MetadataUpdates:
         await self._events.publish(event)
 
 
-def _conclude(delivery: Delivery, not_applied: Mapping[ImageId, NotApplied]) -> Dead | None:
-    """What the message leaves behind. Raises `MessageReturned` where it has to come back."""
-    match conclude(not_applied):
-        case Done():
-            log.debug("message %s applied", delivery.id)
-            return None
-        case Return(reason):
-            raise MessageReturned(f"message {delivery.id}: {reason}; it will be delivered again")
-        case Reject(refused):
-            update = parse_update(delivery.body)
-            return Dead(update, _refusal(delivery, refused), update.correlation_id)
-
-
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:
-    return Failure(reason, code, message, datetime.now(UTC), delivery.deliveries)
+    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count)
 
 
-def _refusal(delivery: Delivery, refused: Mapping[ImageId, Refused]) -> Failure:
+def _refusal(delivery: Delivery, refused: Mapping[str, Refused]) -> Failure:
     first, *others = dict.fromkeys(refused.values())
     return Failure(
         Reason.REFUSED,
         "Various" if others else first.code,
         first.message,
         datetime.now(UTC),
-        delivery.deliveries,
+        delivery.dequeue_count,
         {image_id: outcome.code for image_id, outcome in refused.items()},
     )

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Annotated
 
 import httpx
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
@@ -136,7 +136,11 @@ class Settings(BaseSettings):
     face_calls_per_second: CallsPerSecond = 10.0
 
     linger_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
-    hold_seconds: Annotated[float, Field(gt=0, lt=FUNCTION_TIMEOUT_SECONDS)] = 240.0
+    max_wait_seconds: Annotated[
+        float,
+        Field(gt=0, lt=FUNCTION_TIMEOUT_SECONDS, validation_alias=AliasChoices("MAX_WAIT_SECONDS", "HOLD_SECONDS")),
+    ] = 240.0
+    """`HOLD_SECONDS` is the name that it had first."""
     api_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
     watch_lease_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 600
     watches_per_tick: Annotated[int, Field(ge=1, le=100_000)] = 5000

@@ -1,4 +1,4 @@
-"""Text that came from outside, made fit for a log line or an error."""
+"""Text that came from outside, made fit for a log line, an error or a queue message."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LONGEST_SHOWN = 200
+MAX_LINE = 200
 
 
-def shown(text: object, longest: int = LONGEST_SHOWN) -> str:
+def one_line(text: object, longest: int = MAX_LINE) -> str:
     """Return `text` on one line: control and other unprintable characters escaped, at most `longest` characters.
 
     A line break in a producer's field would otherwise let it write log lines of its own.
@@ -32,7 +32,7 @@ def to_json(document: Any) -> str:
     return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
-def without(secrets: Iterable[str], text: str) -> str:
+def redact(secrets: Iterable[str], text: str) -> str:
     """Return `text` with every occurrence of a secret replaced."""
     for secret in secrets:
         text = text.replace(secret, "[secret]")

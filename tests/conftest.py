@@ -11,7 +11,7 @@ def main_loop() -> Iterator[None]:
     """An event loop of the main thread that is closed at the end.
 
     looptime's plugin asks for the thread's loop around every test, also around those that are not async. Python
-    would make one then, which nobody closes.
+    would make one then, which nobody trips.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from local.chaos.account import KILL, OUTAGE, STORAGE_CUT, TERMINATION, WORKER_LOSS, WRONG_KEY
+from local.chaos.audit import KILL, OUTAGE, STORAGE_CUT, TERMINATION, WORKER_LOSS, WRONG_KEY
 from local.chaos.schedule import HostFault, Outage, ServiceFault, Stop, StorageCut, Storm, WrongKey
 from local.simulation.faults import IMAGE_FAULTS
 from local.simulation.models import Api, Fault
@@ -15,7 +15,7 @@ from local.simulation.models import Api, Fault
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
-    from local.chaos.relay import Relay
+    from local.chaos.tcp_proxy import Relay
     from local.host.process import HostProcess
     from local.simulation.control import SimulationControl
 

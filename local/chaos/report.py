@@ -9,10 +9,10 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from local.chaos.account import Account
+    from local.chaos.audit import Audit
 
 
-def show(account: Account, console: Console) -> None:
+def show(account: Audit, console: Console) -> None:
     """Print what came of the messages, what struck them, and whether every promise was kept."""
     console.print(_faults(account))
     console.print(_messages(account))
@@ -24,7 +24,7 @@ def show(account: Account, console: Console) -> None:
         console.print("Every fault struck, and every message is accounted for.")
 
 
-def _faults(account: Account) -> Table:
+def _faults(account: Audit) -> Table:
     table = Table("what struck", "times", title="Faults", title_justify="left")
     table.columns[1].justify = "right"
     for kind, count in sorted(account.faults.items()):
@@ -32,7 +32,7 @@ def _faults(account: Account) -> Table:
     return table
 
 
-def _messages(account: Account) -> Table:
+def _messages(account: Audit) -> Table:
     table = Table(title="What came of it", show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="right")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from local.chaos.account import Account, Evidence, settle
+from local.chaos.audit import Audit, Evidence, settle
 from local.chaos.injector import Injector
-from local.chaos.relay import Relay
 from local.chaos.schedule import HOSTS, build_schedule
+from local.chaos.tcp_proxy import Relay
 from local.chaos.workload import INVALID_IDS, NEVER_TRAINED, build_workload
 from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud
 from local.host.process import HostProcess
@@ -55,7 +55,7 @@ CALLS_PER_SECOND = 40.0
 SHORTENED = {
     "CUSTOM_VISION_CALLS_PER_SECOND": f"{CALLS_PER_SECOND}",
     "FACE_CALLS_PER_SECOND": f"{CALLS_PER_SECOND}",
-    "HOLD_SECONDS": "12",
+    "MAX_WAIT_SECONDS": "12",
     "API_TIMEOUT_SECONDS": "3",
     "WATCH_LEASE_SECONDS": "15",
     "LOCAL_HOST_LEASE_SECONDS": "10",
@@ -82,7 +82,7 @@ class Chaos:
         self._sent = 0
         self._kept_back = ceil(len(self._workload.texts) * KEPT_BACK_SHARE)
 
-    async def run(self) -> Account:
+    async def run(self) -> Audit:
         """Start everything, let the faults strike, wait until nothing moves any more, and account for it.
 
         Raises `TimeoutError` if it takes too long. Whatever was started is stopped again.

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, LocalCloud
-from local.demo.account import Account, Evidence, settle
+from local.demo.audit import Audit, Evidence, settle
 from local.demo.catalogue import Catalogue, build_catalogue
 from local.host.process import HostProcess
 
@@ -35,7 +35,7 @@ FAILING_GROUP = "press"
 EXPECTED_EVENTS = {"VisionRelay.Training.Succeeded": len(GROUPS) - 1, "VisionRelay.Training.Failed": 1}
 
 
-async def run(messages: int, seed: int, console: Console) -> Account:
+async def run(messages: int, seed: int, console: Console) -> Audit:
     """Do the demo and return its account. Raises `TimeoutError` if it takes too long."""
     catalogue = build_catalogue(messages, seed)
     BUILD.mkdir(exist_ok=True)
@@ -113,7 +113,7 @@ async def _evidence(cloud: LocalCloud, catalogue: Catalogue, seconds: float) -> 
     )
 
 
-def show(account: Account, console: Console) -> None:
+def show(account: Audit, console: Console) -> None:
     """Print what came of it, for somebody who sees it for the first time."""
     table = Table(title="What came of it", show_header=False, title_justify="left")
     table.add_column()

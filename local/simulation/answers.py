@@ -23,7 +23,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """The head of an answer and half of its body, then the connection closes."""
+    """The head of an answer and half of its body, then the connection trips."""
 
     answer: Answer
 
@@ -37,7 +37,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """No answer until the client gives up, or for so long; then the connection closes."""
+    """No answer until the client gives up, or for so long; then the connection trips."""
 
     seconds: float
 

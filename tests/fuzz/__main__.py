@@ -14,11 +14,13 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["shared"]):
-    from shared import dead_letters
-    from shared.dead_letters import Failure, Reason
+    from shared.messages.envelope import MAX_MESSAGE_BYTES
+    from shared.messages.watch import TrainingWatch, parse_watch
+
     from shared.errors import InvalidMessage
-    from shared.messages import MetadataUpdate, TrainingWatch, parse_update, parse_watch
-    from shared.queues import MAX_MESSAGE_BYTES
+    from shared.messages import dead_letter
+    from shared.messages.dead_letter import Failure, Reason
+    from shared.messages.update import MetadataUpdate, parse_update
     from shared.text import to_json
 
 CORPUS = Path(__file__).parents[2] / "build" / "fuzz-corpus"
@@ -56,7 +58,7 @@ def read_everything(body: bytes) -> None:
 def _check_refusal(body: bytes, told: str) -> None:
     if not told or not told.isprintable():
         raise AssertionError(f"not one printable line: {told!r}")
-    letter = dead_letters.of_body(body, Failure(Reason.INVALID, "InvalidMessage", told, MOMENT, 1))
+    letter = dead_letter.of_body(body, Failure(Reason.INVALID, "InvalidMessage", told, MOMENT, 1))
     if len(letter.encode()) > MAX_MESSAGE_BYTES:
         raise AssertionError("a dead letter does not fit a queue message")
 

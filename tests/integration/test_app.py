@@ -23,7 +23,7 @@ from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON
 from local.host.process import HostProcess
 from local.simulation.models import Api, Fault, FaultKind, GroupKind
 from shared.app import App
-from shared.errors import HoldExpired, MessageReturned
+from shared.errors import MaxWaitExceeded, MessageAbandoned
 from shared.settings import load_settings
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class TestUpdates:
     ) -> None:
         project_id, image_ids = await new_project(cloud, 2)
         await cloud.control.answer_images_with([image_ids[0]], "ErrorUnknown")
-        with pytest.raises(MessageReturned, match="ErrorUnknown"):
+        with pytest.raises(MessageAbandoned, match="ErrorUnknown"):
             await relay.update(update(project_id, image_ids))
         assert await relay.dead_letters() == []
 
@@ -246,10 +246,10 @@ class TestOutages:
     async def test_a_message_goes_back_to_its_queue_when_it_has_waited_for_hold(
         self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with relay_with(cloud, monkeypatch, HOLD_SECONDS="0.5") as relay:
+        async with relay_with(cloud, monkeypatch, MAX_WAIT_SECONDS="0.5") as relay:
             project_id, image_ids = await new_project(cloud)
             async with cloud.control.outage(Api.CUSTOM_VISION):
-                with pytest.raises(HoldExpired):
+                with pytest.raises(MaxWaitExceeded):
                     await relay.update(update(project_id, image_ids))
 
     async def test_an_answer_that_cannot_be_read_is_asked_for_again(self, cloud: LocalCloud, relay: Relay) -> None:

@@ -1,0 +1,93 @@
+"""The deployed parts, put together as `shared.app` does, with what a benchmark has to replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+from pydantic import SecretStr
+from shared.services.authentication import KeyAuthentication
+from shared.services.events import EventPublisher
+
+from shared import app
+from shared.limits.admission import Admission
+from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.pace import Pace
+from shared.metadata_updates import MetadataUpdates
+from shared.services.custom_vision import CustomVisionClient
+from shared.services.http import JsonApi, new_client
+from shared.services.queues import Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from shared.batching.batcher import Batcher, Send
+    from shared.messages.update import BatchKey
+
+LINGER_SECONDS = 1.0
+MAX_WAIT_SECONDS = 240.0
+CALLS_PER_SECOND = 10.0
+UNLIMITED = 1e9
+TIMEOUT_SECONDS = 30.0
+
+
+class NoQueue(Queue):
+    """Where dead letters and events would go. None is expected: one that comes is an error."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def send(self, text: str) -> None:
+        """Refuse. Raises `RuntimeError`."""
+        raise RuntimeError(f"nothing should be written here: {text}")
+
+
+def adaptive(calls_per_second: float, rng: Random) -> Pace:
+    """The deployed pace."""
+    return Pace(calls_per_second, rng=rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The settings that a benchmark may change; the defaults are the app's."""
+
+    calls_per_second: float = CALLS_PER_SECOND
+    linger_seconds: float = LINGER_SECONDS
+    max_wait_seconds: float = MAX_WAIT_SECONDS
+
+
+def new_batcher(
+    send: Send[BatchKey], rng: Random, timing: Timing | None = None, pace: Callable[[float, Random], Pace] = adaptive
+) -> Batcher[BatchKey]:
+    """A batcher as the app has one, with a seed."""
+    timing = timing or Timing()
+    admission = Admission("Custom Vision", pace(timing.calls_per_second, rng), CircuitBreaker(uniform=rng.uniform))
+    return app.new_batcher(
+        send, admission, linger_seconds=timing.linger_seconds, max_wait_seconds=timing.max_wait_seconds
+    )
+
+
+def new_handler(batcher: Batcher[BatchKey]) -> MetadataUpdates:
+    """What the function behind the updates queue calls."""
+    nowhere = NoQueue()
+    return MetadataUpdates(
+        batcher, nowhere, EventPublisher(nowhere), source="http://127.0.0.1", publish_updated=False, redact=str
+    )
+
+
+def new_api(http: httpx.AsyncClient, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
+    """The deployed client of Custom Vision."""
+    auth = KeyAuthentication("Training-key", SecretStr(key))
+    return CustomVisionClient(JsonApi(http, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
+
+
+def simulated_http(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """An HTTP client whose network is simulated."""
+    return httpx.AsyncClient(transport=transport, trust_env=False)
+
+
+def real_http() -> httpx.AsyncClient:
+    """The app's HTTP client."""
+    return new_client(TIMEOUT_SECONDS)

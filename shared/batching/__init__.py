@@ -1,0 +1,1 @@
+"""Many callers, few calls: what waits, which batch goes next, what became of each image. Knows no service."""

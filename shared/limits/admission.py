@@ -1,0 +1,209 @@
+"""Whether the next call to one API may go, and when: what its circuit breakers and its pace say together.
+
+Every call of this process to one API is admitted here and reports its answer here. What opens a circuit breaker, and
+when an open one is tried again, says `circuit_breaker`; here is said which calls share one:
+
+* Calls can have a *scope*, such as the project that they are about. A failure suspends the calls of its scope alone:
+  trouble that only one project has is that project's.
+* If a second scope fails before any call has succeeded, the trouble is the service's: all calls are suspended, and one
+  probe at a time, of whatever scope, tries the service.
+
+When calls are suspended and when they are resumed is told once each, and once more if it turns out that the operator
+has to do something about it. It is returned as a `Notice` and not logged here: the Functions host drops what is logged
+by anything but a running invocation, so whoever reports a call lets one that runs log it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.errors import AccessDenied, ApiError, RateLimited
+from shared.limits.circuit_breaker import AdmittedCall, CircuitBreaker, Transition, trips
+from shared.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Hashable
+
+    from shared.limits.pace import Pace
+
+log = logging.getLogger(__name__)
+
+
+class Notice(NamedTuple):
+    """A line for the log, to be written by an invocation that is running."""
+
+    level: int
+    text: str
+
+    def log(self) -> None:
+        """Write it."""
+        log.log(self.level, "%s", self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A call that may go: `service` and `scoped` are what the two circuit breakers know it by."""
+
+    scope: Hashable
+    service: AdmittedCall
+    scoped: AdmittedCall
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it tries an open circuit breaker."""
+        return self.service.probe or self.scoped.probe
+
+
+class Breaker:
+    """A circuit breaker and what is told of it. `whose` ends the sentence "calls are suspended"."""
+
+    def __init__(self, breaker: CircuitBreaker, api: str, whose: str) -> None:
+        self.circuit = breaker
+        self._api = api
+        self._whose = whose
+        self._denial_told = False
+
+    def report(self, call: AdmittedCall, error: ApiError | None, now: float) -> Notice | None:
+        """Take note of how a call was answered; return what is to be told of it."""
+        opened_at = self.circuit.opened_at
+        transition = self.circuit.report(call, error, now)
+        if transition is Transition.CLOSED and opened_at is not None:
+            self._denial_told = False
+            return Notice(logging.WARNING, f"{self._api}: calls are resumed{self._whose} after {now - opened_at:.1f} s")
+        suspended = f"{self._api}: calls are suspended{self._whose}: {one_line(error)}"
+        if isinstance(error, AccessDenied) and not self._denial_told and self.circuit.opened_at is not None:
+            self._denial_told = True
+            return Notice(logging.ERROR, suspended)
+        return Notice(logging.WARNING, suspended) if transition is Transition.OPENED else None
+
+
+_BEFORE_ANY_FAILURE = AdmittedCall(probe=False, epoch=0)
+"""What a scope's circuit breaker knows the calls by that went before it was needed."""
+
+
+class Admission:
+    """One API's circuit breakers and pace. Times are seconds of the event loop's clock.
+
+    Synchronous callers, who choose what to send at the moment when they may, use `ready_at`, `admits`, `admit` and
+    `report`. Others write `async with admission.turn():` around their call.
+    """
+
+    def __init__(self, api: str, pace: Pace, breaker: CircuitBreaker) -> None:
+        self._api = api
+        self._pace = pace
+        self._service = Breaker(breaker, api, "")
+        self._scopes: dict[Hashable, Breaker] = {}  # those that have failed since the service last did
+        self._failing: set[Hashable] = set()  # scopes that have failed since any call succeeded
+        self._reported = asyncio.Event()
+        self._line = asyncio.Lock()
+
+    def ready_at(self, now: float) -> float:
+        """The earliest time at which a call may go: `now` or before if at once, infinity while a probe is out."""
+        return max(self._service.circuit.ready_at(now), self._pace.ready_at(now))
+
+    def admits(self, scope: Hashable, now: float) -> bool:
+        """Whether a call of this scope may go once `ready_at` has come. A probe of the service can be of any."""
+        return self._service.circuit.opened_at is not None or self._scope_ready_at(scope, now) <= now
+
+    def next_scope_at(self, now: float) -> float:
+        """When the next suspended scope may be tried; infinity if none is suspended, or its probe is out."""
+        suspended = (one.circuit for one in self._scopes.values() if one.circuit.opened_at is not None)
+        return min((circuit.ready_at(now) for circuit in suspended), default=math.inf)
+
+    def next_is_probe(self, scope: Hashable = None) -> bool:
+        """Whether the next call of this scope tries an open circuit breaker."""
+        breaker = self._scopes.get(scope)
+        return self._service.circuit.opened_at is not None or (
+            breaker is not None and breaker.circuit.opened_at is not None
+        )
+
+    def admit(self, now: float, scope: Hashable = None) -> Admitted:
+        """Admit one call that goes now. Raises `RuntimeError` before `ready_at`, or where `admits` says no."""
+        breaker = self._scopes.get(scope)
+        scoped = _BEFORE_ANY_FAILURE if breaker is None else breaker.circuit.admit(now)
+        call = Admitted(scope, self._service.circuit.admit(now), scoped)
+        self._pace.take(now)
+        return call
+
+    def report(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
+        """Take note of how a call was answered: by `error`, or well. Returns what is to be told of it."""
+        if isinstance(error, RateLimited):
+            self._pace.limited(now, error.retry_after_seconds)
+        elif not trips(error):
+            self._pace.succeeded(now)
+        notice = self._note(call, error, now)
+        self._reported.set()
+        return notice
+
+    def withdraw(self, call: Admitted) -> None:
+        """Take note that a call ended without an answer that tells anything, say because of an error of ours."""
+        self._service.circuit.withdraw(call.service)
+        if call.scope in self._scopes:
+            self._scopes[call.scope].circuit.withdraw(call.scoped)
+        self._reported.set()
+
+    def _note(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
+        if not trips(error):
+            self._failing.clear()
+        elif call.scope is not None:
+            self._failing.add(call.scope)
+        if call.scope is None or self._service.circuit.opened_at is not None or len(self._failing) > 1:
+            return self._note_service(call, error, now)
+        if trips(error) and call.scope not in self._scopes:
+            breaker = CircuitBreaker(uniform=self._service.circuit.uniform)
+            self._scopes[call.scope] = Breaker(breaker, self._api, f" for {call.scope}")
+        breaker_of_scope = self._scopes.get(call.scope)
+        return None if breaker_of_scope is None else breaker_of_scope.report(call.scoped, error, now)
+
+    def _note_service(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
+        was_open = self._service.circuit.opened_at is not None
+        notice = self._service.report(call.service, error, now)
+        if was_open != (self._service.circuit.opened_at is not None):
+            self._scopes.clear()  # the service's trouble explained theirs; after its end theirs is to be seen anew
+            self._failing.clear()
+        return notice
+
+    def _scope_ready_at(self, scope: Hashable, now: float) -> float:
+        breaker = self._scopes.get(scope)
+        return now if breaker is None else breaker.circuit.ready_at(now)
+
+    @asynccontextmanager
+    async def turn(self, scope: Hashable = None) -> AsyncIterator[None]:
+        """Wait until one call may go, and report what the body of the `async with` makes of it."""
+        loop = asyncio.get_running_loop()
+        call = await self._admitted(scope, loop)
+        try:
+            yield
+        except ApiError as error:
+            self._report_and_log(call, error, loop.time())
+            raise
+        except BaseException:
+            self.withdraw(call)
+            raise
+        self._report_and_log(call, None, loop.time())
+
+    def _report_and_log(self, call: Admitted, error: ApiError | None, now: float) -> None:
+        if notice := self.report(call, error, now):
+            notice.log()
+
+    async def _admitted(self, scope: Hashable, loop: asyncio.AbstractEventLoop) -> Admitted:
+        while True:
+            await self._until(lambda now: self._scope_ready_at(scope, now), loop)  # others need not wait behind it
+            async with self._line:
+                await self._until(self.ready_at, loop)
+                if self.admits(scope, loop.time()):
+                    return self.admit(loop.time(), scope)
+
+    async def _until(self, ready_at: Callable[[float], float], loop: asyncio.AbstractEventLoop) -> None:
+        while (wait := ready_at(loop.time()) - loop.time()) > 0:
+            self._reported.clear()
+            try:
+                async with asyncio.timeout(None if wait == math.inf else wait):
+                    await self._reported.wait()
+            except TimeoutError:
+                continue

@@ -1,0 +1,119 @@
+"""What a message leaves behind when it cannot be applied: a dead letter that says why.
+
+Without its `failure`, the dead letter of a valid update is a valid update again, reduced to the images that were
+refused. A message that was never valid stands under `body` as it came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.text import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from shared.messages.ids import ImageId
+    from shared.messages.update import MetadataUpdate
+
+MAX_SENTENCE = 200
+MARK = "…[truncated]"
+
+
+class Reason(StrEnum):
+    """Why a message is a dead letter."""
+
+    INVALID = "invalid"
+    REFUSED = "refused"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, when, and how often the message had been delivered by then.
+
+    `code` and `message` are the service's, or our own words where it was not asked; `images` has each refused image's.
+    """
+
+    reason: Reason
+    code: str
+    message: str
+    at: datetime
+    dequeue_count: int
+    images: Mapping[ImageId, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The `failure` of the dead letter."""
+        return {
+            "reason": self.reason,
+            "code": self.code,
+            "message": self.message,
+            "images": dict(self.images),
+            "at": self.at.isoformat(),
+            "deliveries": self.dequeue_count,
+        }
+
+
+def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
+    """The dead letter of a valid update: its refused images, or all where the failure names none. At most 64 KiB.
+
+    An update that fills its 64 KiB leaves no room for the reason, and a redrive needs all that it says: its images are
+    then divided between two dead letters.
+    """
+    letter: dict[str, Any] = update.to_dict()
+    if failure.images:
+        letter["imageIds"] = list(failure.images)
+    letter["failure"] = failure.to_dict()
+    text = _fit(letter)
+    if _fits(text):
+        return [text]
+    ids = letter["imageIds"]
+    middle = len(ids) // 2
+    return [to_json({**letter, "imageIds": half}) for half in (ids[:middle], ids[middle:])]
+
+
+def of_body(body: bytes, failure: Failure) -> str:
+    """The dead letter of a message that is not valid. At most 64 KiB."""
+    return _fit({"body": body.decode("utf-8", "backslashreplace"), "failure": failure.to_dict()})
+
+
+def _fit(letter: dict[str, Any]) -> str:
+    """Write a dead letter, leaving out what is needed least until it fits a message. What is cut is marked.
+
+    The status of each image goes first, the failure's sentence next, then a body's end; never what a redrive needs.
+    """
+    failure = letter["failure"]
+    text = to_json(letter)
+    for shorten in (_drop_statuses, _cut_message, _cut_body):
+        if _fits(text):
+            break
+        shorten(letter, failure)
+        failure["truncated"] = True
+        text = to_json(letter)
+    return text
+
+
+def _fits(text: str) -> bool:
+    return len(text.encode()) <= MAX_MESSAGE_BYTES
+
+
+def _drop_statuses(_: dict[str, Any], failure: dict[str, Any]) -> None:
+    failure["images"] = {}
+
+
+def _cut_message(_: dict[str, Any], failure: dict[str, Any]) -> None:
+    failure["message"] = _cut(failure["message"], MAX_SENTENCE)
+
+
+def _cut_body(letter: dict[str, Any], _: dict[str, Any]) -> None:
+    """Shorten the body by an eighth until the letter fits: escapes make a character up to six bytes long."""
+    while "body" in letter and not _fits(to_json(letter)):
+        letter["body"] = _cut(letter["body"], len(letter["body"]) * 7 // 8)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[:length].removesuffix(MARK) + MARK

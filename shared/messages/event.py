@@ -1,0 +1,59 @@
+"""The events that other systems react to: CloudEvents 1.0. Where they are published, `services.events` says.
+
+An event that is published again, because something failed between publishing it and taking note of that, has the
+same id.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from azure.core.messaging import CloudEvent
+
+from shared.messages.ids import event_id
+from shared.text import to_json
+
+
+class EventType(StrEnum):
+    """The types of event, as consumers filter by them."""
+
+    TRAINING_SUCCEEDED = "VisionRelay.Training.Succeeded"
+    TRAINING_FAILED = "VisionRelay.Training.Failed"
+    TRAINING_NOT_FOUND = "VisionRelay.Training.NotFound"
+    WATCH_EXPIRED = "VisionRelay.Training.WatchExpired"
+    METADATA_REJECTED = "VisionRelay.ImageMetadata.Rejected"
+    METADATA_UPDATED = "VisionRelay.ImageMetadata.Updated"
+
+
+Event = CloudEvent[dict[str, Any]]
+
+
+def new_event(
+    kind: EventType, *, source: str, subject: str, identity: str, time: datetime | None, data: dict[str, Any]
+) -> Event:
+    """Make an event. `identity` is what it has in common with its repetitions; source, subject and type are added."""
+    return CloudEvent(
+        source=source,
+        type=kind,
+        subject=subject,
+        id=event_id(kind, source, subject, identity),
+        time=time,
+        data=data,
+    )
+
+
+def to_structured(event: Event) -> str:
+    """Write an event in structured mode: one JSON object (CloudEvents 1.0, JSON event format)."""
+    attributes = {
+        "specversion": event.specversion,
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time.isoformat() if isinstance(event.time, datetime) else None,
+        "datacontenttype": "application/json",
+    }
+    given = {name: value for name, value in attributes.items() if value is not None}
+    return to_json({**given, "data": event.data})

@@ -1,0 +1,122 @@
+"""Storage queues, as this app uses them: plain text in, plain text out, and leases.
+
+A message holds 64 KiB at most, a receive takes 32 (Azure Storage, "Scalability and performance targets for Queue
+Storage"). Messages that this app writes live until somebody deletes them: an expired one would be gone without a trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue.aio import QueueServiceClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.storage.queue import QueueMessage
+    from azure.storage.queue.aio import QueueClient
+
+    from shared.settings import Settings
+
+MAX_RECEIVE = 32
+FOREVER = -1
+
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that is ours until its lease ends."""
+
+    id: str
+    pop_receipt: str
+    body: bytes
+    dequeue_count: int
+    expires_at: datetime | None
+
+
+class Queue:
+    """One queue. Its methods raise `azure.core.exceptions.AzureError` where storage fails in spite of retries."""
+
+    def __init__(self, client: QueueClient) -> None:
+        self._client = client
+        self.name: str = client.queue_name
+
+    async def send(self, text: str) -> None:
+        """Put a message of at most 64 KiB, which lives until it is deleted. Creates the queue if need be."""
+        try:
+            await self._client.send_message(text, time_to_live=FOREVER)
+        except ResourceNotFoundError:
+            await self._create()
+            await self._client.send_message(text, time_to_live=FOREVER)
+
+    async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:
+        """Take up to `most` of the messages that are visible; nobody else sees them for `lease_seconds`.
+
+        A queue that does not exist is an empty one.
+        """
+        messages = self._client.receive_messages(
+            messages_per_page=min(most, MAX_RECEIVE), max_messages=most, visibility_timeout=lease_seconds
+        )
+        try:
+            async for message in messages:
+                yield _received(message)
+        except ResourceNotFoundError:
+            return
+
+    async def put_back(self, message: Received, text: str | None = None) -> None:
+        """Make a message visible again at once, with new content if any is given. Its expiry stays what it was."""
+        await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=text)
+
+    async def delete(self, message: Received) -> None:
+        """Delete a message."""
+        await self._client.delete_message(message.id, message.pop_receipt)
+
+    async def _create(self) -> None:
+        try:
+            await self._client.create_queue()
+        except ResourceExistsError:
+            return
+
+
+def _received(message: QueueMessage) -> Received:
+    content = message.content
+    return Received(
+        id=message.id,
+        pop_receipt=message.pop_receipt or "",
+        body=content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"),
+        dequeue_count=message.dequeue_count or 1,
+        expires_at=message.expires_on,
+    )
+
+
+class Queues:
+    """The queue service. Connections are made at first use."""
+
+    def __init__(self, settings: Settings, credential: AsyncTokenCredential | None) -> None:
+        options: dict[str, Any] = {
+            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
+            "read_timeout": READ_TIMEOUT_SECONDS,
+            "initial_backoff": 1,
+            "increment_base": 2,
+            "random_jitter_range": 1,
+            "retry_total": 3,
+        }
+        if settings.storage_connection_string is not None:
+            secret = settings.storage_connection_string.get_secret_value()
+            self._service = QueueServiceClient.from_connection_string(secret, **options)
+        else:
+            self._service = QueueServiceClient(settings.storage_endpoint or "", credential=credential, **options)
+
+    def __getitem__(self, name: str) -> Queue:
+        """The queue of this name, whether it exists or not."""
+        return Queue(self._service.get_queue_client(name))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._service.close()

@@ -1,0 +1,429 @@
+"""Many callers, one call: what the batcher promises, on a virtual clock and with an API that answers from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import weakref
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from shared.batching.batcher import MAX_FAILED_ATTEMPTS, Batcher
+from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
+from shared.errors import (
+    AccessDenied,
+    CallRefused,
+    MaxWaitExceeded,
+    RateLimited,
+    SharedFieldsRefused,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from shared.messages.ids import ImageId
+from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
+
+pytestmark = pytest.mark.looptime
+
+Submitted = asyncio.Task[Mapping[ImageId, NotApplied]]
+
+
+async def submit(batcher: Batcher[str], key: str, ids: list[ImageId]) -> Mapping[ImageId, NotApplied]:
+    return await batcher.submit(key, ids)
+
+
+def submit_each(batcher: Batcher[str], ids: list[ImageId], key: str = "a") -> list[Submitted]:
+    """One caller per image."""
+    return [asyncio.ensure_future(submit(batcher, key, [image_id])) for image_id in ids]
+
+
+async def all_applied(submitted: list[Submitted]) -> bool:
+    return not any(await asyncio.gather(*submitted))
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class TestBatches:
+    async def test_a_call_never_has_more_than_64_images(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        assert await all_applied(submit_each(batcher, images(200)))
+        assert api.sizes == [64, 64, 64, 8]
+
+    async def test_a_message_with_many_images_is_split_and_has_one_outcome(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        assert await batcher.submit("a", images(1000)) == {}
+        assert api.sizes == [64] * 15 + [40]
+
+    async def test_two_keys_never_share_a_call(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        submitted = [
+            *submit_each(batcher, images(70), "a"),
+            *submit_each(batcher, images(70, first=100), "b"),
+        ]
+        assert await all_applied(submitted)
+        assert sorted((call.key, len(call.image_ids)) for call in api.calls) == [
+            ("a", 6),
+            ("a", 64),
+            ("b", 6),
+            ("b", 64),
+        ]
+        for call in api.calls:
+            assert set(call.image_ids) <= set(images(70, first=0 if call.key == "a" else 100))
+
+    async def test_each_message_has_its_own_outcome(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        told: dict[ImageId, ImageOutcome] = {
+            image(0): APPLIED,
+            image(1): Refused("ErrorImageNotFound"),
+            image(2): Retry("status ErrorUnknown"),
+        }
+        api.answer = lambda call: {image_id: told[image_id] for image_id in call.image_ids}
+        outcomes = await asyncio.gather(*submit_each(batcher, images(3)))
+        assert outcomes == [{}, {image(1): told[image(1)]}, {image(2): told[image(2)]}]
+        assert api.sizes == [3]
+
+    async def test_an_image_that_the_answer_forgets_is_to_be_tried_again(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = lambda call: {image(0): APPLIED}
+        assert await batcher.submit("a", images(2)) == {image(1): Retry("missing from the answer")}
+
+    async def test_the_same_image_twice_under_one_key_is_sent_once_and_answers_both(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = lambda call: dict.fromkeys(call.image_ids, Refused("ErrorLimitExceed"))
+        first, second = await asyncio.gather(*submit_each(batcher, [image(1), image(1)]))
+        assert api.times_sent == {image(1): 1}
+        assert first == second == {image(1): Refused("ErrorLimitExceed")}
+
+    async def test_the_same_image_twice_in_one_message_is_sent_once(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        assert await batcher.submit("a", [image(1), image(1)]) == {}
+        assert api.times_sent == {image(1): 1}
+
+    async def test_an_update_without_images_is_refused(self, batcher: Batcher[str]) -> None:
+        with pytest.raises(ValueError, match="at least one image"):
+            await batcher.submit("a", [])
+
+
+class TestWhenABatchGoes:
+    async def test_a_full_batch_goes_at_once(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        await asyncio.gather(*submit_each(batcher, images(64)))
+        assert api.calls[0].began == 0
+
+    async def test_a_batch_that_is_not_full_goes_when_its_oldest_update_has_lingered(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        first = submit_each(batcher, [image(1)])
+        await asyncio.sleep(0.7)
+        assert await all_applied(first + submit_each(batcher, [image(2)]))
+        assert [(call.began, len(call.image_ids)) for call in api.calls] == [(1.0, 2)]
+
+    async def test_what_is_left_of_a_lane_lingers_for_itself(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        first = submit_each(batcher, images(10))
+        await asyncio.sleep(0.5)
+        assert await all_applied(first + submit_each(batcher, images(60, first=10)))
+        assert [(call.began, len(call.image_ids)) for call in api.calls] == [(0.5, 64), (1.5, 6)]
+
+    async def test_full_batches_go_before_others_that_have_lingered(self) -> None:
+        api = FakeApi()
+        batcher = new_batcher(api, calls_per_second=0.2)
+        submitted = submit_each(batcher, images(64), "takes the first turn")
+        await asyncio.sleep(0.1)
+        submitted += submit_each(batcher, [image(9999)], "lingered")
+        await asyncio.sleep(2)
+        submitted += submit_each(batcher, images(64, first=100), "full")
+        assert await all_applied(submitted)
+        assert [call.key for call in api.calls] == ["takes the first turn", "full", "lingered"]
+
+    async def test_while_calls_are_rationed_what_waits_fills_up(self) -> None:
+        api = FakeApi()
+        batcher = new_batcher(api, calls_per_second=0.1, linger=0.1)
+        submitted: list[Submitted] = []
+        for number in range(129):  # one every 0.1 s, while a call may go every 10 s
+            submitted += submit_each(batcher, [image(number)])
+            await asyncio.sleep(0.1)
+        assert await all_applied(submitted)
+        assert len(api.calls) <= 4
+
+    async def test_the_fullest_goes_first(self) -> None:
+        api = FakeApi()
+        batcher = new_batcher(api, calls_per_second=1, linger=0.5)
+        submitted = submit_each(batcher, images(64), "opens")
+        for key, count in (("few", 3), ("many", 30), ("some", 10)):
+            submitted += submit_each(batcher, images(count, first=1000 * count), key)
+        assert await all_applied(submitted)
+        assert [call.key for call in api.calls] == ["opens", "many", "some", "few"]
+
+    async def test_a_rare_key_is_not_starved_by_keys_that_are_always_full(self) -> None:
+        api = FakeApi()
+        batcher = new_batcher(api, calls_per_second=1, starvation=10)
+        rare = submit_each(batcher, [image(0)], "rare")[0]
+        feeding = [
+            asyncio.ensure_future(submit(batcher, "frequent", images(64, first=64 * number))) for number in range(1, 30)
+        ]
+        await rare
+        assert 10 <= api.calls[-1].began <= 12
+        assert not all(task.done() for task in feeding)
+        await asyncio.gather(*feeding)
+
+    async def test_no_more_calls_are_on_the_wire_than_allowed(self) -> None:
+        api = FakeApi(latency=1.0)
+        batcher = new_batcher(api, max_in_flight=2)
+        assert await batcher.submit("a", images(64 * 5)) == {}
+        assert [round(call.began, 3) for call in api.calls] == [0, 0, 1, 1, 2]
+
+    async def test_calls_keep_to_the_rate(self) -> None:
+        api = FakeApi()
+        batcher = new_batcher(api, calls_per_second=10)
+        await batcher.submit("a", images(64 * 50))
+        began = [call.began for call in api.calls]
+        assert all(later - earlier >= 1 - 1e-6 for earlier, later in zip(began, began[20:], strict=False))
+
+
+class TestOrder:
+    async def test_two_updates_of_an_image_are_applied_in_the_order_of_arrival_and_never_together(self) -> None:
+        api = FakeApi(latency=5.0)
+        batcher = new_batcher(api, linger=0.1)
+        submitted = [asyncio.ensure_future(submit(batcher, key, [image(1)])) for key in ("a", "b", "a", "c")]
+        assert await all_applied(submitted)
+        assert [call.key for call in api.calls] == ["a", "b", "a", "c"]
+        for earlier, later in zip(api.calls, api.calls[1:], strict=False):
+            assert earlier.ended is not None
+            assert earlier.ended <= later.began
+
+    async def test_an_update_does_not_join_a_call_that_is_on_the_wire(self) -> None:
+        api = FakeApi(latency=5.0)
+        batcher = new_batcher(api, linger=0.1)
+        first = submit_each(batcher, [image(1)])
+        await asyncio.sleep(1)
+        assert await all_applied(first + submit_each(batcher, [image(1)]))
+        assert len(api.calls) == 2
+
+    async def test_other_images_do_not_wait_for_an_image_that_is_behind_another_update(self) -> None:
+        api = FakeApi(latency=5.0)
+        batcher = new_batcher(api, linger=0.1)
+        blocked = submit_each(batcher, [image(1)], "a") + submit_each(batcher, [image(1)], "b")
+        free = submit_each(batcher, [image(2)], "b")
+        await asyncio.gather(*free)
+        assert not blocked[1].done()
+        await asyncio.gather(*blocked)
+
+
+class TestGivingUp:
+    async def test_a_caller_that_gives_up_while_waiting_is_never_sent_and_leaves_nothing_behind(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        gone, stays = submit_each(batcher, [image(1), image(2)])
+        await asyncio.sleep(0.5)
+        gone.cancel()
+        assert await stays == {}
+        assert api.times_sent == {image(2): 1}
+        assert len(batcher) == 0
+
+    async def test_a_caller_that_gives_up_while_its_batch_is_on_the_wire_does_not_disturb_it(self) -> None:
+        api = FakeApi(latency=5.0)
+        batcher = new_batcher(api, linger=0.1)
+        gone, stays = submit_each(batcher, [image(1), image(2)])
+        await asyncio.sleep(1)
+        gone.cancel()
+        assert await stays == {}
+        assert len(batcher) == 0
+
+    async def test_one_of_two_who_want_the_same_can_give_up(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        gone, stays = submit_each(batcher, [image(1), image(1)])
+        await asyncio.sleep(0.5)
+        gone.cancel()
+        assert await stays == {}
+
+    async def test_who_gives_up_behind_another_update_lets_the_next_one_through(self) -> None:
+        api = FakeApi(latency=2.0)
+        batcher = new_batcher(api, linger=0.1)
+        first, gone, last = (asyncio.ensure_future(submit(batcher, key, [image(1)])) for key in "abc")
+        await asyncio.sleep(1)
+        gone.cancel()
+        await asyncio.gather(first, last)
+        assert [call.key for call in api.calls] == ["a", "c"]
+        assert len(batcher) == 0
+
+    async def test_who_has_waited_for_hold_leaves_and_the_others_stay(self) -> None:
+        api = FakeApi(answer=raising(AccessDenied("401")))
+        batcher = new_batcher(api, hold=100)
+        first = submit_each(batcher, [image(1)])[0]
+        await asyncio.sleep(90)
+        second = submit_each(batcher, [image(2)])[0]
+        with pytest.raises(MaxWaitExceeded):
+            await first
+        assert asyncio.get_running_loop().time() == pytest.approx(100)
+        api.answer = FakeApi().answer
+        assert await second == {}
+        assert len(batcher) == 0
+
+    async def test_who_gives_up_while_the_service_is_down_leaves_nothing_behind(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = raising(Unavailable("down"))
+        tasks = submit_each(batcher, images(100))
+        await asyncio.sleep(5)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        api.answer = FakeApi().answer
+        await batcher.submit("b", [image(1000)])
+        assert len(batcher) == 0
+
+
+def raising(error: Exception):  # type: ignore[no-untyped-def]
+    def answer(call: Call) -> Mapping[ImageId, ImageOutcome]:
+        raise error
+
+    return answer
+
+
+def refusing(bad: set[ImageId], error: Exception):  # type: ignore[no-untyped-def]
+    """An API that refuses every call with one of these images."""
+
+    def answer(call: Call) -> Mapping[ImageId, ImageOutcome]:
+        if bad & set(call.image_ids):
+            raise error
+        return dict.fromkeys(call.image_ids, APPLIED)
+
+    return answer
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+class TestMemory:
+    """What is done with leaves no reference cycles: thousands a second of them would keep the collector busy."""
+
+    async def test_nothing_is_left_of_updates_that_have_their_outcome(self, batcher: Batcher[str]) -> None:
+        updates = [asyncio.ensure_future(batcher.submit("a", images(3, first=number))) for number in range(100)]
+        left = [weakref.ref(update) for update in updates]
+        await asyncio.gather(*updates)
+        updates.clear()
+        await asyncio.sleep(0)
+        assert not any(update() for update in left)
+
+    async def test_nothing_is_left_of_updates_whose_callers_have_gone(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.latency = 1.0
+        updates = [asyncio.ensure_future(batcher.submit("a", images(3, first=number))) for number in range(100)]
+        left = [weakref.ref(update) for update in updates]
+        await asyncio.sleep(0.5)
+        for update in updates:
+            update.cancel()
+        updates.clear()
+        del update
+        await asyncio.sleep(2.0)
+        assert not any(ref() for ref in left)
+
+
+class TestErrors:
+    async def test_what_the_batch_has_in_common_is_refused_for_all_at_once(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = raising(SharedFieldsRefused("NotFoundProject", "no such project"))
+        outcomes = await asyncio.gather(*submit_each(batcher, images(3)))
+        assert outcomes == [{image(n): Refused("NotFoundProject", "no such project")} for n in range(3)]
+        assert len(api.calls) == 1
+
+    async def test_a_refused_image_does_not_fail_its_neighbours(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        api.answer = refusing({image(17)}, CallRefused("BadRequestInvalidIds", "an id is invalid"))
+        outcomes = await asyncio.gather(*submit_each(batcher, images(64)))
+        assert [outcome for outcome in outcomes if outcome] == [
+            {image(17): Refused("BadRequestInvalidIds", "an id is invalid")}
+        ]
+        assert len(api.calls) <= 14, "one bad message among 64 costs at most 13 extra calls"
+
+    async def test_the_images_of_one_message_are_not_told_apart(self, api: FakeApi, batcher: Batcher[str]) -> None:
+        api.answer = refusing({image(3)}, CallRefused("BadRequestInvalidIds", "an id is invalid"))
+        assert set(await batcher.submit("a", images(64))) == set(images(64))
+        assert len(api.calls) == 1
+
+    async def test_a_search_leaves_other_traffic_every_other_call(self) -> None:
+        api = FakeApi(answer=refusing({image(17)}, CallRefused("BadRequest", "")))
+        batcher = new_batcher(api, calls_per_second=1)
+        submitted = submit_each(batcher, images(64), "suspect")
+        submitted += submit_each(batcher, images(64 * 20, first=1000), "other")
+        await asyncio.gather(*submitted)
+        keys = [call.key for call in api.calls if call.began >= 3]
+        assert set(keys[:4]) == {"suspect", "other"}
+
+    async def test_an_unforeseen_answer_costs_only_the_message_that_provokes_it(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = refusing({image(5)}, UnexpectedAnswer("418"))
+        outcomes = await asyncio.gather(*submit_each(batcher, images(64)))
+        assert [outcome for outcome in outcomes if outcome] == [{image(5): Retry("418")}]
+
+    async def test_our_own_error_costs_only_the_message_that_provokes_it(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = refusing({image(5)}, ZeroDivisionError("a bug"))
+        outcomes = await asyncio.gather(*submit_each(batcher, images(64)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if outcome] == [ZeroDivisionError]
+        assert len(batcher) == 0
+
+    async def test_an_image_that_makes_the_service_stumble_does_not_hold_up_its_neighbours(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = refusing({image(5)}, Unavailable("500"))
+        tasks = submit_each(batcher, images(64))
+        outcomes = await asyncio.gather(*tasks)
+        assert [outcome for outcome in outcomes if outcome] == [{image(5): Retry("500")}]
+        assert api.times_sent[image(5)] > MAX_FAILED_ATTEMPTS
+
+    @pytest.mark.parametrize("error", [Unavailable("503"), RateLimited("429"), AccessDenied("401")])
+    async def test_trouble_that_is_nobodys_fault_is_waited_out(
+        self, api: FakeApi, batcher: Batcher[str], error: Exception
+    ) -> None:
+        tasks = submit_each(batcher, images(100))
+        api.answer = raising(error)
+        await asyncio.sleep(20)
+        assert not any(task.done() for task in tasks)
+        api.answer = FakeApi().answer
+        assert await all_applied(tasks)
+
+    async def test_after_an_outage_everything_goes_out_in_full_batches(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = raising(Unavailable("down"))
+        tasks: list[Submitted] = []
+        for number in range(256):
+            tasks += submit_each(batcher, [image(number)])
+            await asyncio.sleep(0.1)
+        during = len(api.calls)
+        api.answer = FakeApi().answer
+        assert await all_applied(tasks)
+        assert sorted(api.sizes[during:]) == [1, 63, 64, 64, 64]
+
+    async def test_during_an_outage_one_probe_at_a_time_with_back_off(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = raising(Unavailable("down"))
+        api.latency = 0.25
+        tasks = submit_each(batcher, images(640))
+        await asyncio.sleep(300)
+        probes = api.calls[10:]
+        assert len(probes) <= 12
+        for earlier, later in itertools.pairwise(probes):
+            assert earlier.ended is not None
+            assert earlier.ended < later.began
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def test_closing_ends_the_calls_on_the_wire(self) -> None:
+        api = FakeApi(latency=100)
+        batcher = new_batcher(api)
+        tasks = submit_each(batcher, images(65))
+        await asyncio.sleep(0.1)
+        await batcher.aclose()
+        assert api.calls[0].ended == pytest.approx(0.1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert len(batcher) == 0

@@ -1,0 +1,204 @@
+"""When a call may go: gate and pace together, several who wait for a turn, and what is logged of an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from dataclasses import dataclass, field
+
+import pytest
+
+from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable
+from shared.limits.admission import Admission, Admitted
+from shared.limits.circuit_breaker import CircuitBreaker
+
+pytestmark = pytest.mark.looptime
+
+DOWN = Unavailable("503")
+
+
+@dataclass
+class FakePace:
+    """One call every `interval` seconds; keeps what it is told."""
+
+    interval: float = 0.0
+    free_at: float = 0.0
+    limited_by: list[float | None] = field(default_factory=list)
+    successes: int = 0
+
+    def ready_at(self, now: float) -> float:
+        return max(self.free_at, now)
+
+    def take(self, now: float) -> None:
+        self.free_at = now + self.interval
+
+    def succeeded(self, now: float) -> None:
+        self.successes += 1
+
+    def limited(self, now: float, retry_after_seconds: float | None) -> None:
+        self.limited_by.append(retry_after_seconds)
+        self.free_at = now + (retry_after_seconds or 1)
+
+
+def new_admission(pace: FakePace | None = None) -> Admission:
+    gate = CircuitBreaker(uniform=lambda low, high: high)
+    return Admission("Face", pace or FakePace(), gate)  # type: ignore[arg-type]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def call(admission: Admission, error: Exception | None = None, seconds: float = 0.0) -> float:
+    """One call that takes so long and ends so. Returns when it went."""
+    async with admission.turn():
+        went = now()
+        await asyncio.sleep(seconds)
+        if error is not None:
+            raise error
+    return went
+
+
+class TestReadyAt:
+    async def test_both_gate_and_pace_must_agree(self) -> None:
+        pace = FakePace(interval=10)
+        admission = new_admission(pace)
+        admission.report(admission.admit(0), DOWN, 0)
+        assert admission.next_is_probe()
+        assert admission.ready_at(0) == 10
+        pace.free_at = 0.1
+        assert admission.ready_at(0) == 0.5
+        admission.admit(0.5)
+        assert admission.ready_at(1) == math.inf
+
+    @pytest.mark.parametrize("error", [DOWN, AccessDenied("401")])
+    async def test_what_closes_the_gate_says_nothing_about_the_rate(self, error: ApiError) -> None:
+        pace = FakePace()
+        admission = new_admission(pace)
+        admission.report(admission.admit(0), error, 0)
+        assert pace.successes == 0
+        assert pace.limited_by == []
+
+    async def test_a_429_is_for_the_pace_and_another_answer_tells_that_the_rate_is_kept(self) -> None:
+        pace = FakePace()
+        admission = new_admission(pace)
+        admission.report(admission.admit(0), RateLimited("429", retry_after_seconds=3), 0)
+        assert pace.limited_by == [3]
+        assert admission.ready_at(0) == 3
+        assert not admission.next_is_probe()
+        admission.report(admission.admit(3), None, 3)
+        assert pace.successes == 1
+
+
+class TestTurn:
+    async def test_several_go_at_the_pace_in_the_order_in_which_they_came(self) -> None:
+        admission = new_admission(FakePace(interval=2))
+        went = await asyncio.gather(*(call(admission, seconds=5) for _ in range(4)))
+        assert went == [0, 2, 4, 6]
+
+    async def test_while_the_service_is_down_one_probe_at_a_time_goes(self) -> None:
+        admission = new_admission()
+        with pytest.raises(Unavailable):
+            await call(admission, DOWN)
+        probe, *others = (asyncio.ensure_future(call(admission, seconds=7)) for _ in range(3))
+        assert await probe == 0.5
+        assert await asyncio.gather(*others) == [7.5, 7.5]
+
+    async def test_an_error_is_reported_and_raised(self) -> None:
+        admission = new_admission()
+        with pytest.raises(NotFound):
+            await call(admission, NotFound("PersonGroupNotFound", "m"))
+        assert not admission.next_is_probe()
+        with pytest.raises(AccessDenied):
+            await call(admission, AccessDenied("401"))
+        assert admission.next_is_probe()
+
+    @pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()], ids=["bug", "cancelled"])
+    async def test_a_probe_that_ends_without_an_answer_gives_its_leave_back(self, error: BaseException) -> None:
+        admission = new_admission()
+        with pytest.raises(Unavailable):
+            await call(admission, DOWN)
+        with pytest.raises(type(error)):
+            async with admission.turn():
+                raise error
+        assert await asyncio.wait_for(call(admission), 1) == 0.5
+
+    @pytest.mark.parametrize("moment", [0.0, 0.2, 0.5, 0.7, 3.0, 5.5, 5.6])
+    async def test_who_is_cancelled_at_any_moment_leaves_nothing_behind(self, moment: float) -> None:
+        admission = new_admission(FakePace(interval=0.3))
+        with pytest.raises(Unavailable):
+            await call(admission, DOWN)
+        tasks = [asyncio.ensure_future(call(admission, seconds=5)) for _ in range(3)]
+        await asyncio.sleep(moment)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(task.done() for task in tasks)
+        assert now() == moment
+        assert await call(admission) <= max(moment, 0.5) + 0.9
+        assert await call(admission) <= max(moment, 0.5) + 1.2
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_one_of_several_waiters_can_go(self) -> None:
+        admission = new_admission(FakePace(interval=1))
+        tasks = [asyncio.ensure_future(call(admission)) for _ in range(4)]
+        await asyncio.sleep(0.5)
+        tasks[1].cancel()  # the first in line
+        tasks[3].cancel()  # the last
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (tasks[0].result(), tasks[2].result()) == (0, 1)
+
+
+class TestLog:
+    @pytest.fixture(autouse=True)
+    def _all_levels(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG, "shared.limits.admission")
+
+    @staticmethod
+    def outage(admission: Admission, *errors: Unavailable | AccessDenied) -> float:
+        """An outage with these answers, and its end. Returns its length."""
+
+        def report(call: Admitted, error: ApiError | None, now: float) -> None:
+            if notice := admission.report(call, error, now):
+                notice.log()
+
+        stale = [admission.admit(0) for _ in range(20)]
+        at = 0.0
+        for error in errors:
+            at = max(at, admission.ready_at(at))
+            report(admission.admit(at), error, at)
+        for call in stale:
+            report(call, DOWN, at)
+        at = admission.ready_at(at)
+        report(admission.admit(at), None, at)
+        return at
+
+    async def test_an_outage_is_told_once_when_it_starts_and_once_when_it_ends(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        length = self.outage(new_admission(), *[DOWN] * 5)
+        assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+            ("WARNING", "Face: calls are suspended: 503"),
+            ("WARNING", f"Face: calls are resumed after {length:.1f} s"),
+        ]
+
+    async def test_refused_access_is_an_error_that_names_the_setting(self, caplog: pytest.LogCaptureFixture) -> None:
+        refused = AccessDenied("Face answered 401; look at FACE_KEY")
+        self.outage(new_admission(), *[refused] * 5)
+        assert [(record.levelname, record.getMessage()) for record in caplog.records][:1] == [
+            ("ERROR", "Face: calls are suspended: Face answered 401; look at FACE_KEY")
+        ]
+        assert len(caplog.records) == 2
+
+    async def test_access_that_is_refused_later_in_an_outage_is_told_too(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        refused = AccessDenied("Face answered 401; look at FACE_KEY")
+        self.outage(new_admission(), DOWN, refused, refused, DOWN, refused)
+        assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR", "WARNING"]
+        assert "look at FACE_KEY" in caplog.text
+
+    async def test_what_the_service_says_is_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.outage(new_admission(), Unavailable("a\nb"))
+        assert all(record.getMessage().isprintable() for record in caplog.records)

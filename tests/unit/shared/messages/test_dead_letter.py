@@ -1,0 +1,182 @@
+"""Dead letters: what they say, that they fit a message, and that they can be redriven."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shared.messages.envelope import MAX_MESSAGE_BYTES
+
+from shared.messages.dead_letter import MARK, Failure, Reason, of_body, of_update
+from shared.messages.update import MetadataUpdate, parse_update
+from shared.text import to_json
+from tests.unit.shared.conftest import images
+from tests.unit.shared.messages.test_update_and_watch import updates
+
+if TYPE_CHECKING:
+    from shared.messages.ids import ImageId
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+PROJECT = "c0ffee00-0000-4000-8000-000000000001"
+LONG_CODE = "BadRequest" + "x" * 70
+NOT_XML = "\ufffe"
+MOST_IMAGES = 1678
+
+
+def failure(message: str = "why", refused: list[ImageId] | None = None, code: str = "ErrorImageNotFound") -> Failure:
+    return Failure(Reason.REFUSED, code, message, NOON, 3, dict.fromkeys(refused or [], code))
+
+
+def update(ids: list[ImageId], metadata: dict[str, str] | None = None) -> MetadataUpdate:
+    written = {"projectId": PROJECT, "imageIds": [str(one) for one in ids], "metadata": metadata or {}}
+    body = to_json(written).encode()
+    assert len(body) <= MAX_MESSAGE_BYTES, "a message that could not have been sent"
+    return parse_update(body)
+
+
+def letters_of(original: MetadataUpdate, why: Failure) -> list[dict[str, Any]]:
+    """The dead letters as a reader gets them."""
+    texts = of_update(original, why)
+    assert all(len(text.encode()) <= MAX_MESSAGE_BYTES for text in texts)
+    return [json.loads(text) for text in texts]
+
+
+def redriven(letter: dict[str, Any]) -> MetadataUpdate:
+    return parse_update(json.dumps({name: value for name, value in letter.items() if name != "failure"}).encode())
+
+
+class TestOfAnUpdate:
+    def test_it_has_the_refused_images_and_says_why(self) -> None:
+        refused = images(2, first=1)
+        (letter,) = letters_of(update(images(4), {"k": "v"}), failure(refused=refused))
+        assert letter == {
+            "projectId": PROJECT,
+            "imageIds": [str(one) for one in refused],
+            "metadata": {"k": "v"},
+            "failure": {
+                "reason": "refused",
+                "code": "ErrorImageNotFound",
+                "message": "why",
+                "images": {str(one): "ErrorImageNotFound" for one in refused},
+                "at": "2026-01-31T12:00:00+00:00",
+                "deliveries": 3,
+            },
+        }
+
+    def test_it_has_all_images_where_the_failure_names_none(self) -> None:
+        original = update(images(4))
+        (letter,) = letters_of(original, failure())
+        assert redriven(letter) == original
+
+    @pytest.mark.parametrize(
+        ("original", "why"),
+        [
+            pytest.param(
+                update(images(1600)),
+                failure("m" * 500, images(1600), LONG_CODE),
+                id="1,600 ids refused with long codes",
+            ),
+            pytest.param(
+                update(images(1000), {f"{n}{'鍵' * 127}": "値" * 256 for n in range(10)}),
+                failure("理" * 500, images(1000), LONG_CODE),
+                id="CJK metadata",
+            ),
+            pytest.param(
+                update(images(700), {f"{n}{'&' * 127}": "<>&\x01" * 64 for n in range(10)}),
+                failure("\x02&<>" * 100, images(700), LONG_CODE),
+                id="markup and control characters",
+            ),
+            pytest.param(
+                update(images(1030), {NOT_XML * 127 + str(n): "\x01" * 256 for n in range(10)}),
+                failure("\x01" * 500),
+                id="nothing but escapes",
+            ),
+            pytest.param(update(images(MOST_IMAGES)), failure("m" * 500), id="as many ids as a message holds"),
+            pytest.param(
+                update(images(MOST_IMAGES)),
+                failure("\x01" * 500, images(MOST_IMAGES), LONG_CODE),
+                id="as many ids as a message holds, all refused",
+            ),
+        ],
+    )
+    def test_it_fits_and_keeps_ids_and_metadata_whatever_it_takes(self, original: MetadataUpdate, why: Failure) -> None:
+        letters = letters_of(original, why)
+        assert [one for letter in letters for one in letter["imageIds"]] == list(original.image_ids)
+        for letter in letters:
+            assert letter["failure"]["truncated"] is True
+            assert letter["failure"]["code"] == why.code
+            assert redriven(letter).key == original.key
+
+    def test_only_an_update_without_room_for_the_reason_is_divided(self) -> None:
+        assert len(letters_of(update(images(1600)), failure("m" * 200))) == 1
+        assert len(letters_of(update(images(MOST_IMAGES)), failure("m" * 200))) == 2
+
+    def test_what_is_needed_least_is_cut_first(self) -> None:
+        (letter,) = letters_of(update(images(1000)), failure("m" * 500, images(1000), LONG_CODE))
+        assert letter["failure"]["images"] == {}
+        assert letter["failure"]["message"] == "m" * 500
+        (letter,) = letters_of(update(images(1667)), failure("m" * 500))
+        assert letter["failure"]["message"] == "m" * 200 + MARK
+
+    def test_what_fits_is_not_marked(self) -> None:
+        (letter,) = letters_of(update(images(10)), failure("m" * 500, images(10)))
+        assert "truncated" not in letter["failure"]
+
+    @settings(deadline=None, derandomize=True, max_examples=100)
+    @given(updates, st.text(st.characters(), max_size=600), st.integers(0, 1600), st.data())
+    def test_without_its_failure_any_is_a_valid_update_again(
+        self, original: MetadataUpdate, message: str, more: int, data: st.DataObject
+    ) -> None:
+        room = (MAX_MESSAGE_BYTES - len(to_json(original.to_dict()).encode())) // 39
+        document = original.to_dict()
+        document["imageIds"] += [str(one) for one in images(min(more, room))]
+        whole = parse_update(json.dumps(document).encode())
+        refused = list(whole.image_ids) if data.draw(st.booleans()) else []
+        letters = letters_of(whole, failure(message, refused, LONG_CODE))
+        assert {one for letter in letters for one in redriven(letter).image_ids} == set(whole.image_ids)
+        assert all(redriven(letter).metadata == whole.metadata for letter in letters)
+        assert all(redriven(letter).correlation_id == whole.correlation_id for letter in letters)
+
+
+class TestOfABody:
+    def test_the_body_stands_as_it_came(self) -> None:
+        letter = json.loads(of_body('{"imageIDs": ["ü"]}\n'.encode(), failure("imageIDs: unknown field")))
+        assert letter["body"] == '{"imageIDs": ["ü"]}\n'
+        assert letter["failure"]["message"] == "imageIDs: unknown field"
+        assert "truncated" not in letter["failure"]
+
+    def test_bytes_that_are_no_text_are_escaped(self) -> None:
+        assert json.loads(of_body(b"a\xffb", failure()))["body"] == "a\\xffb"
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"x" * MAX_MESSAGE_BYTES,
+            b'"' * MAX_MESSAGE_BYTES,
+            b"\x01" * MAX_MESSAGE_BYTES,
+            b"\xff" * MAX_MESSAGE_BYTES,
+            "東".encode() * (MAX_MESSAGE_BYTES // 3),
+            NOT_XML.encode() * (MAX_MESSAGE_BYTES // 3),
+            b"&<>" * (MAX_MESSAGE_BYTES // 3),
+        ],
+        ids=["plain", "quotes", "control", "not UTF-8", "CJK", "not XML", "markup"],
+    )
+    def test_64_kib_of_junk_are_cut_with_a_mark(self, body: bytes) -> None:
+        text = of_body(body, failure("m" * 3000))
+        assert MAX_MESSAGE_BYTES * 0.7 < len(text.encode()) <= MAX_MESSAGE_BYTES
+        letter = json.loads(text)
+        cut = len(letter["body"]) < len(body.decode("utf-8", "backslashreplace"))
+        assert letter["body"].endswith(MARK) is cut
+        assert letter["body"].count(MARK) <= 1
+        assert letter["failure"]["truncated"] is True
+
+    @settings(deadline=None, derandomize=True, max_examples=100)
+    @given(st.binary(max_size=200), st.integers(0, 1000), st.text(st.characters(), max_size=3000))
+    def test_any_body_fits(self, part: bytes, times: int, message: str) -> None:
+        text = of_body((part * times)[:MAX_MESSAGE_BYTES], failure(message))
+        assert len(text.encode()) <= MAX_MESSAGE_BYTES
+        assert json.loads(text)["failure"]["reason"] == "refused"

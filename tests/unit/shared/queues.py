@@ -1,0 +1,71 @@
+"""Queues that hold their messages in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import ServiceRequestError
+from shared.messages.envelope import MAX_MESSAGE_BYTES
+
+from shared.services.queues import Queue
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shared.services.queues import Received
+
+
+@dataclass
+class FakeOutbox(Queue):
+    """Keeps what is sent, if it fits a message. `fails`: the error that each of the next sendings ends with."""
+
+    sent: list[str] = field(default_factory=list)
+    fails: list[Exception] = field(default_factory=list)
+    journal: list[str] = field(default_factory=list)
+    name: str = "outbox"
+
+    async def send(self, text: str) -> None:
+        await asyncio.sleep(0)
+        if self.fails:
+            raise self.fails.pop(0)
+        assert len(text.encode()) <= MAX_MESSAGE_BYTES
+        self.sent.append(text)
+        self.journal.append(self.name)
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        return [json.loads(text) for text in self.sent]
+
+
+@dataclass
+class FakeQueue(FakeOutbox):
+    """A queue with messages to be received. What is done with them is kept in the order in which it was done."""
+
+    waiting: list[Received] = field(default_factory=list)
+    put_back_with: dict[str, str | None] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    leases: list[int] = field(default_factory=list)
+    fails_to_delete: bool = False
+
+    async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:
+        self.leases.append(lease_seconds)
+        taken, self.waiting = self.waiting[:most], self.waiting[most:]
+        for message in taken:
+            yield message
+
+    async def put_back(self, message: Received, text: str | None = None) -> None:
+        self.journal.append(f"put back {message.id}")
+        self.put_back_with[message.id] = text
+
+    async def delete(self, message: Received) -> None:
+        if self.fails_to_delete:
+            raise unreachable()
+        self.journal.append(f"delete {message.id}")
+        self.deleted.append(message.id)
+
+
+def unreachable() -> ServiceRequestError:
+    return ServiceRequestError("storage cannot be reached")

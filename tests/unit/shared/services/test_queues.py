@@ -1,0 +1,127 @@
+"""Storage queues, as far as no storage is needed: what is asked of the service's client, and what its errors mean."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue import QueueMessage
+
+from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+EXPIRY = datetime(2026, 2, 7, tzinfo=UTC)
+
+
+class FakeClient:
+    """Stands in for the service's client: knows whether the queue exists, and keeps what it is asked."""
+
+    queue_name = "training-watches"
+
+    def __init__(self, *messages: QueueMessage, exists: bool = True, others_create: bool = False) -> None:
+        self._messages = messages
+        self._exists = exists
+        self._others_create = others_create
+        self.asked: list[Any] = []
+
+    async def send_message(self, text: str, **options: Any) -> None:
+        self.asked.append(("send", text, options))
+        if not self._exists:
+            raise ResourceNotFoundError("QueueNotFound")
+
+    async def create_queue(self) -> None:
+        self.asked.append("create")
+        self._exists = True
+        if self._others_create:
+            raise ResourceExistsError("QueueAlreadyExists")
+
+    async def receive_messages(self, **options: Any) -> AsyncIterator[QueueMessage]:
+        self.asked.append(("receive", options))
+        if not self._exists:
+            raise ResourceNotFoundError("QueueNotFound")
+        for message in self._messages:
+            yield message
+
+    async def update_message(self, *message: str, **options: Any) -> None:
+        self.asked.append(("update", *message, options))
+
+    async def delete_message(self, *message: str) -> None:
+        self.asked.append(("delete", *message))
+
+
+def queue_of(client: FakeClient) -> Queue:
+    return Queue(client)  # type: ignore[arg-type]
+
+
+def message(content: Any, **fields: Any) -> QueueMessage:
+    made = QueueMessage(content=content)
+    made.id, made.pop_receipt, made.dequeue_count, made.expires_on = "id-1", "receipt-1", 3, EXPIRY
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+RECEIVED = Received("id-1", "receipt-1", b"text", 3, EXPIRY)
+
+
+class TestSend:
+    async def test_a_message_lives_until_it_is_deleted(self) -> None:
+        client = FakeClient()
+        await queue_of(client).send("text")
+        assert client.asked == [("send", "text", {"time_to_live": FOREVER})]
+
+    @pytest.mark.parametrize("others_create", [False, True], ids=["alone", "others create it just now"])
+    async def test_a_queue_that_does_not_exist_is_created(self, others_create: bool) -> None:
+        client = FakeClient(exists=False, others_create=others_create)
+        await queue_of(client).send("text")
+        send = ("send", "text", {"time_to_live": FOREVER})
+        assert client.asked == [send, "create", send]
+
+
+class TestReceive:
+    async def test_messages_are_taken_under_a_lease(self) -> None:
+        client = FakeClient(message("text"), message(b"text"))
+        received = [one async for one in queue_of(client).receive(100, 600)]
+        assert received == [RECEIVED, RECEIVED]
+        assert client.asked == [
+            ("receive", {"messages_per_page": MAX_RECEIVE, "max_messages": 100, "visibility_timeout": 600})
+        ]
+
+    async def test_no_more_than_wanted_are_asked_for(self) -> None:
+        client = FakeClient()
+        assert [one async for one in queue_of(client).receive(7, 600)] == []
+        assert client.asked[0][1]["messages_per_page"] == 7
+
+    async def test_what_the_service_leaves_out_is_made_up_for(self) -> None:
+        client = FakeClient(message("\ud800", pop_receipt=None, dequeue_count=None, expires_on=None))
+        (received,) = [one async for one in queue_of(client).receive(1, 600)]
+        assert received == Received("id-1", "", b"\xed\xa0\x80", 1, None)
+
+    async def test_a_queue_that_does_not_exist_is_empty(self) -> None:
+        assert [one async for one in queue_of(FakeClient(exists=False)).receive(1, 600)] == []
+
+
+class TestSettle:
+    @pytest.mark.parametrize("text", [None, "changed"])
+    async def test_a_message_put_back_is_visible_at_once(self, text: str | None) -> None:
+        client = FakeClient()
+        await queue_of(client).put_back(RECEIVED, text)
+        assert client.asked == [("update", "id-1", "receipt-1", {"visibility_timeout": 0, "content": text})]
+
+    async def test_a_message_is_deleted_by_its_receipt(self) -> None:
+        client = FakeClient()
+        await queue_of(client).delete(RECEIVED)
+        assert client.asked == [("delete", "id-1", "receipt-1")]
+
+
+async def test_other_errors_of_storage_are_the_callers() -> None:
+    class Failing(FakeClient):
+        async def send_message(self, text: str, **options: Any) -> None:
+            raise HttpResponseError("ServerBusy")
+
+    with pytest.raises(HttpResponseError):
+        await queue_of(Failing()).send("text")

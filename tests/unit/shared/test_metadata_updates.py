@@ -1,0 +1,313 @@
+"""What becomes of a message of the updates queue: the whole table of outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.exceptions import AzureError
+from shared.services.events import EventPublisher
+
+from shared import metadata_updates
+from shared.batching.batcher import Batcher
+from shared.batching.outcomes import NotApplied, Refused, Retry
+from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError
+from shared.messages.update import parse_update
+from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
+from shared.text import redact
+from tests.unit.shared.conftest import image
+from tests.unit.shared.queues import FakeOutbox, unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shared.messages.ids import ImageId
+    from shared.messages.update import BatchKey
+
+PROJECT = "c0ffee00-0000-4000-8000-000000000001"
+SECRET = "marked-secret"
+GONE = Refused("ErrorImageNotFound")
+FULL = Refused("ErrorLimitExceed")
+LATER = Retry("status ErrorUnknown")
+
+
+@dataclass
+class FakeBatcher(Batcher["BatchKey"]):
+    """Answers at once: these images were not applied, or this error."""
+
+    not_applied: dict[ImageId, NotApplied] = field(default_factory=dict)
+    error: BaseException | None = None
+    submitted: list[tuple[BatchKey, Sequence[ImageId]]] = field(default_factory=list)
+
+    async def submit(self, key: BatchKey, image_ids: Sequence[ImageId]) -> Mapping[ImageId, NotApplied]:
+        self.submitted.append((key, image_ids))
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return self.not_applied
+
+
+class Relay:
+    """The handling of updates, between fakes."""
+
+    def __init__(self, *, publish_updated: bool = False) -> None:
+        self.journal: list[str] = []
+        self.batcher = FakeBatcher()
+        self.poison = FakeOutbox(journal=self.journal, name="dead letter")
+        self.events = FakeOutbox(journal=self.journal, name="event")
+        self._updates = MetadataUpdates(
+            self.batcher,
+            self.poison,
+            EventPublisher(self.events),
+            source="https://vision.example",
+            publish_updated=publish_updated,
+            redact=lambda text: redact([SECRET], text),
+        )
+
+    async def handle(self, body: bytes, deliveries: int = 1) -> None:
+        await self._updates.handle(Delivery("message-1", body, deliveries))
+
+    @property
+    def left_nothing(self) -> bool:
+        return not self.journal
+
+
+@pytest.fixture
+def relay() -> Relay:
+    return Relay()
+
+
+def update(count: int = 3, **changes: Any) -> bytes:
+    ids = [str(image(number)) for number in range(count)]
+    return json.dumps({"projectId": PROJECT, "imageIds": ids, "metadata": {"k": "v"}, **changes}).encode()
+
+
+class TestApplied:
+    async def test_the_update_is_submitted_under_its_key_and_the_invocation_returns(self, relay: Relay) -> None:
+        await relay.handle(update())
+        assert relay.batcher.submitted == [(parse_update(update()).key, tuple(image(number) for number in range(3)))]
+        assert relay.left_nothing
+
+    async def test_an_event_tells_of_it_if_asked_for(self) -> None:
+        relay = Relay(publish_updated=True)
+        await relay.handle(update(correlationId="c"))
+        (event,) = relay.events.documents
+        assert event["type"] == "VisionRelay.ImageMetadata.Updated"
+        assert event["subject"] == f"projects/{PROJECT}"
+        assert event["data"] == {"messageId": "message-1", "projectId": PROJECT, "correlationId": "c", "images": 3}
+
+    async def test_if_that_event_cannot_be_published_the_message_comes_back(self) -> None:
+        relay = Relay(publish_updated=True)
+        relay.events.fails = [unreachable()]
+        with pytest.raises(AzureError):
+            await relay.handle(update(), DEAD_LETTER_BUG_FROM_DEQUEUE)
+        assert relay.left_nothing
+
+
+class TestTriedAgain:
+    @pytest.mark.parametrize(
+        "not_applied", [{image(1): LATER}, {image(0): GONE, image(1): LATER}], ids=["alone", "beside a refused one"]
+    )
+    async def test_one_image_brings_the_whole_message_back(
+        self, relay: Relay, not_applied: dict[ImageId, NotApplied]
+    ) -> None:
+        relay.batcher.not_applied = not_applied
+        with pytest.raises(MessageAbandoned, match=f"^message message-1: image {image(1)}: status ErrorUnknown"):
+            await relay.handle(update(), 100)
+        assert relay.left_nothing
+
+    async def test_who_has_waited_for_hold_comes_back_however_often(self, relay: Relay) -> None:
+        relay.batcher.error = MaxWaitExceeded("no outcome within 240 s")
+        with pytest.raises(MaxWaitExceeded):
+            await relay.handle(update(), 287)
+        assert relay.left_nothing
+
+    async def test_a_cancelled_invocation_comes_back(self, relay: Relay) -> None:
+        relay.batcher.error = asyncio.CancelledError()
+        with pytest.raises(asyncio.CancelledError):
+            await relay.handle(update(), 100)
+        assert relay.left_nothing
+
+
+class TestRefused:
+    async def test_one_dead_letter_for_the_refused_images_only(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(0): GONE, image(2): GONE}
+        await relay.handle(update(), 2)
+        (letter,) = relay.poison.documents
+        assert letter["imageIds"] == [str(image(0)), str(image(2))]
+        assert letter["metadata"] == {"k": "v"}
+        why = letter["failure"]
+        assert (why["reason"], why["code"], why["deliveries"]) == ("refused", "ErrorImageNotFound", 2)
+        assert why["images"] == dict.fromkeys(letter["imageIds"], "ErrorImageNotFound")
+
+    async def test_different_reasons_are_told_for_each_image(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(0): GONE, image(2): FULL}
+        await relay.handle(update())
+        why = relay.poison.documents[0]["failure"]
+        assert why["code"] == "Various"
+        assert why["images"] == {str(image(0)): "ErrorImageNotFound", str(image(2)): "ErrorLimitExceed"}
+
+    async def test_what_the_service_says_of_the_batch_is_told(self, relay: Relay) -> None:
+        refused = Refused("NotFoundProject", "no such project")
+        relay.batcher.not_applied = {image(number): refused for number in range(3)}
+        await relay.handle(update())
+        why = relay.poison.documents[0]["failure"]
+        assert (why["code"], why["message"]) == ("NotFoundProject", "no such project")
+
+    async def test_the_event_goes_before_the_dead_letter(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(0): GONE}
+        await relay.handle(update(correlationId="c"))
+        assert relay.journal == ["event", "dead letter"]
+        (event,) = relay.events.documents
+        assert event["type"] == "VisionRelay.ImageMetadata.Rejected"
+        assert event["source"] == "https://vision.example"
+        assert event["subject"] == f"projects/{PROJECT}"
+        assert event["data"] == {
+            "messageId": "message-1",
+            "projectId": PROJECT,
+            "correlationId": "c",
+            "reason": "refused",
+            "code": "ErrorImageNotFound",
+            "message": "",
+            "images": 1,
+        }
+
+    async def test_without_the_event_no_dead_letter_is_written_and_the_message_comes_back(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(0): GONE}
+        relay.events.fails = [unreachable()]
+        with pytest.raises(AzureError):
+            await relay.handle(update(), 100)
+        assert relay.left_nothing
+
+    @pytest.mark.parametrize("error", [unreachable(), RuntimeError("a bug")], ids=["storage", "a bug"])
+    async def test_if_the_dead_letter_cannot_be_written_the_message_comes_back(
+        self, relay: Relay, error: Exception
+    ) -> None:
+        relay.batcher.not_applied = {image(0): GONE}
+        relay.poison.fails = [error]
+        with pytest.raises(type(error)):
+            await relay.handle(update(), 100)
+        assert relay.journal == ["event"]
+
+    async def test_the_next_delivery_repeats_the_event_under_its_id(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(0): GONE}
+        relay.poison.fails = [unreachable()]
+        with pytest.raises(AzureError):
+            await relay.handle(update())
+        await relay.handle(update(), 2)
+        first, second = relay.events.documents
+        assert first["id"] == second["id"]
+        assert relay.journal == ["event", "event", "dead letter"]
+
+    async def test_an_update_without_room_for_its_reason_leaves_two_letters(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(number): GONE for number in range(1677)}
+        await relay.handle(update(1677))
+        assert relay.journal == ["event", "dead letter", "dead letter"]
+        assert sum(len(letter["imageIds"]) for letter in relay.poison.documents) == 1677
+
+
+class TestInvalid:
+    async def test_the_body_is_dead_lettered_with_what_is_wrong_with_it(self, relay: Relay) -> None:
+        await relay.handle(update(colour="red"), 7)
+        (letter,) = relay.poison.documents
+        assert letter["body"] == update(colour="red").decode()
+        why = letter["failure"]
+        assert (why["reason"], why["code"], why["deliveries"]) == ("invalid", "InvalidMessage", 7)
+        assert why["message"] == "colour: unknown field, not 'red'"
+        assert relay.journal == ["event", "dead letter"]
+        assert not relay.batcher.submitted
+
+    async def test_its_event_names_the_message(self, relay: Relay) -> None:
+        await relay.handle(b"\xff")
+        (event,) = relay.events.documents
+        assert event["subject"] == "messages/message-1"
+        assert event["data"]["reason"] == "invalid"
+        assert "projectId" not in event["data"]
+
+    async def test_its_correlation_id_is_told_where_that_at_least_can_be_read(
+        self, relay: Relay, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await relay.handle(update(colour="red", correlationId="scan 7"))
+        for unusable in (7, "", "c" * 129, "\ud800"):
+            await relay.handle(update(correlationId=unusable))
+        known, *unknown = relay.events.documents
+        assert known["data"]["correlationId"] == "scan 7"
+        assert not any("correlationId" in event["data"] for event in unknown)
+        assert "(correlation id scan 7)" in caplog.text
+
+    async def test_64_kib_of_junk_leave_a_letter_that_fits(self, relay: Relay) -> None:
+        await relay.handle(b"\x01" * 65_536)
+        assert len(relay.poison.sent) == 1
+
+
+class TestBug:
+    @pytest.mark.parametrize("deliveries", [1, DEAD_LETTER_BUG_FROM_DEQUEUE - 1])
+    async def test_before_the_fifth_delivery_the_message_comes_back(self, relay: Relay, deliveries: int) -> None:
+        relay.batcher.error = ZeroDivisionError("division by zero")
+        with pytest.raises(ZeroDivisionError):
+            await relay.handle(update(), deliveries)
+        assert relay.left_nothing
+
+    @pytest.mark.parametrize("deliveries", [DEAD_LETTER_BUG_FROM_DEQUEUE, 200])
+    async def test_from_the_fifth_on_the_whole_update_is_dead_lettered(self, relay: Relay, deliveries: int) -> None:
+        relay.batcher.error = ZeroDivisionError(f"line 1\nheader {SECRET}")
+        await relay.handle(update(), deliveries)
+        (letter,) = relay.poison.documents
+        assert letter["imageIds"] == [str(image(number)) for number in range(3)]
+        why = letter["failure"]
+        assert (why["reason"], why["code"], why["deliveries"]) == ("error", "ZeroDivisionError", deliveries)
+        assert why["message"] == "line 1\\nheader [secret]"
+        assert relay.journal == ["event", "dead letter"]
+
+    async def test_a_secret_at_the_place_where_the_text_is_cut_leaves_no_half(self, relay: Relay) -> None:
+        relay.batcher.error = RuntimeError("x" * (metadata_updates.MAX_ERROR - 5) + SECRET)
+        await relay.handle(update(), 5)
+        assert SECRET[:5] not in relay.poison.sent[0] + relay.events.sent[0]
+
+    async def test_a_bug_in_the_parser_leaves_the_body(self, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(body: bytes) -> None:
+            raise KeyError("x")
+
+        monkeypatch.setattr(metadata_updates, "parse_update", broken)
+        await relay.handle(update(), 5)
+        (letter,) = relay.poison.documents
+        assert letter["body"] == update().decode()
+        assert letter["failure"]["code"] == "KeyError"
+
+    async def test_it_is_no_bug_if_storage_or_the_service_is_in_trouble(self, relay: Relay) -> None:
+        for error in (unreachable(), RelayError("x")):
+            relay.batcher.error = error
+            with pytest.raises(type(error)):
+                await relay.handle(update(), 100)
+        assert relay.left_nothing
+
+    @pytest.mark.parametrize("outbox", ["events", "poison"])
+    async def test_one_in_writing_of_it_does_not_lead_to_a_second_letter(self, relay: Relay, outbox: str) -> None:
+        relay.batcher.error = ZeroDivisionError()
+        getattr(relay, outbox).fails = [RuntimeError("written, yet not said so")]
+        with pytest.raises(RuntimeError):
+            await relay.handle(update(), 5)
+        assert not relay.poison.sent
+
+
+class TestLog:
+    async def test_a_dead_letter_is_told_in_one_line_without_control_characters(
+        self, relay: Relay, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay.batcher.not_applied = {image(0): Refused("A\nB", "C\x1b[31m")}
+        with caplog.at_level(logging.DEBUG):
+            await relay.handle(update(correlationId="c\r\nINFO forged\x00"))
+        (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert record.getMessage().isprintable()
+        assert "c\\r\\nINFO forged\\x00" in record.getMessage()
+
+    async def test_no_secret_is_logged(self, relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
+        relay.batcher.error = RuntimeError(SECRET)
+        with caplog.at_level(logging.DEBUG):
+            await relay.handle(update(), 5)
+        assert "RuntimeError" in caplog.text
+        assert SECRET not in caplog.text

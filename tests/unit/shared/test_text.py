@@ -1,0 +1,69 @@
+"""Text from outside, made fit for a log line, an error or a queue message."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.text import one_line, redact, to_json
+
+ANY_TEXT = st.text(st.characters())
+
+
+class TestShown:
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("plain", "plain"),
+            ("Zürich ⛰ 東京", "Zürich ⛰ 東京"),
+            ("a\r\nb\tc", "a\\r\\nb\\tc"),
+            ("\x1b[31mred\x7f", "\\x1b[31mred\\x7f"),
+            ("\u2028\u202e\ud800", "\\u2028\\u202e\\ud800"),
+            (7, "7"),
+            (None, "None"),
+            ("x" * 10, "x" * 10),
+            ("x" * 11, "x" * 10 + "…"),
+            ("\n" * 10, "\\n\\n\\n\\n\\n…"),
+        ],
+    )
+    def test_it_is_one_line_of_bounded_length(self, text: object, line: str) -> None:
+        assert one_line(text, 10 if str(text)[0] in "x\n" else 200) == line
+
+    @settings(deadline=None, derandomize=True)
+    @given(ANY_TEXT, st.integers(1, 50))
+    def test_whatever_it_is(self, text: str, longest: int) -> None:
+        line = one_line(text, longest)
+        assert line.isprintable()
+        assert len(line) <= longest + 1
+
+
+class TestToJson:
+    def test_it_is_compact_and_escapes_only_what_it_must(self) -> None:
+        assert to_json({"a": ["ü", 1, None]}) == '{"a":["ü",1,null]}'
+
+    def test_what_xml_has_no_place_for_is_escaped(self) -> None:
+        assert to_json("\x00\ud800\udfff\ufffe\uffff") == '"\\u0000\\ud800\\udfff\\ufffe\\uffff"'
+
+    @settings(deadline=None, derandomize=True)
+    @given(ANY_TEXT)
+    def test_any_text_survives_json_and_xml(self, text: str) -> None:
+        written = to_json({"text": text})
+        element = ElementTree.Element("MessageText")
+        element.text = written
+        through_xml = ElementTree.fromstring(ElementTree.tostring(element, encoding="utf-8")).text
+        assert through_xml == written
+        # a pair of lone surrogates is, in JSON, the character that they spell
+        assert json.loads(written)["text"] == text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def test_every_secret_is_replaced_wherever_it_stands() -> None:
+    told = "key1 and again key1, connection key2"
+    assert redact(["key1", "key2"], told) == "[secret] and again [secret], connection [secret]"
+
+
+def test_a_secret_within_another_leaves_no_rest_if_the_longer_comes_first() -> None:
+    assert redact(["AccountKey=key1;", "key1"], "AccountKey=key1; key1") == "[secret] [secret]"
