@@ -30,7 +30,7 @@ def _load(body: bytes) -> dict[str, Any]:
     if not body.lstrip().startswith(b"{"):
         body = _from_base64(body)
     try:
-        fields: dict[str, Any] = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_no_constant)
+        fields: dict[str, Any] = _DECODER.decode(body.decode())
     except UnicodeDecodeError as error:
         raise InvalidMessage(f"not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
     except RecursionError:
@@ -86,3 +86,6 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_constant(name: str) -> NoReturn:
     """Refuse NaN and the infinities, which Python would read although JSON has none."""
     raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)
