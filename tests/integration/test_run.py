@@ -182,7 +182,7 @@ async def test_the_readmes_dead_letter_is_what_comes_of_an_image_that_is_not_the
 async def test_what_happens_is_shown_in_80_columns(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         await run.type(f"send image-metadata-updates '{json.dumps(UPDATE)}'")
-        assert await becomes_true(lambda: f"1 image of project {PROJECT}" in _joined(run.shown))
+        assert await becomes_true(lambda: "1 of 1 images applied in" in _joined(run.shown))
         await run.type(f"send image-metadata-updates '{json.dumps({**UPDATE, 'imageIds': [NOT_THERE]})}'")
         told = "(correlation id scan-0815) is dead-lettered, refused: ErrorImageNotFound"
         assert await becomes_true(lambda: told in _joined(run.shown))
