@@ -7,8 +7,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 # Shows how long something takes and what it takes on the disk, since pip and npm are quiet.
 PROGRESS   := $(PYTHON) -m local.progress
 INSTALL    := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes
-VENV_MB    := 460
-AZURITE_MB := 130
+VENV_MB    := 475
+AZURITE_MB := 125
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check format lock clean

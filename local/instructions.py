@@ -48,7 +48,7 @@ def shell_file(places: Places) -> str:
     return f"# Written by `make run`.\n{export}{SHELL_FUNCTIONS}{images if places.simulation is not None else ''}"
 
 
-def instructions(places: Places, shell_file_at: str) -> str:
+def instructions(places: Places, shell_file_at: str, log_at: str) -> str:
     """What to type in another terminal; at most 80 columns wide if the names in it are the sample's."""
     update = _message(projectId=places.project, imageIds=[places.image], metadata=METADATA, correlationId="scan-0815")
     watch = f'{{"kind": "personGroup", "id": "{places.group}"}}'
@@ -66,7 +66,7 @@ def instructions(places: Places, shell_file_at: str) -> str:
     ]
     if places.simulation is not None:
         parts.append("# what the simulated Custom Vision knows of its images\nimages")
-    return "\n\n".join([*parts, "Below is what happens. Ctrl-C stops everything.", ""])
+    return "\n\n".join([*parts, f"Below is what happens; {log_at} has it in full. Ctrl-C stops everything.", ""])
 
 
 def what_survives(data: str, *, storage: bool, simulation: bool) -> str:

@@ -186,7 +186,7 @@ async def run(settings_file: Path, data: Path) -> int:
         survives = what_survives(_relative(data), storage=storage_is_ours, simulation=simulation is not None)
         if survives:
             _say(f"\n{survives}")
-        _say(f"\n{instructions(what, _relative(data / SHELL_FILE))}")
+        _say(f"\n{instructions(what, _relative(data / SHELL_FILE), _relative(log))}")
         return await _stay_up(host, stop_asked)
 
 

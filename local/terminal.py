@@ -1,4 +1,7 @@
-"""What the host logs, as `make run` shows it: the time of day, what happened, and no line wider than a terminal."""
+"""What the host logs, as `make run` shows it: the time of day and what happened, no line wider than a terminal.
+
+UUIDs are shortened, so that most of it fits one line; the log itself has them in full.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ INDENT = " " * 9
 
 # "2026-01-31 12:00:00,123 WARNING shared.metadata_updates: …", as `local.host` writes it.
 _LINE = re.compile(r"\d{4}-\d\d-\d\d (?P<time>\d\d:\d\d:\d\d),\d{3} (?P<level>[A-Z]+) +\S+: (?P<text>.*)")
+_UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _TOLD = {"ERROR", "CRITICAL"}
 
 
@@ -24,4 +28,5 @@ def shown(line: str) -> list[str]:
 
 
 def _wrapped(text: str, begin: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=begin, subsequent_indent=INDENT, break_on_hyphens=False) or [""]
+    short = _UUID.sub(r"\1…", text)
+    return textwrap.wrap(short, WIDTH, initial_indent=begin, subsequent_indent=INDENT, break_on_hyphens=False) or [""]

@@ -26,4 +26,4 @@ class EventPublisher:
         """Publish one event, and log it unless it tells of a message that went well, of which there are too many."""
         await self._queue.send(to_structured(event))
         level = logging.DEBUG if event.type == EventType.METADATA_UPDATED else logging.INFO
-        log.log(level, "event %s of %s is published", event.type, one_line(event.subject))
+        log.log(level, "published %s of %s", event.type, one_line(event.subject))

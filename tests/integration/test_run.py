@@ -188,7 +188,7 @@ async def test_what_happens_is_shown_in_80_columns(tmp_path: Path) -> None:
         assert await becomes_true(lambda: told in _joined(run.shown))
         await run.type(f"send training-watches '{json.dumps(WATCH)}'")
         await run.complete_training()
-        told = f"event VisionRelay.Training.Succeeded of persongroups/{GROUP}"
+        told = f"published VisionRelay.Training.Succeeded of persongroups/{GROUP}"
         assert await becomes_true(lambda: told in _joined(run.shown))
         after = run.shown[run.shown.index("host ready") :]
     assert max(map(len, after.splitlines())) <= WIDTH

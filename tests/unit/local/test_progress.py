@@ -1,6 +1,7 @@
 """Set-up shows that it goes on, and how much disk it takes."""
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -45,3 +46,17 @@ def test_a_command_that_takes_its_time_is_told_of_meanwhile(
 
 def test_a_folder_that_is_not_there_takes_nothing(tmp_path: Path) -> None:
     assert progress.disk_bytes(tmp_path / "none") == 0
+
+
+def test_every_installation_of_make_shows_that_it_goes_on() -> None:
+    lines = (Path(__file__).parents[3] / "Makefile").read_text().splitlines()
+    installing = [line for line in lines if line.startswith("\t") and re.search(r"\$\(INSTALL\)|install$", line)]
+    assert len(installing) == 5
+    assert all(line.startswith("\t@$(PROGRESS) ") for line in installing)
+    assert not [line for line in lines if "pip install" in line and not line.startswith("INSTALL")]
+
+
+def test_set_up_says_beforehand_what_it_takes_on_the_disk() -> None:
+    makefile = (Path(__file__).parents[3] / "Makefile").read_text()
+    assert re.search(r'echo "setting up .*\$\(VENV_MB\) MB on the disk\)"', makefile)
+    assert re.search(r'echo "installing Azurite .*\$\(AZURITE_MB\) MB\)"', makefile)

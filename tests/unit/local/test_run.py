@@ -57,15 +57,17 @@ def test_a_free_port_is_taken() -> None:
 def test_the_users_own_connection_string_is_written_nowhere() -> None:
     settings = {"AzureWebJobsStorage": "AccountKey=secret", **dict.fromkeys(SAMPLE, OWN), **QUEUES}
     what = places(settings, None, storage_is_ours=False)
-    assert "secret" not in instructions(what, "terminal.sh") + shell_file(what)
-    assert "export AZURE_STORAGE_CONNECTION_STRING='<that of your storage account>'" in instructions(what, "f")
+    assert "secret" not in instructions(what, "terminal.sh", "host.log") + shell_file(what)
+    assert "export AZURE_STORAGE_CONNECTION_STRING='<that of your storage account>'" in instructions(
+        what, "f", "host.log"
+    )
 
 
 LOCAL = Places("connection", "updates", "watches", "events", PROJECT, IMAGES[0], GROUP, "http://127.0.0.1:7080")
 
 
 def test_the_printed_messages_are_valid_json_for_the_named_queues() -> None:
-    told = instructions(LOCAL, "terminal.sh")
+    told = instructions(LOCAL, "terminal.sh", "host.log")
     [update] = re.findall(r"send updates '(.*?)'", told, re.DOTALL)
     [watch] = re.findall(r"send watches \\\n  '(.*?)'", told)
     assert json.loads(update) == {
@@ -78,7 +80,7 @@ def test_the_printed_messages_are_valid_json_for_the_named_queues() -> None:
 
 
 def test_the_dead_letters_of_both_queues_can_be_looked_at() -> None:
-    told = instructions(LOCAL, "terminal.sh").splitlines()
+    told = instructions(LOCAL, "terminal.sh", "host.log").splitlines()
     assert "peek updates-poison" in told
     assert "peek watches-poison" in told
 
@@ -87,13 +89,17 @@ def test_nothing_that_is_printed_is_wider_than_a_terminal() -> None:
     sample = read_settings_file(SAMPLE_FILE)
     updates, watches, events = (sample[name] for name in QUEUES)
     what = replace(LOCAL, updates=updates, watches=watches, events=events)
-    printed = instructions(what, ".local/terminal.sh") + what_survives(".local", storage=True, simulation=True)
+    printed = instructions(what, ".local/terminal.sh", ".local/host.log") + what_survives(
+        ".local", storage=True, simulation=True
+    )
     assert max(map(len, printed.splitlines())) <= WIDTH
 
 
 def test_without_the_simulation_nothing_is_said_of_it() -> None:
     without = replace(LOCAL, simulation=None)
-    assert "simulated" not in instructions(without, "f") + what_survives("d", storage=True, simulation=False)
+    assert "simulated" not in instructions(without, "f", "host.log") + what_survives(
+        "d", storage=True, simulation=False
+    )
     assert "curl" not in shell_file(without)
     assert what_survives("d", storage=False, simulation=False) == ""
 

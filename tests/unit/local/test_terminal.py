@@ -31,7 +31,19 @@ def test_what_is_no_log_line_is_shown_as_well(line: str) -> None:
     assert "".join(line.strip() for line in lines) == line.strip()
 
 
-def test_an_id_is_not_torn_at_its_hyphens() -> None:
-    identity = "0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d"
-    lines = shown(f"2026-01-31 12:00:00,123 INFO    shared: {'x' * 50} {identity}")
-    assert lines[1].strip() == identity
+def test_a_uuid_is_shortened_and_any_other_id_is_not_torn() -> None:
+    uuid, correlation_id = "0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d", "scan-of-the-harbour-0815"
+    lines = shown(f"2026-01-31 12:00:00,123 INFO    shared: {uuid} {'x' * 50} {correlation_id}")
+    assert lines == [f"12:00:00 0f2b8b4e… {'x' * 50}", f"         {correlation_id}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "64 of 64 images applied in 12.34 s (project 0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d)",
+        "published VisionRelay.ImageMetadata.Rejected of projects/0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d",
+        "published VisionRelay.Training.WatchExpired of largepersongroups/employees",
+    ],
+)
+def test_a_batch_and_an_event_fit_one_line(text: str) -> None:
+    assert len(shown(f"2026-01-31 12:00:00,123 INFO    shared: {text}")) == 1

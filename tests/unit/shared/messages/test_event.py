@@ -82,7 +82,7 @@ async def test_it_is_logged_once_it_is_published(caplog: pytest.LogCaptureFixtur
             await EventPublisher(outbox).publish(event(subject="persongroups/a\nb"))
         assert caplog.messages == []
         await EventPublisher(outbox).publish(event(subject="persongroups/a\nb"))
-    assert caplog.messages == ["event VisionRelay.Training.Succeeded of persongroups/a\\nb is published"]
+    assert caplog.messages == ["published VisionRelay.Training.Succeeded of persongroups/a\\nb"]
 
 
 async def test_the_event_of_a_message_that_went_well_is_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
