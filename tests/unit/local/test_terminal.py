@@ -42,7 +42,7 @@ def test_a_uuid_is_shortened_and_any_other_id_is_not_torn() -> None:
     [
         "64 of 64 images applied in 12.34 s (project 0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d)",
         "published VisionRelay.ImageMetadata.Rejected of projects/0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d",
-        "published VisionRelay.Training.WatchExpired of largepersongroups/employees",
+        "published VisionRelay.Training.WatchExpired of persongroups/employees",
     ],
 )
 def test_a_batch_and_an_event_fit_one_line(text: str) -> None:
