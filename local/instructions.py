@@ -73,7 +73,10 @@ def what_survives(data: str, *, storage: bool, simulation: bool) -> str:
     """What a restart keeps and what it does not, as far as it is local."""
     parts = []
     if storage:
-        parts.append(f"Kept in {data} from run to run: the queues, the account's key, the ports.")
+        parts += [
+            f"Kept in {data} from run to run: the queues, the account's key, the ports.",
+            "A message that was in work at the end is visible again within a minute.",
+        ]
     if simulation:
         parts.append("New in each run: the simulated images, without metadata, and the trainings.")
     return "\n".join(parts)

@@ -58,8 +58,7 @@ def write(data: Path, kept: Kept) -> None:
 
 @contextmanager
 def sole_user(data: Path) -> Iterator[None]:
-    """Hold the data folder, which is made if need be. Raises HostStartError if another run holds it."""
-    data.mkdir(parents=True, exist_ok=True)
+    """Hold the data folder. Raises HostStartError if another run holds it."""
     with (data / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

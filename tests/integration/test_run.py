@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from azure.storage.queue import QueueClient
 
 from local.child_process import ChildFailedError, ChildProcess
 from local.instructions import GROUP, IMAGES, PROJECT
@@ -79,6 +80,12 @@ class Running:
         printed = await self.type(f"peek {queue}")
         return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
+    def is_visible(self, queue: str) -> bool:
+        """Whether the queue has a message that nobody works on."""
+        [account] = re.findall("^export AZURE_STORAGE_CONNECTION_STRING='(.*)'$", self.shell_file, re.MULTILINE)
+        with QueueClient.from_connection_string(account, queue) as client:
+            return bool(client.peek_messages())
+
     def metadata(self) -> dict[str, str]:
         """What the simulated Custom Vision has of the sample's first image."""
         images = httpx.get(f"{self.simulation}/_control/projects/{PROJECT}/images").json()
@@ -90,15 +97,15 @@ class Running:
             await control.train(GROUP, running_seconds=0)
 
 
-def process(tmp_path: Path, number: int = 1) -> ChildProcess:
+def process(tmp_path: Path, number: int = 1, **settings: str) -> ChildProcess:
     command = [sys.executable, "-m", "local.run", "--settings", str(SAMPLE_FILE), "--data", str(tmp_path / "data")]
-    environment = {**os.environ, "LINGER_SECONDS": "0.1", "TRAINING_POLL_SCHEDULE": "*/2 * * * * *"}
+    environment = {**os.environ, "LINGER_SECONDS": "0.1", "TRAINING_POLL_SCHEDULE": "*/2 * * * * *", **settings}
     return ChildProcess("make run", command, env=environment, cwd=FOLDER, output=tmp_path / f"terminal-{number}.txt")
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, number: int = 1) -> AsyncIterator[Running]:
-    run = process(tmp_path, number)
+async def running(tmp_path: Path, number: int = 1, **settings: str) -> AsyncIterator[Running]:
+    run = process(tmp_path, number, **settings)
     match = await run.start(UP, 30)
     try:
         yield Running(tmp_path / "data", run, match["commands"])
@@ -202,6 +209,16 @@ async def test_an_open_terminal_goes_on_working_after_a_restart(tmp_path: Path) 
         assert await second.type("peek kept") == "still here\n"
         assert "Kept in" in second.shown
         assert "New in each run" in second.shown
+
+
+async def test_a_message_that_was_in_work_at_the_end_is_applied_by_the_next_run(tmp_path: Path) -> None:
+    shorter = {"LOCAL_HOST_LEASE_SECONDS": "4", "LOCAL_HOST_DRAIN_SECONDS": "1"}
+    async with running(tmp_path, 1, LINGER_SECONDS="30", **shorter) as first:
+        await first.type(f"send image-metadata-updates '{json.dumps(UPDATE)}'")
+        assert await becomes_true(lambda: not first.is_visible("image-metadata-updates"))
+    assert "did not end within 1 s" in _joined(first.shown)
+    async with running(tmp_path, 2, **shorter) as second:
+        assert await becomes_true(lambda: second.metadata() == UPDATE["metadata"])
 
 
 async def test_a_second_run_on_the_same_data_is_refused(tmp_path: Path) -> None:

@@ -28,8 +28,7 @@ def test_a_broken_file_is_told_with_what_to_do(tmp_path: Path, text: str) -> Non
 
 
 def test_a_data_folder_has_one_user_at_a_time(tmp_path: Path) -> None:
-    data = tmp_path / "new"
-    with kept.sole_user(data), pytest.raises(HostStartError, match="stop it first"), kept.sole_user(data):
+    with kept.sole_user(tmp_path), pytest.raises(HostStartError, match="stop it first"), kept.sole_user(tmp_path):
         pass
-    with kept.sole_user(data):
+    with kept.sole_user(tmp_path):
         pass

@@ -12,7 +12,16 @@ import pytest
 from local.host.settings import read_settings_file
 from local.instructions import GROUP, IMAGES, PROJECT, Places, instructions, shell_file, what_survives
 from local.queue import plain
-from local.run import SAMPLE_FILE, is_storage_local, local_endpoints, places, port_or_any, read_settings
+from local.run import (
+    SAMPLE_FILE,
+    SHORTENED,
+    is_storage_local,
+    local_endpoints,
+    places,
+    port_or_any,
+    read_settings,
+    with_shortened_waits,
+)
 from local.terminal import WIDTH
 
 SAMPLE = {"CUSTOM_VISION_ENDPOINT": "http://127.0.0.1:7080", "FACE_ENDPOINT": "http://127.0.0.1:7080"}
@@ -37,6 +46,15 @@ def test_the_environment_wins_over_the_settings_file(tmp_path: Path, monkeypatch
     file.write_text(json.dumps({"Values": {"A": "file", "B": "file"}}))
     monkeypatch.setenv("A", "environment")
     assert read_settings(file) == {"A": "environment", "B": "file"}
+
+
+def test_waits_of_the_host_are_short_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "LOCAL_HOST_LEASE_SECONDS"
+    monkeypatch.delenv(name, raising=False)
+    assert with_shortened_waits({"A": "1"}) == {**SHORTENED, "A": "1"}
+    assert with_shortened_waits({name: "600"})[name] == "600"
+    monkeypatch.setenv(name, "5")
+    assert with_shortened_waits({name: "600"})[name] == "5"
 
 
 def test_a_taken_port_is_given_up_with_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
