@@ -126,7 +126,7 @@ class TestTriedAgain:
             await relay.handle(update(), 287)
         assert relay.left_nothing
 
-    async def test_a_cancelled_invocation_comes_back(self, relay: Relay) -> None:
+    async def test_a_cancellation_leaves_no_dead_letter(self, relay: Relay) -> None:
         relay.batcher.error = asyncio.CancelledError()
         with pytest.raises(asyncio.CancelledError):
             await relay.handle(update(), 100)
