@@ -76,9 +76,8 @@ check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
 
 # checkov pins much of what the development environment has in other versions, so these tools have their own.
 $(VENV)-infra/.installed: requirements/infra.txt $(VENV)/.installed
-	@echo "setting up $(VENV)-infra (once; a few minutes)"
 	@$(BIN)/python -m venv --clear $(VENV)-infra
-	@$(VENV)-infra/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/infra.txt
+	@$(PROGRESS) "packages for checking the deployment" $(VENV)-infra $(INSTALL:$(BIN)%=$(VENV)-infra/bin%) -r requirements/infra.txt
 	@touch $@
 
 infra/check/node_modules/.installed: infra/check/package.json infra/check/package-lock.json $(VENV)/.installed
