@@ -246,7 +246,7 @@ class TestOutages:
     async def test_a_message_goes_back_to_its_queue_when_it_has_waited_for_hold(
         self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with relay_with(cloud, monkeypatch, MAX_WAIT_SECONDS="0.5") as relay:
+        async with relay_with(cloud, monkeypatch, MAX_WAIT_SECONDS="1.5", API_TIMEOUT_SECONDS="1") as relay:
             project_id, image_ids = await new_project(cloud)
             async with cloud.control.outage(Api.CUSTOM_VISION):
                 with pytest.raises(MaxWaitExceeded):
