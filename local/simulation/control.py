@@ -30,6 +30,7 @@ from local.simulation.models import (
     KeyChange,
     Latency,
     Mark,
+    MetadataLimits,
     Outage,
     Rate,
     Training,
@@ -89,6 +90,10 @@ class SimulationControl:
         """All images of a project, with everything that was applied to them if asked for."""
         query = "?history=true" if history else ""
         return _IMAGES.validate_json(await self._call("GET", f"/projects/{project_id}/images{query}"))
+
+    async def set_metadata_limits(self, limits: MetadataLimits) -> None:
+        """Take so much metadata from now on: as the page says by default, or as the OpenAPI file does."""
+        await self._call("PUT", "/metadata-limits", limits)
 
     async def refuse_calls_with(self, image_ids: Iterable[UUID], code: str, times: int | None = None) -> None:
         """Refuse every call with one of these images as a whole, with a code such as `BadRequestInvalidIds`."""

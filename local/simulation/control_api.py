@@ -8,6 +8,7 @@ needs a key or counts as a call.
     GET    /counters
     PUT    /projects/images             Images
     GET    /projects/{id}/images        {image id: ImageState}; ?history=true for all that was applied
+    PUT    /metadata-limits             MetadataLimits
     PUT    /marks                       Mark
     DELETE /marks
     GET    /groups                      [GroupState]
@@ -44,6 +45,7 @@ from local.simulation.models import (
     KeyChange,
     Latency,
     Mark,
+    MetadataLimits,
     Outage,
     Rate,
     Training,
@@ -83,6 +85,9 @@ def _custom_vision(simulation: Simulation) -> list[Route]:
     def mark_images(mark: Mark) -> None:
         simulation.custom_vision.mark(mark)
 
+    def set_limits(limits: MetadataLimits) -> None:
+        simulation.custom_vision.limits = limits
+
     async def read_images(request: Request) -> Response:
         images = simulation.custom_vision.projects.get(request.path_params["id"])
         if images is None:
@@ -98,6 +103,7 @@ def _custom_vision(simulation: Simulation) -> list[Route]:
     return [
         _setter("PUT", "/projects/images", Images, add_images),
         _route("GET", "/projects/{id}/images", read_images),
+        _setter("PUT", "/metadata-limits", MetadataLimits, set_limits),
         _setter("PUT", "/marks", Mark, mark_images),
         _route("DELETE", "/marks", delete_marks),
     ]
