@@ -58,8 +58,9 @@ class App:
     """Builds everything from the settings. Nothing connects to anything before it is used."""
 
     def __init__(self, settings: Settings) -> None:
-        # Both log every request at INFO: at ten calls a second and a thousand messages, that is all one would see.
-        for noisy in ("azure", "httpx"):
+        # They log every request at INFO: at ten calls a second and a thousand messages, that is all one would see.
+        # Not `azure` as a whole: `azure.functions` is the worker's.
+        for noisy in ("azure.core", "azure.identity", "azure.storage", "httpx"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         self._settings = settings
         self._http = new_client(settings.api_timeout_seconds)
