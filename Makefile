@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 WORKER := .venv-worker
+DEPLOYED := .venv-deployed
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test coverage conformance chaos bench bench-quick fuzz check format lock clean
+.PHONY: help setup demo run cloud test coverage conformance chaos bench bench-environments bench-quick fuzz check format lock lock-check clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,10 +66,21 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.installed
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
-bench: setup $(VENV)/.bench ## measure everything (15 to 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
+# The packages that are deployed and no others: some libraries import more when they find it.
+$(DEPLOYED)/.installed: requirements.txt $(VENV)/.installed
+	@echo "setting up $(DEPLOYED) (once; half a minute)"
+	@$(PYTHON) -m venv --clear $(DEPLOYED)
+	@$(DEPLOYED)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+# Without a Python 3.13 the case that needs one is left out.
+bench-environments: setup $(VENV)/.bench $(DEPLOYED)/.installed
+	@if $(BIN)/python -m local.worker.interpreter > /dev/null; then $(MAKE) --no-print-directory $(WORKER)/.installed; fi
+
+bench: bench-environments ## measure everything (15 to 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(foreach case,$(ONLY),--only $(case))
 
-bench-quick: setup $(VENV)/.bench ## all cases small; fails if a ratio has become worse
+bench-quick: bench-environments ## all cases small; fails if a ratio has become worse
 	@$(BIN)/python -m benchmarks --quick
 
 fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS=60; 0: until Ctrl-C)
@@ -101,6 +113,15 @@ lock: $(VENV)/.installed ## pin the newest versions of requirements/*.in again
 	$(LOCK) --upgrade requirements/bench.in -o requirements/bench.txt
 	$(LOCK) --upgrade requirements/fuzz.in -o requirements/fuzz.txt
 	$(COMPILE) --python-version 3.13 --upgrade requirements/conformance.in -o requirements/conformance.txt
+	@$(MAKE) --no-print-directory lock-check
+
+# A package without a wheel for one of them is found here and not by whoever has it.
+LOCK_CHECK := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --dry-run --target build/none --python-platform x86_64-manylinux_2_28 --only-binary :all: --require-hashes
+lock-check: $(VENV)/.installed ## see whether the locks can be installed on Python 3.11 to 3.14
+	@for version in 3.11 3.12 3.13 3.14; do for lock in requirements.txt requirements/dev.txt requirements/bench.txt requirements/fuzz.txt; do \
+		echo "$$lock on Python $$version"; $(LOCK_CHECK) --python-version $$version -r $$lock || exit 1; done; done
+	@for version in 3.13 3.14; do \
+		echo "requirements/conformance.txt on Python $$version"; $(LOCK_CHECK) --python-version $$version -r requirements/conformance.txt || exit 1; done
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) $(WORKER) build .local local/azurite/node_modules tests/neighbours/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(WORKER) $(DEPLOYED) build .local local/azurite/node_modules tests/neighbours/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
