@@ -28,7 +28,8 @@ OURS = "Vision Relay"
 LIBRARIES = "its libraries alone"
 WHAT = {
     OURS: "import function_app",
-    LIBRARIES: "import aiohttp, azure.functions, azure.storage.queue.aio\nfrom pydantic import BaseModel, Field, TypeAdapter",
+    LIBRARIES: "import aiohttp, azure.functions, azure.storage.queue.aio\n"
+    "from pydantic import BaseModel, Field, TypeAdapter",
 }
 ABOUT = """\
 A fresh process imports `function_app`, as the host does at a start: settings are read and validated, all parts are put
