@@ -1,8 +1,7 @@
 """From the bytes of a queue message to its fields: Base64, byte order mark, JSON, CloudEvents and Event Grid envelopes.
 
 A body is JSON, or Base64 of it, of one object; that object is the message, or a CloudEvents 1.0 or Event Grid
-envelope whose `data` is the message, as an object or in a text. A field given twice is an error. What the fields may
-be, `validation` says.
+envelope whose `data` is the message. A field given twice is an error. What the fields may be, `validation` says.
 """
 
 from __future__ import annotations
@@ -66,8 +65,6 @@ def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
     elif "eventType" not in fields:
         return fields
     data = fields.get("data")
-    if isinstance(data, str):  # serialisers leave a text as it is, also one that is JSON
-        return _load(data.encode("utf-8", "backslashreplace"))
     if not isinstance(data, dict):
         raise InvalidMessage("data: the envelope must carry the message as a JSON object")
     return data
