@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from local.cloud import LocalCloud
 
-ENCODING = "none"
+ENCODING = "base64"
 """As the app writes by default, and as Functions consumers expect it."""
 
 TYPES = {
