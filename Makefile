@@ -57,8 +57,9 @@ $(WORKER)/.installed: requirements.txt requirements/dev.txt requirements/conform
 	@python=$$($(BIN)/python -m local.worker.interpreter) && \
 	echo "setting up $(WORKER) with $$python (once; about a minute)" && \
 	"$$python" -m venv --clear $(WORKER)
-	@for lock in requirements.txt requirements/dev.txt requirements/conformance.txt; do \
-		$(PROGRESS) "packages of $$lock" $(WORKER) $(WORKER)/bin/$(PIP) -r $$lock || exit 1; done
+	@$(PROGRESS) "packages of the app" $(WORKER) $(WORKER)/bin/$(PIP) -r requirements.txt
+	@$(PROGRESS) "packages for development" $(WORKER) $(WORKER)/bin/$(PIP) -r requirements/dev.txt
+	@$(PROGRESS) "Microsoft's worker library" $(WORKER) $(WORKER)/bin/$(PIP) -r requirements/conformance.txt
 	@touch $@
 
 conformance: setup $(WORKER)/.installed ## the app in Microsoft's worker library (needs a Python 3.13; WORKER_PYTHON=... says where)
@@ -107,11 +108,11 @@ check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
 $(VENV)-infra/.installed: requirements/infra.txt $(VENV)/.installed
 	@echo "setting up $(VENV)-infra (once; a few minutes)"
 	@$(BIN)/python -m venv --clear $(VENV)-infra
-	@$(VENV)-infra/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/infra.txt
+	@$(PROGRESS) "packages that check infra/" $(VENV)-infra $(VENV)-infra/bin/$(PIP) -r requirements/infra.txt
 	@touch $@
 
 infra/check/node_modules/.installed: infra/check/package.json infra/check/package-lock.json $(VENV)/.installed
-	@$(BIN)/python -m local.npm infra/check
+	@$(PROGRESS) "npm packages that check infra/" infra/check/node_modules $(BIN)/python -m local.npm infra/check
 	@touch $@
 
 INFRA := $(VENV)-infra/bin
