@@ -122,6 +122,17 @@ class LocalCloud:
             return
 
 
+def text_of(message: QueueMessage) -> str:
+    """What a message says, decoded if it is Base64: the app writes that, and the host copies what it was sent."""
+    content: str = message.content
+    if content.startswith("{"):
+        return content
+    try:
+        return base64.b64decode(content, validate=True).decode()
+    except ValueError:  # neither
+        return content
+
+
 def to_base64(text: str) -> str:
     """Encode a message the way many producers' libraries do."""
     return base64.b64encode(text.encode()).decode()

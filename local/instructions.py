@@ -11,10 +11,12 @@ from azure.storage.queue import QueueClient
 with QueueClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], sys.argv[1]) as queue:
     queue.send_message(sys.argv[2], time_to_live=-1)' "$@"; }"""
 PEEK = """peek() { .venv/bin/python -c '
-import os, sys
+import base64, os, sys
 from azure.storage.queue import QueueClient
 with QueueClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], sys.argv[1]) as queue:
-    print(*(message.content for message in queue.peek_messages(32)), sep="\\n")' "$@"; }"""
+    for message in queue.peek_messages(32):
+        text = message.content
+        print(text if text.startswith("{") else base64.b64decode(text).decode())' "$@"; }"""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ their message, `batching.outcomes`.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, set
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter
 from shared.messages.dead_letter import Failure, Reason
+from shared.messages.envelope import origin_of
 from shared.messages.event import EventType, new_event
 from shared.messages.update import MetadataUpdate, parse_update
 from shared.text import one_line
@@ -178,16 +179,11 @@ class MetadataUpdates:
 
 
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:
-    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count)
+    redrives = origin_of(delivery.body).redrives
+    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count, redrives=redrives)
 
 
 def _refusal(delivery: Delivery, refused: Mapping[str, Refused]) -> Failure:
     first, *others = dict.fromkeys(refused.values())
-    return Failure(
-        Reason.REFUSED,
-        "Various" if others else first.code,
-        first.message,
-        datetime.now(UTC),
-        delivery.dequeue_count,
-        {image_id: outcome.code for image_id, outcome in refused.items()},
-    )
+    failure = _failure(delivery, Reason.REFUSED, "Various" if others else first.code, first.message)
+    return replace(failure, images={image_id: outcome.code for image_id, outcome in refused.items()})

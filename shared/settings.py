@@ -10,10 +10,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import httpx
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
@@ -75,6 +84,10 @@ def poison_of(queue: str) -> str:
 
 
 CallsPerSecond = Annotated[float, Field(gt=0, le=MAX_CALLS_PER_SECOND)]
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _connection_fields(connection_string: str) -> dict[str, str]:
@@ -145,6 +158,8 @@ class Settings(BaseSettings):
     watch_lease_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 600
     watches_per_tick: Annotated[int, Field(ge=1, le=100_000)] = 5000
     publish_updated_events: bool = False
+    message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(_lower)] = "base64"
+    """Of all messages that the app writes. What it reads is recognised."""
 
     @model_validator(mode="after")
     def _storage_is_somewhere(self) -> Settings:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, LocalCloud
+from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, LocalCloud, text_of
 from local.demo.audit import Audit, Evidence, settle
 from local.demo.catalogue import Catalogue, build_catalogue
 from local.host.process import HostProcess
@@ -105,8 +105,8 @@ async def _evidence(cloud: LocalCloud, catalogue: Catalogue, seconds: float) -> 
     counters = await cloud.control.counters()
     return Evidence(
         images=await cloud.images(catalogue.images),
-        dead_letters=tuple(json.loads(message.content) for message in await cloud.drain(UPDATES_POISON)),
-        events=tuple(json.loads(message.content) for message in await cloud.drain(EVENTS)),
+        dead_letters=tuple(json.loads(text_of(message)) for message in await cloud.drain(UPDATES_POISON)),
+        events=tuple(json.loads(text_of(message)) for message in await cloud.drain(EVENTS)),
         still_queued=await cloud.count(UPDATES) + await cloud.count(WATCHES),
         api_calls=counters.custom_vision.calls,
         seconds=seconds,

@@ -1,7 +1,7 @@
 """What a message leaves behind when it cannot be applied: a dead letter that says why.
 
-Without its `failure`, the dead letter of a valid update is a valid update again, reduced to the images that were
-refused. A message that was never valid stands under `body` as it came.
+The dead letter of a valid update is the update again, reduced to the images that were refused, plus a `failure`. A
+message that was never valid stands under `body` as it first came. Either can be moved back as it is: see `envelope`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.messages.envelope import CUT_MARK, MAX_MESSAGE_BYTES, origin_of
 from shared.text import to_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from shared.messages.update import MetadataUpdate
 
 MAX_SENTENCE = 200
-MARK = "…[truncated]"
 
 
 class Reason(StrEnum):
@@ -37,6 +36,7 @@ class Failure:
     """What went wrong, when, and how often the message had been delivered by then.
 
     `code` and `message` are the service's, or our own words where it was not asked; `images` has each refused image's.
+    `redrives`: how often the message was a dead letter before and somebody moved it back.
     """
 
     reason: Reason
@@ -45,6 +45,7 @@ class Failure:
     at: datetime
     dequeue_count: int
     images: Mapping[ImageId, str] = field(default_factory=dict)
+    redrives: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The `failure` of the dead letter."""
@@ -55,6 +56,7 @@ class Failure:
             "images": dict(self.images),
             "at": self.at.isoformat(),
             "deliveries": self.dequeue_count,
+            "redrives": self.redrives,
         }
 
 
@@ -77,8 +79,9 @@ def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
 
 
 def of_body(body: bytes, failure: Failure) -> str:
-    """The dead letter of a message that is not valid. At most 64 KiB."""
-    return _fit({"body": body.decode("utf-8", "backslashreplace"), "failure": failure.to_dict()})
+    """The dead letter of a message that is not valid, without those around it. At most 64 KiB."""
+    first = origin_of(body).body
+    return _fit({"body": first.decode("utf-8", "backslashreplace"), "failure": failure.to_dict()})
 
 
 def _fit(letter: dict[str, Any]) -> str:
@@ -116,4 +119,4 @@ def _cut_body(letter: dict[str, Any], _: dict[str, Any]) -> None:
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[:length].removesuffix(MARK) + MARK
+    return text if len(text) <= length else text[:length].removesuffix(CUT_MARK) + CUT_MARK

@@ -1,4 +1,4 @@
-"""Storage queues, as this app uses them: plain text in, plain text out, and leases.
+"""Storage queues, as this app uses them: bytes in, text out in the encoding of the settings, and leases.
 
 A message holds 64 KiB at most, a receive takes 32 (Azure Storage, "Scalability and performance targets for Queue
 Storage"). Messages that this app writes live until somebody deletes them: an expired one would be gone without a trace.
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.messages.envelope import encode
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from azure.storage.queue import QueueMessage
     from azure.storage.queue.aio import QueueClient
 
+    from shared.messages.envelope import Encoding
     from shared.settings import Settings
 
 MAX_RECEIVE = 32
@@ -43,17 +46,19 @@ class Received:
 class Queue:
     """One queue. Its methods raise `azure.core.exceptions.AzureError` where storage fails in spite of retries."""
 
-    def __init__(self, client: QueueClient) -> None:
+    def __init__(self, client: QueueClient, encoding: Encoding) -> None:
         self._client = client
+        self._encoding = encoding
         self.name: str = client.queue_name
 
     async def send(self, text: str) -> None:
         """Put a message of at most 64 KiB, which lives until it is deleted. Creates the queue if need be."""
+        content = encode(text, self._encoding)
         try:
-            await self._client.send_message(text, time_to_live=FOREVER)
+            await self._client.send_message(content, time_to_live=FOREVER)
         except ResourceNotFoundError:
             await self._create()
-            await self._client.send_message(text, time_to_live=FOREVER)
+            await self._client.send_message(content, time_to_live=FOREVER)
 
     async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:
         """Take up to `most` of the messages that are visible; nobody else sees them for `lease_seconds`.
@@ -71,7 +76,8 @@ class Queue:
 
     async def put_back(self, message: Received, text: str | None = None) -> None:
         """Make a message visible again at once, with new content if any is given. Its expiry stays what it was."""
-        await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=text)
+        content = None if text is None else encode(text, self._encoding)
+        await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=content)
 
     async def delete(self, message: Received) -> None:
         """Delete a message."""
@@ -107,6 +113,7 @@ class Queues:
             "random_jitter_range": 1,
             "retry_total": 3,
         }
+        self._encoding = settings.message_encoding
         if settings.storage_connection_string is not None:
             secret = settings.storage_connection_string.get_secret_value()
             self._service = QueueServiceClient.from_connection_string(secret, **options)
@@ -115,7 +122,7 @@ class Queues:
 
     def __getitem__(self, name: str) -> Queue:
         """The queue of this name, whether it exists or not."""
-        return Queue(self._service.get_queue_client(name))
+        return Queue(self._service.get_queue_client(name), self._encoding)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from functions import poll_training_status, update_image_metadata
 from local.child_process import ChildFailedError
-from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud
+from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud, text_of
 from local.host.process import HostProcess
 from local.simulation.models import Api, Fault, FaultKind, GroupKind
 from shared.app import App
@@ -67,10 +67,10 @@ class Relay:
         await self._poll(None)
 
     async def dead_letters(self) -> list[dict[str, Any]]:
-        return [json.loads(message.content) for message in await self._cloud.drain(UPDATES_POISON)]
+        return [json.loads(text_of(message)) for message in await self._cloud.drain(UPDATES_POISON)]
 
     async def events(self) -> list[dict[str, Any]]:
-        return [json.loads(message.content) for message in await self._cloud.drain(EVENTS)]
+        return [json.loads(text_of(message)) for message in await self._cloud.drain(EVENTS)]
 
 
 def _user_function(blueprint: func.Blueprint) -> Any:
@@ -337,7 +337,7 @@ class TestWatches:
         await self.watch(cloud, '{"kind": "personGroup", "id": "Staff!"}')
         await relay.poll()
         [message] = await cloud.drain(WATCHES_POISON)
-        assert "id" in json.loads(message.content)["failure"]["message"]
+        assert "id" in json.loads(text_of(message))["failure"]["message"]
         assert await cloud.count(WATCHES) == 0
 
     async def test_watches_stay_while_the_service_is_down(self, cloud: LocalCloud, relay: Relay) -> None:
@@ -384,7 +384,7 @@ class TestTheWholeApp:
         for queue, count in ((UPDATES_POISON, 3), (WATCHES_POISON, 1), (EVENTS, 4)):
             messages = await cloud.drain(queue)
             assert len(messages) == count
-            written += [str(message.content) for message in messages]
+            written += map(text_of, messages)
         assert not [secret for secret in secrets if any(secret in text for text in written)]
 
     async def test_a_wrong_setting_stops_the_start_and_is_named(self, cloud: LocalCloud, tmp_path: Path) -> None:
