@@ -14,7 +14,7 @@ validation.py the simulated clock against a real minute
 
 virtual.py    an event loop whose time jumps
 service.py    the simulated API under that loop
-relay.py      the deployed parts, put together as the app does
+parts.py      the deployed parts, put together as the app does
 load.py       messages to send, and a backlog that refills a window
 peers.py      other ways to batch and to keep to a limit
 workers.py    the same function on both cores

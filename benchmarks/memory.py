@@ -54,7 +54,7 @@ def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
         return tuple(run_alone(measure, [Job(sizes.waiting, ours)] * sizes.real_samples, step))
 
     peers = (Peer("a task with its parsed body", samples(ours=False)),)
-    figure = Figure(NAME, "waiting message", "KiB", samples(ours=True), at_most(4), peers, noise=MEASURED_NOISE)
+    figure = Figure(NAME, "waiting message", "KiB", samples(ours=True), at_most(3), peers, noise=MEASURED_NOISE)
     return Outcome((figure,))
 
 

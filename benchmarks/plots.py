@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -151,11 +152,15 @@ def _scaling(outcome: Outcome) -> Canvas:
 def _cpu(outcome: Outcome) -> Canvas:
     canvas = Canvas(figsize=(8.4, 2.4))
     axes = canvas.subplots()
-    figures = outcome.figures[1::-1]
+    figures = outcome.figures[len(cpu.WINDOWS) - 1 :: -1]
     for row, figure in enumerate(figures):
+        floor = figure.peers[0]
         _bar(axes, row + 0.2, figure.samples, OURS, "Vision Relay" if not row else None, height=0.36)
-        _bar(axes, row - 0.2, figure.peers[0].samples, OTHERS[2], cpu_floor(figure) if not row else None, height=0.36)
-    axes.axvline(cpu.TARGET_MICROSECONDS, color=TARGET, lw=1.4, label=f"target at window {cpu.SMALL}")
+        _bar(axes, row - 0.2, floor.samples, OTHERS[2], cpu_floor(figure) if not row else None, height=0.36)
+        target = f"target: {cpu.MAX_RATIO:g} x the least possible" if not row else None
+        axes.plot(
+            [median(floor.samples) * cpu.MAX_RATIO] * 2, [row - 0.4, row + 0.4], color=TARGET, lw=1.4, label=target
+        )
     axes.set_yticks(range(len(figures)), [figure.name for figure in figures])
     axes.set_xlabel("µs of processor time a message, body to outcome")
     canvas.legend(loc="outside lower center", ncols=3)

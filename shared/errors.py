@@ -46,7 +46,7 @@ class MessageAbandoned(RelayError):
 
 
 class MaxWaitExceeded(MessageAbandoned):
-    """An update has waited for `hold` and leaves the batcher."""
+    """An update has waited for its outcome as long as it may, and leaves the batcher."""
 
 
 class ApiError(RelayError):

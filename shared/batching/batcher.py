@@ -124,7 +124,7 @@ class Batcher(Generic[K]):
                 waiter.fail(MaxWaitExceeded(waited))
 
     async def aclose(self) -> None:
-        """Cancel the calls on the wire and make no more. Those who wait are not told: cancel them first."""
+        """Cancel the calls on the wire and make no more. Those who wait do not learn of it: cancel them first."""
         self._max_in_flight = 0
         for timer in (self._timer, self._expiry):
             if timer is not None:
@@ -204,8 +204,8 @@ class Batcher(Generic[K]):
             self._let_log(batch, self._admission.report(admitted, error, now))
         else:
             self._admission.withdraw(admitted)
-            told = f"unexpected error in a call: {type(error).__name__}: {one_line(error)}"
-            self._let_log(batch, Notice(logging.ERROR, told))
+            text = f"unexpected error in a call: {type(error).__name__}: {one_line(error)}"
+            self._let_log(batch, Notice(logging.ERROR, text))
         failed_too_often = isinstance(error, Unavailable) and _count_failure(batch, admitted)
         match after_failure(error, of_one_message=batch.is_of_one_message, failed_too_often=failed_too_often):
             case AfterFailure.SEND_AGAIN:

@@ -8,7 +8,7 @@ when an open one is tried again, says `circuit_breaker`; here is said which call
 * If a second scope fails before any call has succeeded, the trouble is the service's: all calls are suspended, and one
   probe at a time, of whatever scope, tries the service.
 
-When calls are suspended and when they are resumed is told once each, and once more if it turns out that the operator
+That calls are suspended and that they are resumed is said once each, and once more if it turns out that the operator
 has to do something about it. It is returned as a `Notice` and not logged here: the Functions host drops what is logged
 by anything but a running invocation, so whoever reports a call lets one that runs log it.
 """
@@ -60,24 +60,24 @@ class Admitted:
 
 
 class Breaker:
-    """A circuit breaker and what is told of it. `whose` ends the sentence "calls are suspended"."""
+    """A circuit breaker and what the log says of it. `whose` ends the sentence "calls are suspended"."""
 
     def __init__(self, breaker: CircuitBreaker, api: str, whose: str) -> None:
         self.circuit = breaker
         self._api = api
         self._whose = whose
-        self._denial_told = False
+        self._denial_logged = False
 
     def report(self, call: AdmittedCall, error: ApiError | None, now: float) -> Notice | None:
-        """Take note of how a call was answered; return what is to be told of it."""
+        """Take note of how a call was answered; return what the log should say of it."""
         opened_at = self.circuit.opened_at
         transition = self.circuit.report(call, error, now)
         if transition is Transition.CLOSED and opened_at is not None:
-            self._denial_told = False
+            self._denial_logged = False
             return Notice(logging.WARNING, f"{self._api}: calls are resumed{self._whose} after {now - opened_at:.1f} s")
         suspended = f"{self._api}: calls are suspended{self._whose}: {one_line(error)}"
-        if isinstance(error, AccessDenied) and not self._denial_told and self.circuit.opened_at is not None:
-            self._denial_told = True
+        if isinstance(error, AccessDenied) and not self._denial_logged and self.circuit.opened_at is not None:
+            self._denial_logged = True
             return Notice(logging.ERROR, suspended)
         return Notice(logging.WARNING, suspended) if transition is Transition.OPENED else None
 
@@ -131,7 +131,7 @@ class Admission:
         return call
 
     def report(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
-        """Take note of how a call was answered: by `error`, or well. Returns what is to be told of it."""
+        """Take note of how a call was answered: by `error`, or well. Returns what the log should say of it."""
         if isinstance(error, RateLimited):
             self._pace.limited(now, error.retry_after_seconds)
         elif not trips(error):

@@ -91,7 +91,7 @@ def _load(body: bytes) -> dict[str, Any]:
     """Parse the one JSON object in `body`, which may be Base64 of it."""
     document = _find_object(body.removeprefix(codecs.BOM_UTF8))
     try:
-        fields: dict[str, Any] = json.loads(document.decode(), object_pairs_hook=_distinct, parse_constant=_no_constant)
+        fields: dict[str, Any] = _DECODER.decode(document.decode())
     except UnicodeDecodeError as error:
         raise InvalidMessage(f"not UTF-8: byte {error.start} is {document[error.start]:#04x}") from None
     except RecursionError:
@@ -215,3 +215,6 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_constant(name: str) -> NoReturn:
     """Refuse NaN and the infinities, which Python would read although JSON has none."""
     raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)

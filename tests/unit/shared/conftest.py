@@ -77,6 +77,7 @@ def new_batcher(
     hold: float = 1e6,
     starvation: float = 30.0,
     max_in_flight: int = 48,
+    scope_of: Callable[[str], str | None] = lambda _: None,
 ) -> Batcher[str]:
     return Batcher(
         api.send,
@@ -85,7 +86,7 @@ def new_batcher(
             Pace(calls_per_second, start_share=1.0, rng=NoChance()),
             CircuitBreaker(uniform=lambda low, high: high),
         ),
-        scope_of=lambda _: None,
+        scope_of=scope_of,
         batch_size=64,
         linger_seconds=linger,
         max_wait_seconds=hold,

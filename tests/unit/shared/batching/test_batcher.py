@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import logging
 import weakref
 from collections.abc import Iterator, Mapping
 
@@ -427,3 +428,170 @@ class TestErrors:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert len(batcher) == 0
+
+
+class TestSearchesThatOutlastTheWait:
+    async def test_what_a_search_has_learnt_survives_the_return_of_its_messages(self) -> None:
+        """Sixteen of 64 are at fault; at one call a second no message waits long enough for the search to end."""
+        bad = {image(number) for number in range(0, 64, 4)}
+        api = FakeApi(answer=refusing(bad, CallRefused("BadRequest", "")))
+        batcher = new_batcher(api, calls_per_second=1, hold=8)
+        refused = await asyncio.wait_for(asyncio.gather(*(deliver(batcher, image(n)) for n in range(64))), 600)
+        assert {image_id for one in refused for image_id in one} == bad
+        assert len(batcher) == 0
+
+
+class TestThoseWhoComeBack:
+    """A message that comes back is not overtaken by the later updates of its images that wait behind it."""
+
+    @pytest.mark.parametrize("outcome", [Retry("status ErrorUnknown"), ZeroDivisionError("a bug")])
+    async def test_it_takes_later_updates_of_its_image_along(
+        self, api: FakeApi, batcher: Batcher[str], outcome: Retry | Exception
+    ) -> None:
+        def answer(call: Call) -> Mapping[ImageId, ImageOutcome]:
+            if isinstance(outcome, Exception):
+                raise outcome
+            return {image(1): outcome}
+
+        api.answer = answer
+        submitted = [asyncio.ensure_future(submit(batcher, key, [image(1)])) for key in ("first", "second", "third")]
+        await asyncio.wait(submitted)
+        assert [call.key for call in api.calls] == ["first"]
+        for later in submitted[1:]:
+            (told,) = later.result().values()
+            assert isinstance(told, Retry)
+        assert len(batcher) == 0
+
+    async def test_who_fails_alone_for_the_third_time_takes_them_along_too(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = refusing({image(5)}, Unavailable("500"))
+        first = submit_each(batcher, images(64), "first")
+        second = submit_each(batcher, [image(5)], "second")
+        await asyncio.wait(first + second)
+        assert first[5].result() == {image(5): Retry("500")}
+        assert [isinstance(one, Retry) for one in second[0].result().values()] == [True]
+        assert "second" not in {call.key for call in api.calls}
+
+    async def test_who_has_waited_too_long_takes_them_along(self) -> None:
+        api = FakeApi(answer=raising(Unavailable("down")))
+        batcher = new_batcher(api, hold=100)
+        first = submit_each(batcher, [image(1)], "first")
+        await asyncio.sleep(50)
+        second = submit_each(batcher, [image(1)], "second")
+        await asyncio.wait(first + second)
+        assert asyncio.get_running_loop().time() == pytest.approx(100)
+        assert isinstance(first[0].exception(), MaxWaitExceeded)
+        assert [isinstance(one, Retry) for one in second[0].result().values()] == [True]
+
+    async def test_updates_of_other_images_in_the_same_message_are_not_touched(
+        self, api: FakeApi, batcher: Batcher[str]
+    ) -> None:
+        api.answer = lambda call: {
+            image_id: Retry("later") if (call.key, image_id) == ("first", image(1)) else APPLIED
+            for image_id in call.image_ids
+        }
+        first = submit_each(batcher, [image(1)], "first")
+        second = asyncio.ensure_future(submit(batcher, "second", [image(1), image(2)]))
+        await asyncio.wait([*first, second])
+        assert set(second.result()) == {image(1)}
+        assert api.times_sent[image(2)] == 1
+
+
+class TestProjects:
+    """The scope of a key is its first letter: trouble that only one has is that one's."""
+
+    @pytest.mark.parametrize("error", [AccessDenied("403"), Unavailable("500")])
+    async def test_a_project_in_trouble_does_not_hold_up_the_others(self, error: Exception) -> None:
+        def answer(call: Call) -> Mapping[ImageId, ImageOutcome]:
+            if call.key.startswith("x"):
+                raise error
+            return dict.fromkeys(call.image_ids, APPLIED)
+
+        api = FakeApi(answer=answer)
+        batcher = new_batcher(api, linger=0.1, scope_of=lambda key: key[0])
+        assert await batcher.submit("a", [image(0)]) == {}
+        troubled = submit_each(batcher, images(100, first=1000), "x")
+        for number in range(1, 60):
+            before = asyncio.get_running_loop().time()
+            assert await batcher.submit("a", [image(number)]) == {}
+            assert asyncio.get_running_loop().time() - before == pytest.approx(0.1, abs=0.001)
+            await asyncio.sleep(1)
+        probes = [call for call in api.calls if call.key == "x"][1:]
+        assert 2 < len(probes) < 12
+        assert {len(call.image_ids) for call in probes} == {1}
+        assert not any(task.done() for task in troubled)
+        api.answer = FakeApi().answer
+        assert await all_applied(troubled)
+
+    async def test_trouble_that_all_have_is_the_services_and_one_probe_at_a_time_tries_it(self) -> None:
+        api = FakeApi(latency=0.25, answer=raising(Unavailable("down")))
+        batcher = new_batcher(api, linger=0.1, scope_of=lambda key: key[0])
+        tasks = [task for key in "abcdef" for task in submit_each(batcher, images(64, first=64 * ord(key)), key)]
+        await asyncio.sleep(100)
+        probes = api.calls[6:]
+        assert len(probes) <= 12
+        for earlier, later in itertools.pairwise(probes):
+            assert earlier.ended is not None
+            assert earlier.ended < later.began
+        api.answer = FakeApi().answer
+        before = len(api.calls)
+        assert await all_applied(tasks)
+        assert len(api.calls) - before <= 7
+
+
+class TestLog:
+    """What is logged is logged by an invocation that runs: the host drops the rest."""
+
+    @pytest.fixture(autouse=True)
+    def _logging_tasks(self, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+        """Note of each line which task wrote it."""
+
+        def note(record: logging.LogRecord) -> bool:
+            record.task = asyncio.current_task()
+            return True
+
+        caplog.set_level(logging.INFO, "shared")
+        caplog.handler.addFilter(note)
+        yield
+        caplog.handler.removeFilter(note)
+
+    async def test_that_calls_are_suspended_and_resumed_is_logged_by_callers_who_wait(
+        self, api: FakeApi, batcher: Batcher[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        api.answer = raising(Unavailable("down"))
+        tasks = submit_each(batcher, images(100))
+        await asyncio.sleep(20)
+        assert "calls are suspended: down" in caplog.text
+        api.answer = FakeApi().answer
+        assert await all_applied(tasks)
+        assert "calls are resumed after" in caplog.text
+        assert {getattr(record, "task", None) for record in caplog.records} <= set(tasks)
+
+    async def test_who_is_gone_when_its_call_ends_leaves_the_logging_to_another(
+        self, api: FakeApi, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        api.latency = 5.0
+        api.answer = raising(Unavailable("down"))
+        batcher = new_batcher(api, linger=0.1, hold=3)
+        gone = submit_each(batcher, [image(1)])
+        await asyncio.sleep(2.5)
+        stays = submit_each(batcher, [image(2)])
+        await asyncio.wait(gone + stays)
+        assert [getattr(record, "task", None) for record in caplog.records if "suspended" in record.message] == stays
+
+    async def test_a_batch_is_one_line(
+        self, api: FakeApi, batcher: Batcher[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        api.answer = lambda call: dict.fromkeys(call.image_ids, APPLIED) | {image(0): Refused("ErrorImageNotFound")}
+        await asyncio.gather(*submit_each(batcher, images(64)))
+        assert [record.message for record in caplog.records] == ["63 of 64 images applied in 0.00 s (None)"]
+
+
+async def deliver(batcher: Batcher[str], image_id: ImageId) -> Mapping[ImageId, NotApplied]:
+    """Deliver a message as often as it comes back, 20 s later."""
+    while True:
+        try:
+            return await batcher.submit("a", [image_id])
+        except MaxWaitExceeded:
+            await asyncio.sleep(20)
