@@ -88,7 +88,7 @@ def _describe(error: ValidationError) -> str:
     """One line for all of pydantic's findings: the field, its problem, and what stood there."""
     found = error.errors(include_url=False, include_context=False)
     described = [
-        f"{one_line(_path(item['loc']))}: {_problem(item['type'], item['msg'])}{_given(item)}"
+        f"{_path(item['loc'])}{_problem(item['type'], item['msg'])}{_given(item)}"
         for item in found[:MAX_ERRORS_DESCRIBED]
     ]
     if len(found) > MAX_ERRORS_DESCRIBED:
@@ -97,7 +97,9 @@ def _describe(error: ValidationError) -> str:
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+    """The field and a colon; nothing where the problem is the whole message's and says which field is meant."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+    return f"{one_line(path)}: " if loc else ""
 
 
 _PROBLEMS = {

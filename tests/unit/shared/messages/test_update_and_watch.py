@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.errors import InvalidMessage
 from shared.messages.update import MetadataUpdate, parse_update
 from shared.messages.validation import MAX_ERRORS_DESCRIBED
-from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
+from shared.messages.watch import KINDS, MAX_TIMES, Reported, TrainingWatch, parse_watch
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 IMAGE = "beef0000-0000-4000-8000-00000000000a"
@@ -23,6 +23,7 @@ KIB_64 = 64 * 1024
 
 UPDATE: dict[str, Any] = {"projectId": PROJECT, "imageIds": [IMAGE], "metadata": {"k": "v"}}
 WATCH: dict[str, Any] = {"kind": "personGroup", "id": "employees"}
+ITERATION: dict[str, Any] = {"kind": "customVisionIteration", "projectId": PROJECT, "id": IMAGE}
 
 
 def body(document: Any) -> bytes:
@@ -106,7 +107,7 @@ class TestForms:
     def test_a_watch_too_comes_in_every_form(self) -> None:
         dead_letter = body({"body": watch().decode(), "failure": {"reason": "invalid"}})
         for raw in (watch(), base64.b64encode(watch()), body(cloud_event(data=WATCH)), watch(failure={}), dead_letter):
-            assert parse_watch(raw) == TrainingWatch(kind=GroupKind.PERSON_GROUP, id="employees")
+            assert parse_watch(raw) == TrainingWatch(kind="personGroup", id="employees")
 
     @pytest.mark.parametrize(
         ("raw", "told"),
@@ -312,7 +313,7 @@ class TestWatch:
         )
         noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
         read = parse_watch(raw)
-        assert (read.kind, read.id) == (GroupKind.LARGE_FACE_LIST, "a_b-9")
+        assert (read.kind, read.id) == ("largeFaceList", "a_b-9")
         assert (read.after, read.expires_at, read.repeat) == (noon, noon, True)
         assert read.reported == Reported(status="failed", completed_at=noon.replace(microsecond=500_000))
         assert parse_watch(body(read.to_dict())) == read
@@ -325,6 +326,8 @@ class TestWatch:
             {"reported": {"status": "succeeded"}},
             {"after": "2026-01-31T12:00:00.1234567Z"},
             {"after": "0001-01-01T00:00:00+23:59"},
+            {"reported": {"status": "succeeded", "times": MAX_TIMES}},
+            ITERATION,
             {"expiresAt": "9999-12-31T23:59:59-23:59"},
         ],
     )
@@ -334,8 +337,16 @@ class TestWatch:
     @pytest.mark.parametrize(
         ("changes", "told"),
         [
-            ({"kind": "faceList"}, "kind: input should be 'personGroup', 'largePersonGroup' or 'largeFaceList', not"),
-            ({"kind": 1}, "kind: input should be"),
+            ({"kind": "faceList"}, f"kind: must be one of {', '.join(KINDS)}, not 'faceList'"),
+            ({"kind": "PersonGroup"}, "kind: must be one of"),
+            ({"kind": 1}, "kind: must be text, not 1"),
+            ({"kind": []}, "kind: must be text"),
+            ({"projectId": PROJECT}, "projectId: must not be given with the kind personGroup"),
+            ({**ITERATION, "projectId": None}, "projectId: must be given with the kind customVisionIteration"),
+            ({"kind": "customVisionIteration", "id": IMAGE}, "projectId: must be given with the kind customVision"),
+            ({**ITERATION, "id": "employees"}, "id: must be a UUID of 36 characters"),
+            ({**ITERATION, "id": 1}, "id: must be text"),
+            ({**ITERATION, "projectId": "../x"}, "projectId: must be a UUID of 36 characters"),
             ({"id": ""}, "id: string should match pattern"),
             ({"id": "a" * 65}, "id: string should have at most 64 characters"),
             ({"id": "Employees"}, "id: string should match pattern"),
@@ -356,6 +367,14 @@ class TestWatch:
             ({"expiresAt": {}}, "expiresAt: must be a date-time"),
             ({"reported": {}}, "reported.status: missing"),
             ({"reported": {"status": "x", "at": 1}}, "reported.at: unknown field, not 1"),
+            ({"reported": {"status": "x" * 65}}, "reported.status: string should have at most 64 characters"),
+            (
+                {"reported": {"status": "x", "times": MAX_TIMES + 1}},
+                "reported.times: input should be less than or equal",
+            ),
+            ({"reported": {"status": "x", "times": 10**4000}}, "reported.times: input should be less than or equal"),
+            ({"reported": {"status": "x", "times": -1}}, "reported.times: input should be greater than or equal to 0"),
+            ({"reported": {"status": "x", "times": 1.0}}, "reported.times: input should be a valid integer"),
             ({"expires": "2026-01-31T12:00:00Z"}, "expires: unknown field"),
             ({"expires_at": "2026-01-31T12:00:00Z"}, "expires_at: unknown field"),
             ({"correlationId": "c" * 129}, "correlationId: string should have at most 128 characters"),
@@ -426,7 +445,10 @@ class TestAnything:
     @settings(deadline=None, derandomize=True, max_examples=200)
     @given(
         st.fixed_dictionaries(
-            {"kind": st.sampled_from(list(GroupKind)), "id": st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True)},
+            {
+                "kind": st.sampled_from(["personGroup", "largePersonGroup", "largeFaceList"]),
+                "id": st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True),
+            },
             optional={
                 "after": st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
                 "expiresAt": st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
