@@ -3,18 +3,18 @@
 ::
 
     RelayError
-    ├── SettingsError           the operator: a setting is wrong or missing, the app does not start
-    ├── InvalidMessage          this message: it will never be valid, so it is dead-lettered
-    ├── MessageAbandoned         nobody: the message goes back to its queue and is delivered again
+    ├── SettingsError               the operator: a setting is wrong or missing, the app does not start
+    ├── InvalidMessage              this message: it will never be valid, so it is dead-lettered
+    ├── MessageAbandoned            nobody: the message goes back to its queue and is delivered again
     │   └── MaxWaitExceeded         it has waited long enough for an API that cannot be asked
-    └── ApiError                an API's answer, or that there was none
-        ├── Unavailable         wait: the service is in trouble or cannot be reached
-        ├── RateLimited         wait: more calls than the API allows
-        ├── AccessDenied       the operator: key, identity, network rule or endpoint; every message is kept
-        ├── SharedFieldsRefused        these messages: what they have in common was refused
-        ├── CallRefused      perhaps one message of the call: it has to be found
-        ├── NotFound            this one thing that was asked for does not exist
-        └── UnexpectedAnswer          nobody knows: an answer that no document mentions; every message is kept
+    └── ApiError                    an API's answer, or that there was none
+        ├── Unavailable             wait: the service is in trouble or cannot be reached
+        ├── RateLimited             wait: more calls than the API allows
+        ├── AccessDenied            the operator: key, identity, network rule or endpoint; every message is kept
+        ├── SharedFieldsRefused     these messages: what they have in common was refused
+        ├── CallRefused             perhaps one message of the call: it has to be found
+        ├── NotFound                this one thing that was asked for does not exist
+        └── UnexpectedAnswer        nobody knows: an answer that no document mentions; every message is kept
 
 Whoever catches one of them needs its class, never its text.
 """
