@@ -27,6 +27,7 @@ from local.simulation.models import (
     GroupState,
     Images,
     ImageState,
+    IterationTraining,
     KeyChange,
     Latency,
     Mark,
@@ -89,6 +90,25 @@ class SimulationControl:
         """All images of a project, with everything that was applied to them if asked for."""
         query = "?history=true" if history else ""
         return _IMAGES.validate_json(await self._call("GET", f"/projects/{project_id}/images{query}"))
+
+    async def train_iteration(
+        self,
+        project_id: UUID,
+        iteration_id: UUID,
+        *,
+        running_seconds: float = 1.0,
+        fails: bool = False,
+        status: str | None = None,
+    ) -> None:
+        """Start the training of an iteration; `status` is a word to answer with in place of the documented ones."""
+        training = IterationTraining(
+            project_id=str(project_id),
+            id=str(iteration_id),
+            running_seconds=running_seconds,
+            fails=fails,
+            status=status,
+        )
+        await self._call("POST", "/iterations/training", training)
 
     async def refuse_calls_with(self, image_ids: Iterable[UUID], code: str, times: int | None = None) -> None:
         """Refuse every call with one of these images as a whole, with a code such as `BadRequestInvalidIds`."""

@@ -8,6 +8,7 @@ needs a key or counts as a call.
     GET    /counters
     PUT    /projects/images             Images
     GET    /projects/{id}/images        {image id: ImageState}; ?history=true for all that was applied
+    POST   /iterations/training         IterationTraining
     PUT    /marks                       Mark
     DELETE /marks
     GET    /groups                      [GroupState]
@@ -41,6 +42,7 @@ from local.simulation.models import (
     GroupState,
     Images,
     ImageState,
+    IterationTraining,
     KeyChange,
     Latency,
     Mark,
@@ -98,6 +100,7 @@ def _custom_vision(simulation: Simulation) -> list[Route]:
     return [
         _setter("PUT", "/projects/images", Images, add_images),
         _route("GET", "/projects/{id}/images", read_images),
+        _setter("POST", "/iterations/training", IterationTraining, simulation.train_iteration),
         _setter("PUT", "/marks", Mark, mark_images),
         _route("DELETE", "/marks", delete_marks),
     ]

@@ -333,6 +333,53 @@ class TestWatches:
         assert len({event["id"] for event in events}) == 40
         assert (await cloud.control.counters()).face.calls == 1
 
+    @pytest.mark.parametrize("fails", [False, True])
+    async def test_the_training_of_an_iteration_is_told(self, cloud: LocalCloud, relay: Relay, fails: bool) -> None:
+        project_id, iteration_id = uuid4(), uuid4()
+        await cloud.control.train_iteration(project_id, iteration_id, running_seconds=0.5, fails=fails)
+        about = {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(iteration_id)}
+        await self.watch(cloud, {**about, "correlationId": "c"})
+        async with asyncio.timeout(10):
+            while await cloud.count(WATCHES):
+                await relay.poll()
+        [event] = await relay.events()
+        assert event["type"] == f"VisionRelay.Training.{'Failed' if fails else 'Succeeded'}"
+        assert event["source"] == cloud.settings["CUSTOM_VISION_ENDPOINT"]
+        assert event["subject"] == f"projects/{project_id}/iterations/{iteration_id}"
+        data = event["data"]
+        assert about.items() <= data.items()
+        assert data["status"] == ("failed" if fails else "succeeded")
+        completed = data["lastActionDateTime" if fails else "lastSuccessfulTrainingDateTime"]
+        assert datetime.fromisoformat(event["time"]) == datetime.fromisoformat(completed)
+
+    async def test_an_iteration_that_does_not_exist_is_told(self, cloud: LocalCloud, relay: Relay) -> None:
+        project_id, _ = await new_project(cloud)
+        await self.watch(cloud, {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(uuid4())})
+        await relay.poll()
+        [event] = await relay.events()
+        assert event["type"] == "VisionRelay.Training.NotFound"
+
+    async def test_polls_of_iterations_share_the_limit_of_the_updates(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project_id, image_ids = await new_project(cloud, 10)
+        await cloud.control.set_rate(Api.CUSTOM_VISION, 4, burst=1.5)
+        iterations = [uuid4() for _ in range(4)]
+        for iteration_id in iterations:
+            await cloud.control.train_iteration(project_id, iteration_id, running_seconds=0)
+        watch = {"kind": "customVisionIteration", "projectId": str(project_id)}
+        await self.watch(cloud, *({**watch, "id": str(iteration_id)} for iteration_id in iterations))
+        async with relay_with(cloud, monkeypatch, CUSTOM_VISION_CALLS_PER_SECOND="4") as relay:
+            updates = (
+                relay.update(update(project_id, [image_id], metadata={"n": str(n)}))
+                for n, image_id in enumerate(image_ids)
+            )
+            await asyncio.gather(relay.poll(), *updates)
+            assert len(await relay.events()) == 4
+        counters = (await cloud.control.counters()).custom_vision
+        assert counters.calls - counters.rate_limited == 14
+        assert counters.max_calls_per_second <= 6
+
     async def test_a_malformed_watch_is_dead_lettered(self, cloud: LocalCloud, relay: Relay) -> None:
         await self.watch(cloud, '{"kind": "personGroup", "id": "Staff!"}')
         await relay.poll()

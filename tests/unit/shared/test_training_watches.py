@@ -19,7 +19,7 @@ from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.pace import Pace
 from shared.messages.event import EventType
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
-from shared.messages.watch import MAX_TIMES, Api, Reported, Target, TrainingWatch, parse_watch
+from shared.messages.watch import KINDS, MAX_TIMES, Api, Reported, Target, TrainingWatch, parse_watch
 from shared.services.events import EventPublisher
 from shared.services.queues import Received
 from shared.training_watches import (
@@ -592,6 +592,45 @@ class TestTurns:
         service.afterwards()
         assert not await update
         await batcher.aclose()
+
+
+class TestKinds:
+    async def test_an_iteration_is_watched_like_a_group(self) -> None:
+        service = replace(new_service(told(SUCCEEDED)), source="https://vision.example")
+        relay = Relay(told(RUNNING), iterations=service)
+        relay.add({**ITERATION, "correlationId": "c"}, {})
+        await relay.watches.tick()
+        (event,) = relay.events.documents
+        assert event["source"] == "https://vision.example"
+        assert event["subject"] == f"projects/{PROJECT}/iterations/{ITERATION['id']}"
+        assert event["data"] == {
+            **ITERATION,
+            "correlationId": "c",
+            "status": "succeeded",
+            "lastSuccessfulTrainingDateTime": "2026-01-31T12:00:00Z",
+        }
+        assert relay.queue.deleted == ["m0"]
+
+    async def test_another_kind_is_one_more_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(KINDS, "faceList", KINDS["largeFaceList"]._replace(path="facelists/{id}"))
+        relay = Relay(told(SUCCEEDED))
+        relay.add({"kind": "faceList"})
+        await relay.watches.tick()
+        assert relay.events.documents[0]["subject"] == "facelists/employees"
+
+    @pytest.mark.looptime
+    async def test_trouble_with_one_project_suspends_the_polls_of_that_one_alone(self) -> None:
+        other = "c0ffee00-0000-4000-8000-000000000002"
+        vision = FakeFace()
+        vision.answer = lambda group: SUCCEEDED if group == other else _raise(AccessDenied("403"))
+        scoped = replace(new_service(vision), scope_of=lambda target: target.project_id)
+        relay = Relay(FakeFace(), iterations=scoped)
+        relay.add(ITERATION)
+        await relay.watches.tick()
+        relay.add({**ITERATION, "projectId": other, "id": other})
+        await relay.watches.tick()
+        assert len(relay.events.sent) == 1
+        assert not scoped.admission.next_is_probe()
 
 
 class TestExpiry:
