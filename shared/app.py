@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import TYPE_CHECKING
 
 from shared.batching.batcher import Batcher
+from shared.clouds import cloud_of
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.pace import Pace
+from shared.messages.update import MetadataLimits
 from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
-from shared.services.events import EventPublisher
+from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.face import FaceClient
-from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
+from shared.services.http import MAX_CONNECTIONS, HttpClient, JsonApi
 from shared.services.iterations import IterationClient
 from shared.services.queues import Queues
 from shared.settings import poison_of
-from shared.text import redact
 from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
@@ -69,15 +69,18 @@ class App:
     """Builds everything from the settings. Nothing connects to anything before it is used."""
 
     def __init__(self, settings: Settings) -> None:
-        # Both log every request at INFO: at ten calls a second and a thousand messages, that is all one would see.
-        for noisy in ("azure", "httpx"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+        # It logs every request at INFO: at ten calls a second and a thousand messages, that is all one would see.
+        logging.getLogger("azure").setLevel(logging.WARNING)
         self._settings = settings
-        self._http = new_client(settings.api_timeout_seconds)
+        self._credentials: dict[str | None, AsyncTokenCredential] = {}
+        self._http = HttpClient()
         self._queues = Queues(
             settings, self._identity(settings.storage_client_id) if _uses_identity(settings) else None
         )
-        self._events = EventPublisher(self._queues[settings.events_queue])
+        self._topic = self._build_topic()
+        self._events = EventPublisher(
+            self._queues[settings.events_queue] if settings.events_queue is not None else None, self._topic
+        )
         self._custom_vision = self._build_custom_vision()
         self._custom_vision_admission = Admission(
             Api.CUSTOM_VISION, Pace(settings.custom_vision_calls_per_second), CircuitBreaker()
@@ -87,13 +90,30 @@ class App:
         self.training_watches = self._build_training_watches()
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, those of the identity too."""
         await self._batcher.aclose()
         await self._http.aclose()
         await self._queues.aclose()
+        if self._topic is not None:
+            await self._topic.aclose()
+        for credential in self._credentials.values():
+            await credential.close()
+
+    def _build_topic(self) -> EventGridTopic | None:
+        settings = self._settings
+        endpoint = settings.event_grid_topic_endpoint
+        if endpoint is None:
+            return None
+        access = settings.event_grid_topic_key or self._identity()
+        return new_topic(endpoint, access, cloud_of(endpoint).event_grid, settings.redact)
 
     def _build_custom_vision(self) -> JsonApi:
-        auth = self._auth("Training-key", self._settings.custom_vision_training_key, CUSTOM_VISION_KEY)
+        auth = self._auth(
+            self._settings.custom_vision_endpoint,
+            "Training-key",
+            self._settings.custom_vision_training_key,
+            CUSTOM_VISION_KEY,
+        )
         return self._api(self._settings.custom_vision_endpoint, auth, Api.CUSTOM_VISION)
 
     def _build_batcher(self) -> Batcher[BatchKey]:
@@ -113,7 +133,12 @@ class App:
             self._events,
             source=settings.custom_vision_endpoint,
             publish_updated=settings.publish_updated_events,
-            redact=functools.partial(redact, settings.secrets),
+            redact=settings.redact,
+            limits=MetadataLimits(
+                settings.max_metadata_pairs,
+                settings.max_metadata_key_characters,
+                settings.max_metadata_value_characters,
+            ),
         )
 
     def _build_training_watches(self) -> TrainingWatches:
@@ -130,7 +155,7 @@ class App:
 
     def _build_face(self) -> Service:
         settings = self._settings
-        auth = self._auth("Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY")
+        auth = self._auth(settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY")
         api = self._api(settings.face_endpoint, auth, Api.FACE)
         return Service(
             FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll,
@@ -151,16 +176,21 @@ class App:
         )
 
     def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:
-        return JsonApi(self._http, endpoint, auth, service, self._settings.api_timeout_seconds)
-
-    def _auth(self, header: str, key: SecretStr | None, setting: str) -> Authentication:
-        return (
-            KeyAuthentication(header, key) if key is not None else IdentityAuthentication(self._identity(None), setting)
+        return JsonApi(
+            self._http.exchange, endpoint, auth, service, self._settings.api_timeout_seconds, self._settings.redact
         )
 
-    @functools.cache  # noqa: B019  # an app lives as long as its process
-    def _identity(self, client_id: str | None) -> AsyncTokenCredential:
-        return new_credential(client_id)
+    def _auth(self, endpoint: str, header: str, key: SecretStr | None, setting: str) -> Authentication:
+        if key is not None:
+            return KeyAuthentication(header, key)
+        settings = self._settings
+        return IdentityAuthentication(self._identity(), settings.audience_of(endpoint), setting, settings.redact)
+
+    def _identity(self, client_id: str | None = None) -> AsyncTokenCredential:
+        """One credential for each identity, so that its tokens are asked for once."""
+        if client_id not in self._credentials:
+            self._credentials[client_id] = new_credential(client_id)
+        return self._credentials[client_id]
 
 
 def _uses_identity(settings: Settings) -> bool:

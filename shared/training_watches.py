@@ -327,8 +327,8 @@ class TrainingWatches:
     def _begin_poll(self, tick: _Tick, target: Target, group: Group) -> None:
         """Begin the one poll of a target in this tick, unless it has begun."""
         if target not in tick.polls:
-            poll = asyncio.create_task(self._poll(tick, target, [watch for _, watch in group]))
-            tick.polls[target] = poll
+            poll = self._poll(tick, target, [watch for _, watch in group])
+            tick.polls[target] = asyncio.get_running_loop().create_task(poll)
 
     async def _poll(self, tick: _Tick, target: Target, watches: Sequence[TrainingWatch]) -> Poll:
         finding = await self._find(tick, target)

@@ -31,6 +31,7 @@ from local.simulation.models import (
     KeyChange,
     Latency,
     Mark,
+    MetadataLimits,
     Outage,
     Rate,
     Training,
@@ -109,6 +110,10 @@ class SimulationControl:
             status=status,
         )
         await self._call("POST", "/iterations/training", training)
+
+    async def set_metadata_limits(self, limits: MetadataLimits) -> None:
+        """Take so much metadata from now on: as the page says by default, or as the OpenAPI file does."""
+        await self._call("PUT", "/metadata-limits", limits)
 
     async def refuse_calls_with(self, image_ids: Iterable[UUID], code: str, times: int | None = None) -> None:
         """Refuse every call with one of these images as a whole, with a code such as `BadRequestInvalidIds`."""

@@ -128,6 +128,14 @@ class Images(Model):
     metadata: dict[str, str] = {}
 
 
+class MetadataLimits(Model):
+    """How much metadata an image takes: as the operation's page says by default, up to what its OpenAPI file says."""
+
+    pairs: Annotated[int, Field(ge=1)] = 10
+    key_characters: Annotated[int, Field(ge=1)] = 128
+    value_characters: Annotated[int, Field(ge=1)] = 256
+
+
 class Mark(Model):
     """What becomes of every call with one of these images (at most so many times per image, if said).
 

@@ -9,10 +9,6 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from shared.text import one_line
-
-MAX_MESSAGE = 500
-
 _US_FORMATS = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p %z")
 
 
@@ -56,12 +52,12 @@ class TrainingStatus(StrEnum):
 Date = Annotated[datetime | None, BeforeValidator(read_date)]
 
 
-def _one_line(value: object) -> str | None:
+def _text(value: object) -> str | None:
     """What cannot be read is left out: the status alone decides."""
-    return one_line(value, MAX_MESSAGE) if isinstance(value, str) else None
+    return value if isinstance(value, str) else None
 
 
-Message = Annotated[str | None, BeforeValidator(_one_line)]
+Message = Annotated[str | None, BeforeValidator(_text)]
 
 
 class TrainingResult(BaseModel):

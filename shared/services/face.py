@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from shared.errors import AccessDenied, ApiError, NotFound, Unavailable, UnexpectedAnswer
+from shared.errors import ApiError, NotFound, Unavailable, UnexpectedAnswer
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import Api, codes_of
-from shared.services.http import Answer, JsonApi, ServiceError, raise_for_gateway
+from shared.services.http import Answer, JsonApi, ServiceError, access_denied, raise_for_gateway
 
 if TYPE_CHECKING:
     from shared.messages.watch import Target
@@ -22,6 +22,8 @@ SERVICE = "Face"
 
 NOT_FOUND_CODES = codes_of(Api.FACE, "not_found")
 NOT_TRAINED_CODES = codes_of(Api.FACE, "not_trained")
+ARGUMENT_CODES = frozenset({"BadArgument"})
+"""Codes of 400 that speak of what was asked, and not of how the resource is set up."""
 
 
 class FaceClient:
@@ -40,7 +42,7 @@ class FaceClient:
 
 def read_answer(answer: Answer, access: str) -> TrainingResult:
     """Say what an answer means for the group that was asked about. Raises `ApiError`."""
-    if answer.status == 200:
+    if 200 <= answer.status < 300:
         return _read_result(answer)
     raise_for_gateway(answer, SERVICE, access)
     error = _service_error(answer)
@@ -53,11 +55,12 @@ def _read_result(answer: Answer) -> TrainingResult:
     try:
         body = answer.json()
     except ValueError:
-        raise Unavailable(f"{SERVICE} answered 200 with a body that is not JSON") from None
+        raise Unavailable(f"{SERVICE} answered {answer.status} with a body that is not JSON") from None
     try:
-        return TrainingResult.model_validate({**body, "status": _read_status(body["status"])})
+        result = TrainingResult.model_validate({**body, "status": _read_status(body["status"])})
     except (TypeError, KeyError, AttributeError, ValidationError):
-        raise UnexpectedAnswer(f"{SERVICE} answered 200 with a body that is no training result") from None
+        raise UnexpectedAnswer(f"{SERVICE} answered {answer.status} with a body that is no training result") from None
+    return result if result.message is None else result.model_copy(update={"message": answer.quote(result.message)})
 
 
 def _read_status(status: Any) -> TrainingStatus:
@@ -69,21 +72,21 @@ _STATUSES = {status.lower(): status for status in TrainingStatus}
 
 
 def _service_error(answer: Answer) -> ServiceError:
-    try:
-        body = answer.json()
-    except ValueError:
-        if answer.status < 500:
+    if answer.status < 500:
+        try:
+            answer.json()
+        except ValueError:
             raise Unavailable(f"{SERVICE} answered {answer.status} with a body that is not JSON") from None
-        return ServiceError("", "")
-    return ServiceError.read(body.get("error") if isinstance(body, dict) else None)
+    return answer.error()
 
 
 def _read_error(answer: Answer, error: ServiceError, access: str) -> ApiError:
     if error.code in NOT_FOUND_CODES:
         return NotFound(error.code, error.message)
-    told = f"{SERVICE} answered {answer.status} {error.code}".rstrip()
+    described = f"{SERVICE} answered {answer.status} {error.code}".rstrip()
     if answer.status >= 500 or answer.status == 409:
-        return Unavailable(told, retry_after_seconds=answer.retry_after_seconds)
-    if answer.status == 404:
-        return AccessDenied(f"{told}, which is not about a group, so the path is wrong; look at {access}")
-    return UnexpectedAnswer(told)
+        return Unavailable(described, retry_after_seconds=answer.retry_after_seconds)
+    # The path is made of settings and of an id that was validated: what is wrong with it is not about a group.
+    if answer.status == 404 or (answer.status == 400 and error.message and error.code not in ARGUMENT_CODES):
+        return access_denied(answer, SERVICE, access)
+    return UnexpectedAnswer(f"{described}: {error.message}".rstrip(": "))
