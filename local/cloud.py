@@ -11,6 +11,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.azurite.server import Azurite
+from local.queue import plain
 from local.simulation.process import SimulationProcess
 
 if TYPE_CHECKING:
@@ -123,14 +124,8 @@ class LocalCloud:
 
 
 def text_of(message: QueueMessage) -> str:
-    """What a message says, decoded if it is Base64: the app writes that, and the host copies what it was sent."""
-    content: str = message.content
-    if content.startswith("{"):
-        return content
-    try:
-        return base64.b64decode(content, validate=True).decode()
-    except ValueError:  # neither
-        return content
+    """What a message says: the app writes Base64, and the host copies what it was sent."""
+    return plain(message.content)
 
 
 def to_base64(text: str) -> str:

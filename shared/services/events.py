@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import SecretStr
 
-from shared.messages.event import to_structured
+from shared.messages.event import EventType, to_structured
 from shared.text import Redact, one_line
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ READ_TIMEOUT_SECONDS = 20
 _BETWEEN_EVENTS = 2
 
 
+log = logging.getLogger(__name__)
+
+
 class EventPublisher:
     """Publishes events to all that there are. Raises `azure.core.exceptions.AzureError` where one of them fails."""
 
@@ -47,7 +51,10 @@ class EventPublisher:
         self._topic = topic
 
     async def publish(self, event: Event) -> None:
-        """Publish one event. Return when the queue and the topic, as far as they are set, have taken it."""
+        """Publish one event: return when the queue and the topic, as far as they are set, have taken it.
+
+        It is logged unless it tells of a message that went well, of which there are too many.
+        """
         takers = []
         if self._queue is not None:
             takers.append(self._queue.send(to_structured(event)))
@@ -57,6 +64,8 @@ class EventPublisher:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        level = logging.DEBUG if event.type == EventType.METADATA_UPDATED else logging.INFO
+        log.log(level, "published %s of %s", event.type, one_line(event.subject))
 
 
 class SendEvents(Protocol):
