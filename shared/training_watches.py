@@ -15,7 +15,7 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from azure.core.exceptions import AzureError
 
@@ -24,6 +24,7 @@ from shared.messages import dead_letter
 from shared.messages.dead_letter import Failure, Reason
 from shared.messages.envelope import origin_of
 from shared.messages.event import EventType, new_event
+from shared.messages.event_data import TrainingData
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.watch import Api, Target, TrainingWatch, parse_watch
 from shared.services.queues import MAX_RECEIVE
@@ -430,21 +431,13 @@ class TrainingWatches:
         if kind is EventType.WATCH_EXPIRED:
             time = watch.expires_at
         fact = _training(result, since) if result is not None and is_completion else message_id
-        state = result.model_dump(mode="json", by_alias=True, exclude_none=True) if result is not None else {}
-        known = {"projectId": watch.project_id, "correlationId": watch.correlation_id}
-        data: dict[str, Any] = {
-            "kind": watch.kind,
-            "id": watch.id,
-            **{name: value for name, value in known.items() if value is not None},
-            **state,
-        }
         event = new_event(
             kind,
             source=self._services[target.api].source,
             subject=target.path,
             identity=f"{fact}\n{watch.correlation_id or ''}",
             time=time or datetime.now(UTC),
-            data=data,
+            data=TrainingData.of(watch, result).to_dict(),
         )
         await self._events.publish(event)
 

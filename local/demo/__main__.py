@@ -38,12 +38,8 @@ TRAININGS = len(GROUPS) + 1
 EXPECTED_EVENTS = {"VisionRelay.Training.Succeeded": TRAININGS - 1, "VisionRelay.Training.Failed": 1}
 
 
-async def run(messages: int, seed: int, console: Console) -> Audit:
-    """Do the demo and return its account. Raises `TimeoutError` if it takes too long."""
-    catalogue = build_catalogue(messages, seed)
-    BUILD.mkdir(exist_ok=True)
-    log = BUILD / "demo-host.log"
-    log.unlink(missing_ok=True)
+async def run(catalogue: Catalogue, log: Path, console: Console) -> Evidence:
+    """Do the demo and return what is found at its end. Raises `TimeoutError` if it takes too long."""
     async with asyncio.timeout(LONGEST_SECONDS), _cloud(console) as cloud:
         for project_id, images in catalogue.images.items():
             await cloud.control.add_images(project_id, images)
@@ -51,7 +47,15 @@ async def run(messages: int, seed: int, console: Console) -> Audit:
             began = time.monotonic()
             await _work(cloud, catalogue, console)
             seconds = time.monotonic() - began
-        return settle(catalogue, EXPECTED_EVENTS, await _evidence(cloud, catalogue, seconds))
+        return await _evidence(cloud, catalogue, seconds)
+
+
+def watches_of(project_id: UUID) -> list[dict[str, str]]:
+    """A watch of each group's training, and of that of an iteration of this project."""
+    return [
+        {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(ITERATION)},
+        *({"kind": "personGroup", "id": group, "correlationId": f"demo-{group}"} for group in GROUPS),
+    ]
 
 
 @asynccontextmanager
@@ -85,11 +89,7 @@ async def _train(cloud: LocalCloud, project_id: UUID) -> None:
         failure = "There is no face in the group." if group == FAILING_GROUP else None
         await cloud.control.train(group, running_seconds=2.0 * seconds, failure=failure)
     await cloud.control.train_iteration(project_id, ITERATION, running_seconds=3.0)
-    watches: list[dict[str, str]] = [
-        {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(ITERATION)},
-        *({"kind": "personGroup", "id": group, "correlationId": f"demo-{group}"} for group in GROUPS),
-    ]
-    async for _ in cloud.send(WATCHES, map(json.dumps, watches)):
+    async for _ in cloud.send(WATCHES, map(json.dumps, watches_of(project_id))):
         pass
 
 
@@ -156,11 +156,16 @@ def main() -> int:
     if arguments.messages < 1:
         parser.error("--messages must be at least 1")
     console = Console()
+    catalogue = build_catalogue(arguments.messages, arguments.seed)
+    BUILD.mkdir(exist_ok=True)
+    log = BUILD / "demo-host.log"
+    log.unlink(missing_ok=True)
     try:
-        account = asyncio.run(run(arguments.messages, arguments.seed, console))
+        evidence = asyncio.run(run(catalogue, log, console))
     except TimeoutError:
         console.print(f"[red]not done within {LONGEST_SECONDS:g} s[/red]; see build/demo-host.log")
         return 1
+    account = settle(catalogue, EXPECTED_EVENTS, evidence)
     show(account, console)
     (BUILD / "demo.json").write_text(json.dumps(asdict(account), indent=2) + "\n")
     return 0 if account.is_balanced else 1

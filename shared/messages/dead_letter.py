@@ -6,18 +6,19 @@ message that was never valid stands under `body` as it first came. Either can be
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the contract is made of the annotations
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from shared.messages.envelope import CUT_MARK, MAX_MESSAGE_BYTES, origin_of
+from pydantic import Field
+
+from shared.messages.envelope import CUT_MARK, MAX_MESSAGE_BYTES, MAX_REDRIVES, origin_of
+from shared.messages.ids import ImageId  # noqa: TC001
 from shared.text import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from shared.messages.ids import ImageId
     from shared.messages.update import MetadataUpdate
 
 MAX_SENTENCE = 200
@@ -33,19 +34,20 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, when, and how often the message had been delivered by then.
-
-    `code` and `message` are the service's, or our own words where it was not asked; `images` has each refused image's.
-    `redrives`: how often the message was a dead letter before and somebody moved it back.
-    """
+    """What went wrong, when, and how often the message had been delivered by then."""
 
     reason: Reason
-    code: str
-    message: str
+    code: Annotated[str, Field(description="The service's word, or ours where it was not asked.")]
+    message: Annotated[str, Field(description="The service's sentence, or ours.")]
     at: datetime
-    dequeue_count: int
-    images: Mapping[ImageId, str] = field(default_factory=dict)
-    redrives: int = 0
+    dequeue_count: Annotated[int, Field(alias="deliveries", ge=1, description="How often the message came.")]
+    images: Annotated[Mapping[ImageId, str], Field(description="Each refused image's code.")] = field(
+        default_factory=dict
+    )
+    redrives: Annotated[
+        int, Field(ge=0, le=MAX_REDRIVES, description="How often it was a dead letter before and was moved back.")
+    ] = 0
+    truncated: Annotated[bool, Field(description="Whether something was left out so that it fits a message.")] = False
 
     def to_dict(self) -> dict[str, Any]:
         """The `failure` of the dead letter."""

@@ -58,6 +58,7 @@ def _iso_8601(value: object) -> object:
 
 
 DateTime = Annotated[AwareDatetime, BeforeValidator(_iso_8601)]
+CORRELATION_ID_MEANS = "Comes back in logs, dead letters and events."
 CorrelationId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CORRELATION_ID)]
 
 _CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,10 @@ from pydantic_core import PydanticCustomError
 
 from shared.messages.ids import ProjectId
 from shared.messages.training import TrainingResult, TrainingStatus
-from shared.messages.validation import WIRE, CorrelationId, DateTime, read_message
+from shared.messages.validation import CORRELATION_ID_MEANS, WIRE, CorrelationId, DateTime, read_message
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
 
 MAX_GROUP_ID = 64
 MAX_TIMES = 1_000_000_000
@@ -122,19 +125,32 @@ def _known(kind: str) -> str:
     return kind
 
 
+def _contract_of(name: str) -> JsonDict:
+    """What the kind demands of the other fields, as JSON Schema."""
+    kind = KINDS[name]
+    properties: JsonDict = {"id": kind.id.json_schema(), "projectId": _UUID.json_schema()}
+    demands: JsonDict = {"properties": properties}
+    if kind.in_project:
+        demands["required"] = ["projectId"]
+    else:
+        properties["projectId"] = {"type": "null"}
+    return {"if": {"properties": {"kind": {"const": name}}}, "then": demands}
+
+
 class Reported(BaseModel):
     """The training that a watch has reported last, or the state after it that a poll has seen since.
 
-    `under_way_since`: when a poll first saw that training under way, which tells it from the one before.
-    `times`: how many completions the watch has reported.
+    `under_way_since` tells one training from the one before.
     """
 
     model_config = ConfigDict(**WIRE, frozen=True, populate_by_name=True)
 
-    status: Annotated[str, StringConstraints(max_length=64)]
-    completed_at: DateTime | None = None
-    under_way_since: DateTime | None = None
-    times: Annotated[int, Field(strict=True, ge=0, le=MAX_TIMES)] = 1
+    status: Annotated[str, Field(max_length=64, description="Its state, or that of the training after it.")]
+    completed_at: Annotated[DateTime | None, Field(description="When it ended.")] = None
+    under_way_since: Annotated[DateTime | None, Field(description="When a poll first saw it under way.")] = None
+    times: Annotated[
+        int, Field(strict=True, ge=0, le=MAX_TIMES, description="How many completions the watch has reported.")
+    ] = 1
 
     @property
     def is_complete(self) -> bool:
@@ -149,16 +165,20 @@ class TrainingWatch(BaseModel):
     `expires_at`: give up then. `reported` is written by the app itself into a watch that it puts back.
     """
 
-    model_config = ConfigDict(**WIRE, frozen=True)
+    model_config = ConfigDict(**WIRE, frozen=True, json_schema_extra={"allOf": [_contract_of(name) for name in KINDS]})
 
-    kind: Annotated[str, AfterValidator(_known)]
-    id: str
-    project_id: ProjectId | None = None
-    after: DateTime | None = None
-    repeat: StrictBool = False
-    expires_at: DateTime | None = None
-    reported: Reported | None = None
-    correlation_id: CorrelationId | None = None
+    kind: Annotated[
+        str,
+        AfterValidator(_known),
+        Field(json_schema_extra={"enum": list(KINDS)}, description="What is trained."),
+    ]
+    id: Annotated[str, Field(description="The id of what is trained.")]
+    project_id: Annotated[ProjectId | None, Field(description="Of an iteration, and only of that: its project.")] = None
+    after: Annotated[DateTime | None, Field(description="Only a completion later than this counts.")] = None
+    repeat: Annotated[StrictBool, Field(description="Whether to go on watching after the first completion.")] = False
+    expires_at: Annotated[DateTime | None, Field(description="When to give up.")] = None
+    reported: Annotated[Reported | None, Field(description="Written by the app itself.")] = None
+    correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
 
     @field_validator("id")
     @classmethod
