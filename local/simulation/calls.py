@@ -58,7 +58,7 @@ class PublishEvents:
     body: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GetIteration:
     """One look at an iteration of a project; both ids are in lower case."""
 
