@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from shared.batching.batcher import Batcher
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
+from shared.limits.permits import Permits, permits_for
 from shared.metadata_updates import MetadataUpdates
+from shared.permit_count import PermitCount
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
 from shared.services.events import EventPublisher
 from shared.services.face import FaceClient
 from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
+from shared.services.permits import SharedLimit
 from shared.services.queues import Queues
 from shared.settings import poison_of
 from shared.text import redact
@@ -33,9 +36,6 @@ STARVATION_SHARE_OF_HOLD = 1 / 8
 """An update may be passed over in favour of fuller batches for this share of the time after which it would give up."""
 
 CONNECTIONS_KEPT_FOR_FACE = 16
-
-ALONE = 1.0
-"""The timer runs in one instance at a time, so Face's rate is shared with nobody and needs no careful start."""
 
 
 def new_batcher(
@@ -67,9 +67,12 @@ class App:
             settings, self._identity(settings.storage_client_id) if _uses_identity(settings) else None
         )
         self._events = EventPublisher(self._queues[settings.events_queue])
+        self._permits = self._queues.permits(settings.permits_queue)
         self._batcher = self._build_batcher()
         self.metadata_updates = self._build_metadata_updates()
         self.training_watches = self._build_training_watches()
+        permits, _ = permits_for(settings.custom_vision_calls_per_second)
+        self.permit_count = PermitCount(self._permits, permits)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -83,7 +86,8 @@ class App:
         auth = self._auth("Training-key", settings.custom_vision_training_key, key_setting)
         api = self._api(settings.custom_vision_endpoint, auth, "Custom Vision")
         client = CustomVisionClient(api, f"{key_setting} and CUSTOM_VISION_ENDPOINT")
-        admission = Admission("Custom Vision", Pace(settings.custom_vision_calls_per_second), CircuitBreaker())
+        limit = SharedLimit(Permits(settings.custom_vision_calls_per_second), self._permits)
+        admission = Admission("Custom Vision", limit, CircuitBreaker())
         return new_batcher(
             client.update_image_metadata,
             admission,
@@ -110,7 +114,8 @@ class App:
             self._queues[settings.training_watches_queue],
             self._queues[poison_of(settings.training_watches_queue)],
             FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT"),
-            Admission("Face", Pace(settings.face_calls_per_second, start_share=ALONE), CircuitBreaker()),
+            # The timer runs in one instance at a time, so Face's rate is shared with nobody.
+            Admission("Face", EvenSpacing(settings.face_calls_per_second), CircuitBreaker()),
             self._events,
             source=settings.face_endpoint,
             lease_seconds=settings.watch_lease_seconds,

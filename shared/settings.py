@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     metadata_updates_queue: QueueName
     training_watches_queue: QueueName
     events_queue: QueueName = "training-events"
+    permits_queue: QueueName = "custom-vision-permits"
     training_poll_schedule: str
     """Read by the host, for the timer trigger; here only so that a missing one is told with the others."""
 
@@ -158,10 +159,10 @@ class Settings(BaseSettings):
     def _each_queue_has_one_role(self) -> Settings:
         """Events in a queue that is read as updates, say, would become dead letters, each with an event of its own."""
         read = (self.metadata_updates_queue, self.training_watches_queue)
-        names = (*read, *map(poison_of, read), self.events_queue)
+        names = (*read, *map(poison_of, read), self.events_queue, self.permits_queue)
         if len(set(names)) < len(names):
             raise ValueError(
-                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues, "
+                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE, PERMITS_QUEUE: must be four queues, "
                 "none of them the dead-letter queue (-poison) of another"
             )
         return self

@@ -7,8 +7,8 @@ make more than n in any window of a period: whoever holds them, at whatever phas
 handing over  A permit goes back `KEPT` of a period after its last call, and whoever receives it waits the rest of a
               period before calling. So clocks need not agree, and it does not matter how exactly storage ends an
               invisibility. Who receives what it put back itself, and nobody else had meanwhile, loses nothing.
-leases        A permit is received for longer than its turn. A holder that dies keeps it from others until then; one that
-              was paused finds its turn over, and makes no call.
+leases        A permit is received for longer than its turn. A holder that dies keeps it from others until then; one
+              that was paused finds its turn over, and makes no call.
 fairness      A permit knows the average time for which its receivers had to wait. Who has received one asks for the
               next after most of that time, but at once where nobody else seems to wait: a first request was answered.
 429           The permit rests for 1, 2, 4 ... 64 s, longer if asked to, so that there is room for foreign callers.
@@ -50,20 +50,25 @@ LONGER_REST = 1.5
 FORGIVEN_AFTER = 200
 """Successes that undo one doubling: less than one call in 200 is answered 429 where only the network is to blame."""
 CROWD = 64
+MAX_PERMITS = 32
+"""As many as one request can ask for (Azure Storage, "Get Messages")."""
+NEW_PERMIT = "{}"
 
 
 def permits_for(calls_per_second: float) -> tuple[int, float]:
     """How many permits a limit has, and of which period in seconds.
 
     It is the shortest whole number of seconds, up to four, that has a whole number of calls: such limits are counted in
-    windows of that many seconds (10 a second: ten in 1 s; 2.5: five in 2 s). Any other limit is rounded up to whole
-    permits with a longer period (9.7 a second: ten in 1.03 s; a seventh: one in 7 s), which is the same rate.
+    windows of that many seconds (10 a second: ten in 1 s; 2.5: five in 2 s). Others are rounded up to whole permits of
+    a longer period (9.7 a second: ten in 1.03 s; a seventh: one in 7 s), which is the same rate; so are those that
+    would take more than `MAX_PERMITS`: theirs are of half a second, a third, and so on (40 a second: 20 in 0.5 s).
     """
     for seconds in (1, 2, 3, 4):
         calls = round(calls_per_second * seconds)
-        if calls and abs(calls - calls_per_second * seconds) <= 0.02:  # settings have two decimals
+        if 0 < calls <= MAX_PERMITS and abs(calls - calls_per_second * seconds) <= 0.02:  # settings have two decimals
             return calls, calls / calls_per_second
-    return math.ceil(calls_per_second), math.ceil(calls_per_second) / calls_per_second
+    permits = math.ceil(calls_per_second / math.ceil(calls_per_second / MAX_PERMITS))
+    return permits, permits / calls_per_second
 
 
 class Message(Protocol):
@@ -131,7 +136,7 @@ class Permits:
             raise ValueError("calls_per_second must be positive and finite")
         self.number, self._period = permits_for(calls_per_second)
         self.lease_seconds = math.ceil(TURN_SECONDS + KEPT * APART_AFTER_REFUSAL * self._period + 1)
-        """Until the last call of a turn is long enough ago, and a second, for storage may end a lease at a whole one."""
+        """Until a turn's last call is long enough ago, and a second, for storage may end a lease at a whole one."""
         self._rng = rng or random.Random()  # noqa: S311 (it spreads requests and protects nothing)
         self._wanted = 0
         self._held: list[Permit] = []
@@ -242,7 +247,7 @@ class Permits:
         return (1 - KEPT) * APART * self._period
 
     def _usable(self, now: float) -> list[Permit]:
-        return [permit for permit in self._held if max(now, permit.next_at) <= permit.ends_at]
+        return [permit for permit in self._held if now < permit.ends_at and permit.next_at <= permit.ends_at]
 
     def _over(self, now: float) -> list[Permit]:
         """Those held whose turn is over, or that are more than wanted."""

@@ -11,18 +11,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
-from shared.services.events import EventPublisher
 
 from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
 from shared.messages.event import EventType
+from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
+from shared.services.events import EventPublisher
 from shared.services.face import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.services.queues import Received
 from shared.training_watches import Decision, TrainingWatches, decide
-from tests.unit.shared.conftest import UNLIMITED, NoChance
+from tests.unit.shared.conftest import UNLIMITED
 from tests.unit.shared.queues import FakeOutbox, FakeQueue, unreachable
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Relay:
             self.queue,
             self.poison,
             face,
-            Admission("Face", Pace(UNLIMITED, rng=NoChance()), CircuitBreaker()),
+            Admission("Face", EvenSpacing(UNLIMITED), CircuitBreaker()),
             EventPublisher(self.events),
             source="https://face.example",
             lease_seconds=600,

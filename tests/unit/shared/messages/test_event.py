@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import AzureError
 from azure.core.messaging import CloudEvent
-from shared.services.events import EventPublisher
 
 from shared.messages.event import EventType, new_event, to_structured
+from shared.services.events import EventPublisher
 from tests.unit.shared.queues import FakeOutbox, unreachable
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
