@@ -1,4 +1,4 @@
-"""The API under the virtual clock: a gateway with a token bucket, a network and a latency, as an httpx transport.
+"""The API under the virtual clock: a gateway that counts, a network and a latency, as an httpx transport.
 
 The app's own clients talk to it, so that everything above the socket is the deployed code.
 """
@@ -15,14 +15,16 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from local.simulation.bucket import TokenBucket
+from benchmarks.gateways import bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
 
+    from benchmarks.gateways import Gateway
+
 LIMIT = 10.0
-"""Calls a second; the bucket holds one second's worth."""
+"""Calls a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,16 @@ class Network:
     longest_way: float
     median_service: float
     sigma: float
+    late: float = 0.0
+    """By so much calls come later to the gateway on average, by chance (exponential)."""
 
     def way(self, rng: Random) -> float:
         """The time to or from the gateway."""
         return rng.uniform(self.shortest_way, self.longest_way)
+
+    def way_there(self, rng: Random) -> float:
+        """The time to the gateway, with what a call may be late by."""
+        return self.way(rng) + (rng.expovariate(1 / self.late) if self.late else 0.0)
 
     def service(self, rng: Random) -> float:
         """The time in the service."""
@@ -49,10 +57,14 @@ INTERNET = Network(shortest_way=0.005, longest_way=0.015, median_service=0.08, s
 
 @dataclass(slots=True)
 class Calls:
-    """What the gateway saw: for each call its time of arrival and the images that it updated, 0 for a 429."""
+    """What the gateway saw: for each call its time of arrival and the images that it updated, 0 for a 429.
+
+    `operations` are the instance's requests to storage for permits.
+    """
 
     at: array[float] = field(default_factory=lambda: array("d"))
     images: array[int] = field(default_factory=lambda: array("i"))
+    operations: int = 0
 
     def add(self, at: float, images: int) -> None:
         """Note a call."""
@@ -68,14 +80,14 @@ class Calls:
 
 
 class Limit:
-    """The limit that all clients of a resource share."""
+    """The limit that all clients of a resource share; without a gateway, a bucket of ten calls a second."""
 
-    def __init__(self, calls_per_second: float = LIMIT) -> None:
-        self._bucket = TokenBucket(calls_per_second, max(1.0, calls_per_second), 0.0)
+    def __init__(self, gateway: Gateway | None = None) -> None:
+        self._gateway = gateway or bucket(LIMIT)
 
     def refuse(self, now: float) -> httpx.Response | None:
         """The gateway's 429 with `Retry-After` in whole seconds, or None for a call that may pass."""
-        wait = self._bucket.take(now)
+        wait = self._gateway.take(now)
         if not wait:
             return None
         seconds = max(1, math.ceil(wait))
@@ -101,7 +113,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry a call there, and its answer back."""
-        await asyncio.sleep(self._network.way(self._rng))
+        await asyncio.sleep(self._network.way_there(self._rng))
         now = asyncio.get_running_loop().time()
         response = self._limit.refuse(now)
         if response is not None:

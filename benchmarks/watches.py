@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from pydantic import SecretStr
-from shared.services.authentication import KeyAuthentication
-from shared.services.events import EventPublisher
 
 from benchmarks import parts
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.service import LIMIT, Limit, Transport, json_response
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
-from shared.app import ALONE
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
+from shared.services.authentication import KeyAuthentication
+from shared.services.events import EventPublisher
 from shared.services.face import FaceClient
 from shared.services.http import JsonApi
 from shared.services.queues import Queue, Received
@@ -142,7 +141,7 @@ def _new_watches(
         cast("Queue", queue),
         parts.NoQueue(),
         FaceClient(api, "v1.2", "the benchmark"),
-        Admission("Face", Pace(LIMIT, start_share=ALONE, rng=rng), CircuitBreaker(uniform=rng.uniform)),
+        Admission("Face", EvenSpacing(LIMIT), CircuitBreaker(uniform=rng.uniform)),
         EventPublisher(events),
         source="http://127.0.0.1",
         lease_seconds=600,

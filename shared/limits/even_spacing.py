@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class EvenSpacing:
-    """Calls at even intervals, and none for as long as a 429 asks for. One that went late does not delay the next."""
+    """Calls at even intervals, and none for as long as a 429 asks for. One that goes a little late delays no other."""
 
     on_change: Callable[[], None]
 
@@ -26,7 +26,8 @@ class EvenSpacing:
 
     def take(self, now: float) -> None:
         """Make a call now."""
-        self._next_at = max(self._next_at, now - self._interval) + self._interval
+        is_late = now - self._next_at >= self._interval
+        self._next_at = (now if is_late else self._next_at) + self._interval
 
     def succeeded(self, permit: object) -> None:
         """Go on."""

@@ -82,7 +82,7 @@ class Message(Protocol):
     def body(self) -> bytes: ...  # noqa: D102
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Permit:
     """One that is held. Times are seconds of the loop's clock.
 
@@ -187,7 +187,7 @@ class Permits:
         """The call with this permit was answered 429. One that has gone back by now is not concerned any more."""
         if permit is not None:
             rest = max(retry_after_seconds or 0.0, 2.0**permit.doublings)
-            permit.next_at = now + rest * self._rng.uniform(1.0, LONGER_REST)
+            permit.next_at = max(permit.next_at, now + rest * self._rng.uniform(1.0, LONGER_REST))
             permit.doublings = min(MAX_DOUBLINGS, permit.doublings + 1)
         else:
             self._last_call_at = now + (retry_after_seconds or 0.0)
@@ -205,7 +205,7 @@ class Permits:
             self._waiting_since = now
         for permit in leaving:
             self._held.remove(permit)
-        return [(permit, max(0, math.ceil(permit.next_at - self._rest_of_period - now))) for permit in leaving]
+        return [(permit, self._unseen_seconds(permit, now)) for permit in leaving]
 
     def gone_back(self, permit: Permit, unseen_seconds: int, now: float) -> None:
         """The queue has taken a permit back."""
@@ -240,6 +240,7 @@ class Permits:
         """Storage did not answer a request, or did not take a permit back."""
         self._is_asking = False
         self._away_since = min(self._away_since, now)
+        self._waiting_since = now  # it is not others who keep it waiting
         self._ask_at = now + 1 / self._rng.uniform(SPREAD, 1.0)
 
     @property
@@ -258,6 +259,10 @@ class Permits:
         """When a permit goes back; at once if it could not be kept until its next call is near."""
         leaves_at = permit.next_at - self._rest_of_period
         return leaves_at if leaves_at < permit.ends_at + self._period else -math.inf
+
+    def _unseen_seconds(self, permit: Permit, now: float) -> int:
+        seconds = permit.next_at - self._rest_of_period - now
+        return math.ceil(seconds) + 1 if seconds > 0 else 0  # it may end at a whole second, which is up to one less
 
     def _next_request_at(self) -> float:
         if self._is_asking or len(self._held) >= self._wanted:
