@@ -1,7 +1,5 @@
 """The function behind the timer."""
 
-import asyncio
-
 import azure.functions as func
 
 from shared.permit_count import PermitCount
@@ -14,6 +12,7 @@ def blueprint(watches: TrainingWatches, permits: PermitCount) -> func.Blueprint:
 
     @functions.timer_trigger("timer", schedule="%TRAINING_POLL_SCHEDULE%")
     async def poll_training_status(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the binding wants it
-        await asyncio.gather(watches.tick(), permits.keep())
+        await permits.keep()
+        await watches.tick()
 
     return functions
