@@ -12,11 +12,11 @@ import difflib
 import functools
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import getproxies
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.clouds import cloud_of
@@ -70,6 +70,10 @@ def poison_of(queue: str) -> str:
     return f"{queue}-poison"
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Without a key, the app's managed identity is used."""
 
@@ -118,6 +122,8 @@ class Settings(BaseSettings):
     watch_lease_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 600
     watches_per_tick: Annotated[int, Field(ge=1, le=100_000)] = 5000
     publish_updated_events: bool = False
+    message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(_lower)] = "base64"
+    """Of all messages that the app writes. What it reads is recognised."""
 
     @model_validator(mode="before")
     @classmethod

@@ -70,7 +70,12 @@ class TestGood:
         assert settings.face_api_version == "v1.2"
         assert settings.linger_seconds == 1
         assert settings.max_wait_seconds == 240
+        assert settings.message_encoding == "base64"
         assert settings.face_key is None
+
+    @pytest.mark.parametrize("value", ["none", "None", "NONE"])
+    def test_the_encoding_is_taken_in_any_case(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        assert load(monkeypatch, MESSAGE_ENCODING=value).message_encoding == "none"
 
     def test_the_sample_can_be_loaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sample = Path(__file__).parents[3] / "local.settings.sample.json"
@@ -383,6 +388,7 @@ class TestWrong:
             ("API_TIMEOUT_SECONDS", "0.5", "input should be greater than or equal to 1"),
             ("WATCH_LEASE_SECONDS", "1.5", "input should be a valid integer"),
             ("PUBLISH_UPDATED_EVENTS", "perhaps", "input should be a valid boolean"),
+            ("MESSAGE_ENCODING", "utf-8", "input should be 'base64' or 'none'"),
         ],
     )
     def test_a_wrong_one_is_named_and_its_value_is_not_told(
