@@ -22,13 +22,11 @@ NOT_OURS = {
     # read by libraries or about to be the app's own: `test_what_is_ours_is_not_called_foreign` says when
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AZURE_CLIENT_ID",
-    "HTTPS_PROXY",
-    "NO_PROXY",
 }
 """Names in the deployment that only the Functions host and Azure's libraries read."""
 
-UNNEEDED = {STORAGE, f"{STORAGE}__accountName", "EVENT_GRID_TOPIC_KEY", "COGNITIVE_SERVICES_AUDIENCE"}
-"""Settings that a deployment with an identity has no use for: other ways to say the same, and what follows from it."""
+UNNEEDED = {STORAGE, f"{STORAGE}__accountName", "EVENT_GRID_TOPIC_KEY"}
+"""Settings that a deployment with an identity has no use for: other ways to say the same."""
 
 FROM_RESOURCES = {
     f"{STORAGE}__queueServiceUri",
@@ -115,7 +113,7 @@ def test_azd_takes_the_defaults_of_the_app(monkeypatch: pytest.MonkeyPatch, choi
 
 def test_kubernetes_names_the_same_settings_as_bicep(config_map: dict[str, str], choices: dict[str, str]) -> None:
     keys = {name for name, (_, info) in FIELDS.items() if "SecretStr" in str(info.annotation)}
-    assert set(config_map) - NOT_OURS == set(choices) | FROM_RESOURCES - keys - {"EVENT_GRID_TOPIC_ENDPOINT"}
+    assert set(config_map) - NOT_OURS == set(choices) | FROM_RESOURCES - keys
     assert {name: config_map[name] for name in choices} == choices
 
 
