@@ -25,7 +25,12 @@ local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/
 	@$(BIN)/python -m local.azurite.install
 	@touch $@
 
-setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything the other commands need
+# The command line, from this folder, as it is.
+$(VENV)/bin/vision-relay: pyproject.toml $(VENV)/.installed
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+setup: $(VENV)/.installed $(VENV)/bin/vision-relay local/azurite/node_modules/.installed ## install everything the other commands need
 
 demo: setup ## the main job on a sample (MESSAGES=3000 SEED=1); writes build/demo.json
 	@$(BIN)/python -m local.demo $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))

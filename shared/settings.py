@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import httpx
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, StringConstraints, ValidationError, model_validator
@@ -26,7 +26,10 @@ MAX_CALLS_PER_SECOND = 10_000.0
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before
 MAX_PORT = 65_535
 
-_DEVELOPMENT_STORAGE = "usedevelopmentstorage=true"
+DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
+"""An emulator at its usual port, with the account and key that the Storage libraries know by themselves."""
+
+_DEVELOPMENT_STORAGE = DEVELOPMENT_STORAGE.lower()
 _CONNECTION_SECRETS = ("accountkey", "sharedaccesssignature")
 
 
@@ -88,10 +91,7 @@ def _usable_connection_string(secret: SecretStr | None) -> SecretStr | None:
         return None
     value = secret.get_secret_value()
     if value.replace(" ", "").rstrip(";").lower() == _DEVELOPMENT_STORAGE:
-        raise ValueError(
-            "is UseDevelopmentStorage=true, which names no key: use Azurite's full connection string, "
-            "or start the app with `make run`"
-        )
+        return SecretStr(DEVELOPMENT_STORAGE)
     fields = _connection_fields(value)
     if not any(fields.get(name) for name in _CONNECTION_SECRETS):
         raise ValueError("is not a connection string: it has neither AccountKey nor SharedAccessSignature")
@@ -188,8 +188,16 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Read the app settings from the environment. Raises `SettingsError` with a line for each that is wrong."""
+    return read_settings(Settings)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(kind: type[S]) -> S:
+    """Read settings of this kind from the environment. Raises `SettingsError` with a line for each that is wrong."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         wrong = ";\n  ".join(_line(item) for item in error.errors(include_url=False))
     raise SettingsError(f"the app settings cannot be used:\n  {wrong}")

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from local.simulation.models import Api, GroupKind
 
 _UPDATE_IMAGE_METADATA = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/images/metadata", re.IGNORECASE)
+_GET_IMAGES_BY_IDS = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/images/id", re.IGNORECASE)
 _TRAINING_STATUS = re.compile(
     r"/face/v1\.2(?:-preview\.1)?/(persongroups|largepersongroups|largefacelists)/([^/]+)/training",
     re.IGNORECASE,
@@ -38,6 +39,15 @@ class UpdateImageMetadata:
 
 
 @dataclass(frozen=True, slots=True)
+class GetImagesByIds:
+    """A look at images of a project; ids are in lower case, otherwise as they came."""
+
+    api: ClassVar = Api.CUSTOM_VISION
+    project_id: str
+    image_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GetTrainingStatus:
     """One look at the training of a group."""
 
@@ -46,7 +56,7 @@ class GetTrainingStatus:
     group_id: str
 
 
-Call = UpdateImageMetadata | GetTrainingStatus
+Call = UpdateImageMetadata | GetImagesByIds | GetTrainingStatus
 
 
 def route(request: Request) -> Call | None:
@@ -58,6 +68,8 @@ def route(request: Request) -> Call | None:
             content_type=request.headers.get("content-type", ""),
             body=request.body,
         )
+    if request.method == "GET" and (match := _GET_IMAGES_BY_IDS.fullmatch(request.path)):
+        return GetImagesByIds(match[1].lower(), _image_ids(request.query))
     if request.method == "GET" and (match := _TRAINING_STATUS.fullmatch(request.path)):
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
     return None

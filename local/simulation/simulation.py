@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from local.simulation.answers import Answer, Reply
-from local.simulation.calls import Call, UpdateImageMetadata
+from local.simulation.calls import Call, GetImagesByIds, UpdateImageMetadata
 from local.simulation.custom_vision import CustomVision
 from local.simulation.face import Face
 from local.simulation.faults import IMAGE_FAULTS, REFUSALS, SPOILERS, Refusal
@@ -60,6 +60,8 @@ class Simulation:
     def _serve(self, call: Call, disturbed: Mapping[str, str | None]) -> Answer:
         if isinstance(call, UpdateImageMetadata):
             return self.custom_vision.update_image_metadata(call, disturbed)
+        if isinstance(call, GetImagesByIds):
+            return self.custom_vision.get_images_by_ids(call)
         return self.face.training_status(call, self.clock())
 
     def _misbehave(self, gateway: Gateway, call: Call, fault: Fault) -> Reply:
@@ -72,9 +74,10 @@ class Simulation:
             reply = SPOILERS[fault.kind](fault, answer)
             took_place = reply is not answer
         else:
-            answer = self._serve(call, _disturbance(gateway, call, fault))
+            disturbed = _disturbance(gateway, call, fault)
+            answer = self._serve(call, disturbed)
             reply = answer
-            took_place = answer.is_success
+            took_place = answer.is_success and bool(disturbed)
         if took_place:
             gateway.counters.faults[fault.kind.value] += 1
         return reply

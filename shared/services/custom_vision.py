@@ -67,7 +67,7 @@ def read_answer(answer: Answer, access: str) -> Mapping[ImageId, ImageOutcome]:
     """Say what an answer means for the images of the call. Raises `ApiError`."""
     if answer.status in (200, 207):
         return _read_summary(answer)
-    raise _read_error(answer, access)
+    raise read_error(answer, access)
 
 
 def _read_summary(answer: Answer) -> Mapping[ImageId, ImageOutcome]:
@@ -93,7 +93,8 @@ def _read_status(status: Any) -> ImageOutcome:
     return Retry(f"status {one_line(status, 60)}")
 
 
-def _read_error(answer: Answer, access: str) -> ApiError:
+def read_error(answer: Answer, access: str) -> ApiError:
+    """Say what an answer means that is no success, whatever was asked."""
     raise_for_gateway(answer, SERVICE, access)
     try:
         error = ServiceError.read(answer.json())

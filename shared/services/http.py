@@ -122,19 +122,27 @@ class JsonApi:
     """Calls to one resource. `timeout_seconds` is for a whole call: httpx's own start anew with every byte."""
 
     def __init__(
-        self, client: httpx.AsyncClient, endpoint: str, auth: Authentication, service: str, timeout_seconds: float
+        self,
+        client: httpx.AsyncClient,
+        endpoint: str,
+        auth: Authentication,
+        service: str,
+        timeout_seconds: float,
+        *,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._client = client
         self._endpoint = endpoint
         self._auth = auth
         self._service = service
         self._timeout_seconds = timeout_seconds
+        self._max_answer_bytes = max_answer_bytes
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """Make one call and return its answer, whatever its status.
 
         `path` begins with a slash and is used as it is: its parts must be validated. Raises `Unavailable` where
-        there was no whole answer in time or it was over 1 MiB, and `AccessDenied` where there is no token for it.
+        there was no whole answer in time or it was too long (1 MiB unless said otherwise), and `AccessDenied` where there is no token for it.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -156,6 +164,6 @@ class JsonApi:
             received = bytearray()
             async for part in response.aiter_raw():
                 received += part
-                if len(received) > MAX_ANSWER_BYTES:
-                    raise Unavailable(f"{self._service} answered with more than 1 MiB")
+                if len(received) > self._max_answer_bytes:
+                    raise Unavailable(f"{self._service} answered with more than {self._max_answer_bytes / 2**20:g} MiB")
             return Answer(response.status_code, response.headers, bytes(received))

@@ -1,0 +1,35 @@
+"""`vision-relay`: the commands and what their help says of them all."""
+
+from __future__ import annotations
+
+import typer
+
+from ops.commands import dead_letters
+from ops.commands.send import send_command
+from ops.commands.verify import verify_command
+from ops.output import EXIT_CODES_HELP
+
+app = typer.Typer(
+    name="vision-relay",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES_HELP,
+)
+app.command("send", epilog=EXIT_CODES_HELP)(send_command)
+app.command("verify", epilog=EXIT_CODES_HELP)(verify_command)
+app.add_typer(dead_letters.app, name="dead-letters")
+
+
+@app.callback()
+def _about() -> None:
+    """Send image metadata to Custom Vision by the thousand, see what came of it, and mend what went wrong.
+
+    Settings are the app's own, from the environment or local.settings.json.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
