@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import AzureError
+from shared.services.events import EventPublisher
 
 from shared import metadata_updates
 from shared.batching.batcher import Batcher
@@ -17,7 +18,6 @@ from shared.batching.outcomes import NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError
 from shared.messages.update import parse_update
 from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
-from shared.services.events import EventPublisher
 from shared.text import redact
 from tests.unit.shared.conftest import image
 from tests.unit.shared.queues import FakeOutbox, unreachable

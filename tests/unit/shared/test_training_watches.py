@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
+from shared.services.events import EventPublisher
 
 from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.pace import Pace
 from shared.messages.event import EventType
-from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
-from shared.services.events import EventPublisher
 from shared.services.face import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.services.queues import Received
 from shared.training_watches import Decision, TrainingWatches, decide
