@@ -79,14 +79,15 @@ class ImageReader:
         for attempt in range(MAX_TRIES):
             await self._pacer.turn()
             try:
-                return await self._ask(project_id, image_ids)
+                return await self.ask(project_id, image_ids)
             except (RateLimited, Unavailable) as error:
                 if attempt == MAX_TRIES - 1:
                     raise
                 self._pacer.rest(error.retry_after_seconds or min(2.0**attempt, LONGEST_WAIT_SECONDS))
         raise AssertionError("the last try returns or raises")
 
-    async def _ask(self, project_id: str, image_ids: Sequence[str]) -> Found:
+    async def ask(self, project_id: str, image_ids: Sequence[str]) -> Found:
+        """Read once, now. Raises `ProjectMissing` and `ApiError`."""
         path = f"/customvision/v3.3/Training/projects/{project_id}/images/id?imageIds={','.join(image_ids)}"
         answer = await self._api.call("GET", path)
         if answer.status == 200:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from ops.commands import dead_letters
+from ops.commands import dead_letters, events
+from ops.commands.doctor import doctor_command
 from ops.commands.send import send_command
+from ops.commands.status import status_command
 from ops.commands.verify import verify_command
+from ops.commands.watch import watch_command
 from ops.output import EXIT_CODES_HELP
 
 app = typer.Typer(
@@ -19,7 +22,11 @@ app = typer.Typer(
 )
 app.command("send", epilog=EXIT_CODES_HELP)(send_command)
 app.command("verify", epilog=EXIT_CODES_HELP)(verify_command)
+app.command("watch", epilog=EXIT_CODES_HELP)(watch_command)
+app.command("status", epilog=EXIT_CODES_HELP)(status_command)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(events.app, name="events")
+app.command("doctor", epilog=EXIT_CODES_HELP)(doctor_command)
 
 
 @app.callback()

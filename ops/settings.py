@@ -30,6 +30,7 @@ class OpsSettings(Settings):
     training_poll_schedule: str = ""
     custom_vision_endpoint: Endpoint = ""
     face_endpoint: Endpoint = ""
+    permits_queue: QueueName = "custom-vision-permits"
     message_encoding: Literal["base64", "none"] = "base64"
 
     def need_custom_vision(self) -> None:

@@ -98,9 +98,10 @@ class OpsQueue:
         except ResourceNotFoundError:
             return []
 
-    async def put(self, text: str) -> None:
-        """Send a message, which lives until it is deleted."""
-        await self._client.send_message(self._encoded(text), time_to_live=FOREVER)
+    async def put(self, text: str) -> tuple[str, str]:
+        """Send a message, which lives until it is deleted; its id and pop receipt."""
+        message = await self._client.send_message(self._encoded(text), time_to_live=FOREVER)
+        return message.id, message.pop_receipt or ""
 
     async def put_as_is(self, body: bytes) -> None:
         """Send a message as it came from another queue."""
@@ -124,6 +125,10 @@ class OpsQueue:
                 return False
             raise
         return True
+
+    async def cancel(self, message_id: str, pop_receipt: str) -> None:
+        """Give up a reserved place."""
+        await self._client.delete_message(message_id, pop_receipt)
 
     async def give_back(self, message: Seen) -> None:
         """Let a leased message be seen again; nothing happens if its lease has ended."""
@@ -204,9 +209,9 @@ async def open_storage(settings: OpsSettings) -> AsyncIterator[Storage]:
     options: dict[str, Any] = {
         "connection_timeout": CONNECT_TIMEOUT_SECONDS,
         "read_timeout": READ_TIMEOUT_SECONDS,
-        "initial_backoff": 1,
+        "initial_backoff": 0.2,  # who types a command waits for it: a connection that is not there is told in 7 s
         "increment_base": 2,
-        "random_jitter_range": 1,
+        "random_jitter_range": 0.2,
         "retry_total": 3,
     }
     if settings.storage_connection_string is not None:

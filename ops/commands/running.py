@@ -8,12 +8,12 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import typer
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
+from azure.core.exceptions import AzureError
 
 from ops.catalogue.mapping import MappingError
+from ops.describing import describe_storage
 from ops.output import Exit, OpsError
 from ops.plan import JournalBusy
-from ops.storage import error_code
 from shared.errors import AccessDenied, ApiError, SettingsError
 from shared.text import one_line, redact
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ops.output import Output
     from ops.settings import OpsSettings
-
-REFUSED = (401, 403)
 
 
 def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[OpsSettings], Awaitable[Exit]]) -> None:
@@ -70,25 +68,3 @@ def describe(error: Exception) -> tuple[str, Exit]:
             return f"on this machine: {one_line(error)}", Exit.PROBLEM
         case _:
             raise error
-
-
-def describe_storage(error: AzureError) -> tuple[str, Exit]:
-    """What to say of an error of the queue service."""
-    if isinstance(error, ClientAuthenticationError) or (
-        isinstance(error, HttpResponseError) and error.status_code in REFUSED
-    ):
-        return (
-            f"storage does not let us in ({_word(error)}): look at AzureWebJobsStorage, or the identity's roles: "
-            "Storage Queue Data Contributor is needed",
-            Exit.SETTINGS,
-        )
-    if isinstance(error, ServiceRequestError):
-        return (
-            f"storage cannot be reached ({one_line(error.message)}): look at AzureWebJobsStorage and the network",
-            Exit.UNREACHABLE,
-        )
-    return f"storage answered with an error: {_word(error)}", Exit.UNREACHABLE
-
-
-def _word(error: AzureError) -> str:
-    return error_code(error) or one_line(error.message)

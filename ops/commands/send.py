@@ -35,7 +35,8 @@ from ops.commands.options import (
     SettingsOption,
     wanted_columns,
 )
-from ops.commands.running import describe_storage, run
+from ops.commands.running import run
+from ops.describing import describe_storage
 from ops.output import Exit, OpsError, Output, duration, plural
 from ops.plan import Estimate, Journal, costliest_column, estimate
 from ops.progress import BYTES, bar

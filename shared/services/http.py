@@ -142,7 +142,7 @@ class JsonApi:
         """Make one call and return its answer, whatever its status.
 
         `path` begins with a slash and is used as it is: its parts must be validated. Raises `Unavailable` where
-        there was no whole answer in time or it was too long (1 MiB unless said otherwise), and `AccessDenied` where there is no token for it.
+        there was no whole answer in time or it was too long, and `AccessDenied` where there is no token for it.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):

@@ -122,7 +122,16 @@ class Bench:
     @property
     def stderr(self) -> str:
         """What the command that was started last has printed to standard error."""
-        return (self.folder / "stderr").read_text()
+        return self._printed("stderr")
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed to standard output."""
+        return self._printed("stdout")
+
+    def _printed(self, name: str) -> str:
+        path = self.folder / name
+        return path.read_text() if path.exists() else ""
 
     def ids(self, count: int) -> list[UUID]:
         return [uuid4() for _ in range(count)]

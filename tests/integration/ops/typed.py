@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import TextIO
 
 from ops.cli import app
 
@@ -23,6 +24,10 @@ def _type(arguments: list[str], folder: Path, environment: dict[str, str]) -> No
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    with Path(os.devnull).open() as nothing, (folder / "stdout").open("w") as out, (folder / "stderr").open("w") as err:
+    with Path(os.devnull).open() as nothing, _lines(folder / "stdout") as out, _lines(folder / "stderr") as err:
         sys.stdin, sys.stdout, sys.stderr = nothing, out, err
         app(arguments)
+
+
+def _lines(path: Path) -> TextIO:
+    return path.open("w", buffering=1)
