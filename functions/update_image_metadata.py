@@ -2,15 +2,24 @@
 
 import azure.functions as func
 
+from shared.message_age import MessageAge
 from shared.metadata_updates import Delivery, MetadataUpdates
 
 
 def blueprint(updates: MetadataUpdates) -> func.Blueprint:
     """Bind the handling of metadata updates to its queue."""
     functions = func.Blueprint()
+    age = MessageAge()
 
-    @functions.queue_trigger("message", queue_name="%METADATA_UPDATES_QUEUE%", connection="AzureWebJobsStorage")
+    # As binary: of a string the host merges the JSON's top-level fields into the message's own id, count and times.
+    @functions.queue_trigger(
+        "message",
+        queue_name="%METADATA_UPDATES_QUEUE%",
+        connection="AzureWebJobsStorage",
+        data_type=func.DataType.BINARY,
+    )
     async def update_image_metadata(message: func.QueueMessage) -> None:
+        age.seen(message.insertion_time)
         await updates.handle(Delivery(message.id or "", message.get_body(), message.dequeue_count or 1))
 
     return functions

@@ -88,6 +88,15 @@ class ChildProcess:
         """End the program as Ctrl-C does (SIGINT); otherwise like `stop`."""
         return await self._end(signal.SIGINT, timeout_seconds)
 
+    async def send(self, number: signal.Signals, ready: re.Pattern[str], timeout_seconds: float) -> re.Match[str]:
+        """Send the program a signal and return the match of `ready` in what the program writes from now on.
+
+        Raises ChildFailedError as `start` does.
+        """
+        already_written = self.output.stat().st_size
+        self._started().send_signal(number)
+        return await self._wait_until_ready(ready, already_written, timeout_seconds)
+
     async def kill(self) -> int:
         """Kill the program (SIGKILL), wait for its end and return its exit code."""
         process = self._started()

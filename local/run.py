@@ -12,22 +12,35 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.storage.queue.aio import QueueServiceClient
 
-from local.azurite.server import DEFAULT_QUEUE_PORT, Azurite
+from local import kept
+from local.azurite.server import Azurite
 from local.child_process import ChildFailedError
 from local.host.errors import HostStartError
 from local.host.process import HostProcess
 from local.host.settings import SETTINGS_FILE, read_settings_file
-from local.instructions import Places, cloud_instructions, instructions
+from local.instructions import (
+    GROUP,
+    IMAGES,
+    PROJECT,
+    Places,
+    cloud_instructions,
+    instructions,
+    shell_file,
+    what_survives,
+)
 from local.simulation.control import SimulationControl
 from local.simulation.gateway import Credentials
 from local.simulation.process import SimulationProcess
+from local.terminal import shown
 
 PROJECT_ROOT = Path(__file__).parents[1]
 SAMPLE_FILE = PROJECT_ROOT / "local.settings.sample.json"
@@ -38,11 +51,16 @@ ENDPOINTS = ("CUSTOM_VISION_ENDPOINT", "FACE_ENDPOINT")
 KEYS = ("CUSTOM_VISION_TRAINING_KEY", "FACE_KEY")
 QUEUES = ("METADATA_UPDATES_QUEUE", "TRAINING_WATCHES_QUEUE", "EVENTS_QUEUE")
 
-SAMPLE_PROJECT = UUID("11111111-1111-4111-8111-111111111111")
-SAMPLE_IMAGES = tuple(UUID(f"22222222-2222-4222-8222-{number:012d}") for number in range(1, 6))
-SAMPLE_GROUP = "employees"
-SAMPLE_FAILING_GROUP = "visitors"
+FAILING_GROUP = "visitors"
 TRAINING_SECONDS = 30.0
+
+SHORTENED = {"LOCAL_HOST_LEASE_SECONDS": "60", "LOCAL_HOST_DRAIN_SECONDS": "10"}
+"""Unless they are set: after Ctrl-C nobody wants to wait as long for a message as in Azure, or for the end."""
+
+DATA = ".local"
+AZURITE_FOLDER = "azurite"
+HOST_LOG = "host.log"
+SHELL_FILE = "terminal.sh"
 
 FOLLOW_SECONDS = 0.2
 
@@ -71,18 +89,18 @@ def port_or_any(port: int, what: str) -> int:
 
 
 def places(settings: Mapping[str, str], simulation: SimulationProcess | None, *, storage_is_ours: bool) -> Places:
-    """What the printed commands need. A connection string that is the user's own is not printed."""
+    """What the printed commands need. A connection string that is the user's own is written nowhere."""
     images_are_ours = simulation is not None and settings[ENDPOINTS[0]] == simulation.address
     groups_are_ours = simulation is not None and settings[ENDPOINTS[1]] == simulation.address
-    updates, watches, events = (settings.get(name, f"<{name}>") for name in QUEUES)
+    updates, watches, events = (settings.get(name) or f"<{name}>" for name in QUEUES)
     return Places(
-        connection=settings[STORAGE] if storage_is_ours else "<connection string of your storage account>",
+        connection=settings[STORAGE] if storage_is_ours else None,
         updates=updates,
         watches=watches,
         events=events,
-        project=str(SAMPLE_PROJECT) if images_are_ours else "<id of your project>",
-        image=str(SAMPLE_IMAGES[0]) if images_are_ours else "<id of an image in it>",
-        group=SAMPLE_GROUP if groups_are_ours else "<id of your group>",
+        project=PROJECT if images_are_ours else "<id of your project>",
+        image=IMAGES[0] if images_are_ours else "<id of an image in it>",
+        group=GROUP if groups_are_ours else "<id of your group>",
         simulation=simulation.address if simulation is not None and images_are_ours else None,
     )
 
@@ -92,30 +110,43 @@ def read_settings(file: Path) -> dict[str, str]:
     return {name: os.environ.get(name) or value for name, value in read_settings_file(file).items()}
 
 
+def with_shortened_waits(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings with what this host waits for, which the settings and, over them, the environment may say."""
+    given = {name: os.environ[name] for name in SHORTENED if os.environ.get(name)}
+    return {**SHORTENED, **settings, **given}
+
+
 async def start_storage(settings: dict[str, str], data: Path, stop: AsyncExitStack) -> None:
-    """Start Azurite, make the queues and put its connection string into the settings.
+    """Start Azurite with the kept key and port, make the queues and put its connection string into the settings.
 
     Raises HostStartError if storage takes no queue of such a name.
     """
-    port = port_or_any(DEFAULT_QUEUE_PORT, "Azurite")
-    azurite = await stop.enter_async_context(Azurite(port, data))
+    before = kept.read(data)
+    port = port_or_any(before.storage_port, "Azurite")
+    azurite = await stop.enter_async_context(Azurite(port, data / AZURITE_FOLDER, before.storage_key))
+    kept.write(data, replace(before, storage_port=azurite.port))
     settings[STORAGE] = azurite.connection_string
     async with QueueServiceClient.from_connection_string(azurite.connection_string) as service:
         for setting in QUEUES:
-            if not settings.get(setting):
-                continue
-            try:
-                await service.create_queue(settings[setting])
-            except ResourceExistsError:
-                continue
-            except HttpResponseError as error:
-                raise HostStartError(
-                    f"{setting}: storage takes no queue of this name ({error.reason}): "
-                    "it must have 3 to 56 characters, a-z, 0-9 and single hyphens between them"
-                ) from None
+            if settings.get(setting):
+                await _create_queue(service, setting, settings[setting])
 
 
-async def start_simulation(settings: dict[str, str], endpoints: list[str], stop: AsyncExitStack) -> SimulationProcess:
+async def _create_queue(service: QueueServiceClient, setting: str, name: str) -> None:
+    try:
+        await service.create_queue(name)
+    except ResourceExistsError:
+        return
+    except HttpResponseError as error:
+        raise HostStartError(
+            f"{setting}: storage takes no queue of this name ({error.reason}): "
+            "it must have 3 to 56 characters, a-z, 0-9 and single hyphens between them"
+        ) from None
+
+
+async def start_simulation(
+    settings: dict[str, str], endpoints: list[str], data: Path, stop: AsyncExitStack
+) -> SimulationProcess:
     """Start the simulation with the settings' keys and a sample, and put its address into these settings.
 
     Raises HostStartError if there are no keys.
@@ -123,10 +154,11 @@ async def start_simulation(settings: dict[str, str], endpoints: list[str], stop:
     keys = [settings.get(name, "") for name in KEYS]
     if not all(keys):
         raise HostStartError(f"the simulation needs the settings {' and '.join(KEYS)}")
-    credentials = Credentials(*keys)
-    port = urlsplit(settings[endpoints[0]]).port or 0
-    simulation = SimulationProcess(credentials, port_or_any(port, "the simulation"))
+    before = kept.read(data)
+    port = before.simulation_port or urlsplit(settings[endpoints[0]]).port or 0
+    simulation = SimulationProcess(Credentials(*keys), port_or_any(port, "the simulation"))
     await stop.enter_async_context(simulation)
+    kept.write(data, replace(before, simulation_port=urlsplit(simulation.address).port))
     settings.update(dict.fromkeys(endpoints, simulation.address))
     async with simulation.control() as control:
         await _seed(control)
@@ -134,11 +166,20 @@ async def start_simulation(settings: dict[str, str], endpoints: list[str], stop:
 
 
 async def start_cloud(settings: dict[str, str], data: Path, stop: AsyncExitStack) -> SimulationProcess | None:
-    """Start what the settings say is local and put its addresses into them."""
+    """Start what the settings say is local and put its addresses into them.
+
+    Raises HostStartError if another run has something local in this data folder.
+    """
     endpoints = local_endpoints(settings, read_settings_file(SAMPLE_FILE))
+    if endpoints or is_storage_local(settings):
+        stop.enter_context(kept.sole_user(data))
     if is_storage_local(settings):
+        _say("starting Azurite, which plays the storage account")
         await start_storage(settings, data, stop)
-    return await start_simulation(settings, endpoints, stop) if endpoints else None
+    if not endpoints:
+        return None
+    _say("starting the simulated Custom Vision and Face")
+    return await start_simulation(settings, endpoints, data, stop)
 
 
 async def run(settings_file: Path, data: Path) -> int:
@@ -149,22 +190,39 @@ async def run(settings_file: Path, data: Path) -> int:
     _say(f"settings: {settings_file.name}")
     async with AsyncExitStack() as stop:
         simulation = await start_cloud(settings, data, stop)
-        log = data.parent / "host.log"
+        log = data / HOST_LOG
         log.unlink(missing_ok=True)
-        host = await stop.enter_async_context(HostProcess(PROJECT_ROOT, settings, log))
-        _say(instructions(places(settings, simulation, storage_is_ours=storage_is_ours)))
+        _say("starting the app")
+        host = await stop.enter_async_context(HostProcess(PROJECT_ROOT, with_shortened_waits(settings), log))
+        what = places(settings, simulation, storage_is_ours=storage_is_ours)
+        _write_shell_file(data / SHELL_FILE, shell_file(what))
+        survives = what_survives(_relative(data), storage=storage_is_ours, simulation=simulation is not None)
+        if survives:
+            _say(f"\n{survives}")
+        _say(f"\n{instructions(what, _relative(data / SHELL_FILE), _relative(log))}")
         return await _stay_up(host, stop_asked)
 
 
 async def run_cloud(data: Path) -> int:
-    """Start the sample's cloud without the app, stay up, and return 0. Raises ChildFailedError."""
+    """Start the sample's cloud without the app, stay up, and return 0. Raises HostStartError and ChildFailedError."""
     stop_asked = _stop_signal()
     settings = read_settings_file(SAMPLE_FILE)
     async with AsyncExitStack() as stop:
         await start_cloud(settings, data, stop)
-        _say(cloud_instructions({name: settings[name] for name in (STORAGE, *ENDPOINTS)}))
+        _say(cloud_instructions({name: settings[name] for name in (STORAGE, *ENDPOINTS)}, _relative(data)))
         await stop_asked.wait()
     return 0
+
+
+def _write_shell_file(file: Path, text: str) -> None:
+    """It has the account's key, so nobody else may read it."""
+    file.touch(kept.OWNER_ALONE)
+    file.write_text(text)
+
+
+def _relative(path: Path) -> str:
+    """The path as somebody in the project's folder names it."""
+    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
 
 
 def _stop_signal() -> asyncio.Event:
@@ -175,32 +233,34 @@ def _stop_signal() -> asyncio.Event:
 
 
 async def _seed(control: SimulationControl) -> None:
-    await control.add_images(SAMPLE_PROJECT, SAMPLE_IMAGES)
-    await control.train(SAMPLE_GROUP, running_seconds=TRAINING_SECONDS)
-    await control.train(SAMPLE_FAILING_GROUP, running_seconds=TRAINING_SECONDS, failure="The group has no faces.")
+    await control.add_images(UUID(PROJECT), map(UUID, IMAGES))
+    await control.train(GROUP, running_seconds=TRAINING_SECONDS)
+    await control.train(FAILING_GROUP, running_seconds=TRAINING_SECONDS, failure="The group has no faces.")
 
 
 async def _stay_up(host: HostProcess, stop_asked: asyncio.Event) -> int:
     """Show what the host logs until it ends or is asked to."""
-    shown = 0
-    while host.is_running and not stop_asked.is_set():
-        shown = _show(host.output, shown)
-        await asyncio.sleep(FOLLOW_SECONDS)
-    if host.is_running:
-        _say("stopping")
-    code = await host.stop()
-    _show(host.output, shown)
-    return code
+    with host.output.open(errors="replace") as log:
+        while host.is_running and not stop_asked.is_set():
+            _show(log)
+            await asyncio.sleep(FOLLOW_SECONDS)
+        stopping = asyncio.create_task(host.stop())
+        while not stopping.done():
+            _show(log)
+            await asyncio.wait([stopping], timeout=FOLLOW_SECONDS)
+        _show(log)
+    return stopping.result()
 
 
-def _show(file: Path, since: int) -> int:
-    """Print what was appended to a file since this position and return the new one."""
-    with file.open("rb") as log:
-        log.seek(since)
-        text = log.read()
-    if text:
-        print(text.decode(errors="replace"), end="", flush=True)
-    return since + len(text)
+def _show(log: TextIO) -> None:
+    """Print what was appended to the log since the last time, but for a line of which only a part is there."""
+    while True:
+        position = log.tell()
+        line = log.readline()
+        if not line.endswith("\n"):
+            log.seek(position)
+            return
+        _say("\n".join(shown(line.rstrip("\n"))))
 
 
 def _say(text: str) -> None:
@@ -218,11 +278,15 @@ def main() -> int:
         help="file with app settings (default: local.settings.json if there is one, else the sample)",
     )
     parser.add_argument(
-        "--data", type=Path, default=PROJECT_ROOT / ".local" / "azurite", help="folder where Azurite keeps its queues"
+        "--data",
+        type=Path,
+        default=PROJECT_ROOT / DATA,
+        help="folder for what stays from run to run, and for the host's log (default: .local)",
     )
     parser.add_argument("--cloud-only", action="store_true", help="start the sample's local cloud without the app")
     arguments = parser.parse_args()
     data = arguments.data.absolute()
+    data.mkdir(parents=True, exist_ok=True)
     try:
         return asyncio.run(run_cloud(data) if arguments.cloud_only else run(arguments.settings, data))
     except (HostStartError, ChildFailedError, FileNotFoundError) as error:

@@ -171,12 +171,12 @@ class TrainingWatches:
         return watched
 
     async def _dead_letter(self, message: Received, error: InvalidMessage) -> None:
-        log.warning(
-            "watch %s (correlation id %s) is dead-lettered: %s", message.id, one_line(error.correlation_id), error
-        )
         failure = Failure(Reason.INVALID, "InvalidMessage", str(error), datetime.now(UTC), message.dequeue_count)
         try:
             await self._poison.send(dead_letter.of_body(message.body, failure))
+            log.warning(
+                "watch %s (correlation id %s) is dead-lettered: %s", message.id, one_line(error.correlation_id), error
+            )
             await self._queue.delete(message)
         except AzureError as trouble:
             log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))

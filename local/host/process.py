@@ -2,12 +2,13 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from local.child_process import ChildProcess, StartStop
-from local.host.host import READY
+from local.host.host import READY, SETTLE_SECONDS
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 60.0
@@ -47,13 +48,20 @@ class HostProcess(StartStop):
         await self._process.start(_READY, START_TIMEOUT_SECONDS)
 
     async def stop(self) -> int:
-        """Stop gracefully (SIGTERM): invocations may end, what does not is released. Returns the exit code."""
+        """Stop (SIGTERM): invocations may go on for the drain, then it is as after `kill`. Returns the exit code."""
         return await self._process.stop(STOP_TIMEOUT_SECONDS)
 
     async def interrupt(self) -> int:
-        """Stop gracefully as Ctrl-C does (SIGINT). Returns the exit code."""
+        """Stop as Ctrl-C does (SIGINT); otherwise like `stop`."""
         return await self._process.interrupt(STOP_TIMEOUT_SECONDS)
 
     async def kill(self) -> None:
         """Kill it (SIGKILL): messages in process come back when their leases end."""
         await self._process.kill()
+
+    async def lose_worker(self) -> None:
+        """Let everything that is executing fail at once, as when the Python worker ends; returns when it is replaced.
+
+        Messages come back after their visibility timeout. Raises ChildFailedError if the app does not start again.
+        """
+        await self._process.send(signal.SIGUSR1, _READY, START_TIMEOUT_SECONDS + SETTLE_SECONDS)

@@ -3,14 +3,15 @@
 import asyncio
 import base64
 import binascii
+import functools
 import logging
 from collections.abc import Coroutine
 from enum import Enum, auto
 
-from azure.functions.queue import QueueMessage as FunctionMessage
 from azure.storage.queue import QueueMessage
 
-from local.host.app_model import AppFunction
+from local.host.app_model import AppFunction, QueueTrigger
+from local.host.binding_data import function_message
 from local.host.errors import one_line
 from local.host.host_config import MessageEncoding, QueuesConfig
 from local.host.invoker import Invoker
@@ -55,9 +56,16 @@ class QueueListener:
     """Runs one function on the messages of one queue until it is told to stop."""
 
     def __init__(
-        self, function: AppFunction, queue: TriggerQueue, config: QueuesConfig, lease_seconds: int, invoker: Invoker
+        self,
+        function: AppFunction,
+        trigger: QueueTrigger,
+        queue: TriggerQueue,
+        config: QueuesConfig,
+        lease_seconds: int,
+        invoker: Invoker,
     ) -> None:
         self._function = function
+        self._trigger = trigger
         self._queue = queue
         self._config = config
         self._lease_seconds = lease_seconds
@@ -65,7 +73,6 @@ class QueueListener:
         self._leases = Leases(queue, lease_seconds)
         self._back_off = PollingBackOff(config.max_polling_interval.total_seconds())
         self._in_process: set[asyncio.Task[None]] = set()
-        self._invoking: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._room.set()
         self._stopping = asyncio.Event()
@@ -91,11 +98,6 @@ class QueueListener:
         """Fetch no more; running invocations go on."""
         self._stopping.set()
         self._room.set()
-
-    def cancel_invocations(self) -> None:
-        """Cancel what still runs; the messages are released. What is being settled is left to end."""
-        for task in self._invoking:
-            task.cancel()
 
     async def _fetch(self) -> None:
         """Receive once, as soon as there is room, and wait as long as the back-off says."""
@@ -158,29 +160,13 @@ class QueueListener:
             log.warning("queue %s: message %s came once too often", self._queue.name, message.id)
             return None
         try:
-            argument = self._argument(message)
+            body = decode_body(message.content, self._config.message_encoding)
         except ValueError as error:
             log.warning("queue %s: message %s: %s", self._queue.name, message.id, error)
             return None
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine always runs in a task
-        self._invoking.add(task)
-        try:
-            about = f"message {message.id}, delivery {message.dequeue_count}"
-            return await self._invoker.succeeds(self._function, argument, about)
-        finally:
-            self._invoking.discard(task)
-
-    def _argument(self, message: QueueMessage) -> FunctionMessage:
-        return FunctionMessage(
-            id=message.id,
-            body=decode_body(message.content, self._config.message_encoding),
-            dequeue_count=message.dequeue_count,
-            expiration_time=message.expires_on,
-            insertion_time=message.inserted_on,
-            time_next_visible=message.next_visible_on,
-            pop_receipt=message.pop_receipt,
-        )
+        argument = functools.partial(function_message, message, body, binary=self._trigger.binary)
+        about = f"message {message.id}, delivery {message.dequeue_count}"
+        return await self._invoker.succeeds(self._function, argument, about)
 
     async def _settle(self, message: QueueMessage, lease: Lease, succeeded: bool | None) -> None:
         match self._disposition(message, succeeded):

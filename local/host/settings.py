@@ -16,14 +16,17 @@ _PERCENT_NAME = re.compile(r"%([^%]+)%")
 
 @dataclass(frozen=True)
 class LocalOptions:
-    """What can be set of this host alone, through `LOCAL_HOST_LEASE_SECONDS` and `LOCAL_HOST_DRAIN_SECONDS`.
+    """What can be set of this host alone.
 
-    `lease_seconds` is how long a received message stays invisible without renewal; the Azure host knows only ten
-    minutes. `drain_seconds` is how long running invocations may go on after the host was asked to stop.
+    lease_seconds   `LOCAL_HOST_LEASE_SECONDS`: how long a received message stays invisible without renewal; the Azure
+                    host knows only ten minutes
+    drain_seconds   `LOCAL_HOST_DRAIN_SECONDS`: how long invocations may go on after the host was asked to stop
+    show_dropped    `LOCAL_HOST_SHOW_DROPPED`: write the log lines that Azure would drop too, marked
     """
 
     lease_seconds: int = 600
     drain_seconds: int = 30
+    show_dropped: bool = False
 
 
 def read_settings_file(file: Path) -> dict[str, str]:
@@ -78,6 +81,7 @@ def local_options(settings: Mapping[str, str]) -> LocalOptions:
     return LocalOptions(
         lease_seconds=_whole_number(settings, "LOCAL_HOST_LEASE_SECONDS", LocalOptions.lease_seconds, least=1),
         drain_seconds=_whole_number(settings, "LOCAL_HOST_DRAIN_SECONDS", LocalOptions.drain_seconds, least=0),
+        show_dropped=settings.get("LOCAL_HOST_SHOW_DROPPED", "").lower() in TRUE_VALUES,
     )
 
 

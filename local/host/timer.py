@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import functools
 import hashlib
 import logging
 from collections.abc import AsyncIterator
@@ -9,9 +10,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from azure.functions.timer import TimerRequest
-
 from local.host.app_model import AppFunction, TimerTrigger
+from local.host.binding_data import timer_request
 from local.host.invoker import Invoker
 from local.host.schedule import Run, next_run
 from local.host.waiting import is_set_within
@@ -45,12 +45,12 @@ class TimerListener:
         self._lock = lock
         self._invoker = invoker
         self._stopping = asyncio.Event()
-        self._invocation: asyncio.Task[bool] | None = None
+        self._runs = False
 
     @property
     def in_process(self) -> int:
         """1 while the function runs."""
-        return 0 if self._invocation is None else 1
+        return int(self._runs)
 
     async def run(self) -> None:
         """Run on schedule until `stop`, then return when the run under way has ended."""
@@ -66,19 +66,12 @@ class TimerListener:
         """Start no more runs; the one under way goes on."""
         self._stopping.set()
 
-    def cancel_invocations(self) -> None:
-        """Cancel the run under way."""
-        if self._invocation is not None:
-            self._invocation.cancel()
-
     async def _invoke(self, run: Run) -> None:
-        request = TimerRequest(past_due=run.is_past_due, schedule={"AdjustForDST": False})
+        request = functools.partial(timer_request, is_past_due=run.is_past_due)
         about = "past due" if run.is_past_due else "on schedule"
-        self._invocation = asyncio.create_task(self._invoker.succeeds(self._function, request, about))
-        try:
-            await asyncio.wait([self._invocation])
-        finally:
-            self._invocation = None
+        self._runs = True
+        await self._invoker.succeeds(self._function, request, about)
+        self._runs = False
 
     async def _sleep_until(self, run: Run) -> bool:
         """Sleep until the run is due and return True, or False as soon as the host stops."""

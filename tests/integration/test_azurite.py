@@ -44,7 +44,7 @@ async def test_it_is_gone_after_the_stop() -> None:
 
 
 async def test_every_start_has_a_key_of_its_own() -> None:
-    assert Azurite()._key != Azurite()._key
+    assert Azurite().key != Azurite().key
 
 
 async def test_messages_in_a_data_folder_outlive_a_restart(tmp_path: Path) -> None:

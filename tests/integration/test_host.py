@@ -1,5 +1,6 @@
 """The local host on real queues: what happens to messages and timers."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -101,10 +103,19 @@ def tiny(tmp_path: Path, azurite: str) -> Iterator[TinyApp]:
 
 TAKE = '@app.queue_trigger(arg_name="message", queue_name="%QUEUE%", connection="AzureWebJobsStorage")\n'
 
+TAKE_BINARY = TAKE.replace(")\n", ", data_type=func.DataType.BINARY)\n")
+
 RETURNS = f"""
 {TAKE}
 async def take(message: func.QueueMessage) -> None:
     note(message.get_body().decode())
+"""
+
+NOTES_IDS = f"""
+import json
+{TAKE}
+async def take(message: func.QueueMessage) -> None:
+    note(json.dumps(message.id))
 """
 
 RAISES = f"""
@@ -146,6 +157,91 @@ def take(message: func.QueueMessage) -> None:
     async with tiny.host():
         assert await becomes_true(lambda: tiny.left() == 0)
     assert tiny.calls() == [f"{sent.id} 1 7 True {{'a': 1}}"]
+
+
+CLOUD_EVENTS = {
+    "two events of one id": [{"id": "1"}, {"id": "1"}],
+    "a long id": [{"id": "x" * 40_000}],
+    "an id with a line break": [{"id": "a\nWARNING forged: line"}],
+}
+
+
+@pytest.mark.parametrize("events", CLOUD_EVENTS.values(), ids=CLOUD_EVENTS)
+async def test_a_producers_id_becomes_the_messages_if_the_body_is_a_string(tiny: TinyApp, events: list[Any]) -> None:
+    tiny.write(NOTES_IDS)
+    sent = {tiny.queue.send_message(json.dumps({"specversion": "1.0", **event})).id for event in events}
+    async with tiny.host():
+        assert await becomes_true(lambda: tiny.left() == 0)
+    ids = [json.loads(line) for line in tiny.calls()]
+    assert ids == [event["id"] for event in events]
+    assert not sent & set(ids)
+
+
+@pytest.mark.parametrize("events", CLOUD_EVENTS.values(), ids=CLOUD_EVENTS)
+async def test_bound_as_binary_a_message_keeps_its_own_id(tiny: TinyApp, events: list[Any]) -> None:
+    tiny.write(NOTES_IDS.replace(TAKE, TAKE_BINARY))
+    sent = {tiny.queue.send_message(json.dumps({"specversion": "1.0", **event})).id for event in events}
+    async with tiny.host():
+        assert await becomes_true(lambda: tiny.left() == 0)
+    assert {json.loads(line) for line in tiny.calls()} == sent
+
+
+@pytest.mark.parametrize(
+    "field", [{"dequeueCount": "abc"}, {"expirationtime": "soon"}], ids=lambda field: next(iter(field))
+)
+async def test_a_producers_field_can_keep_a_message_from_its_function_if_the_body_is_a_string(
+    tiny: TinyApp, field: dict[str, str]
+) -> None:
+    tiny.write(RETURNS, maxDequeueCount=2)
+    tiny.send(json.dumps({"specversion": "1.0", **field}))
+    async with tiny.host():
+        assert await becomes_true(lambda: len(tiny.poisoned()) == 1)
+    assert tiny.calls() == []
+    assert tiny.log().count("failed: ValueError") == 2
+
+
+@pytest.mark.parametrize(
+    "field", [{"dequeueCount": "abc"}, {"expirationtime": "soon"}], ids=lambda field: next(iter(field))
+)
+async def test_bound_as_binary_it_reaches_its_function(tiny: TinyApp, field: dict[str, str]) -> None:
+    body = json.dumps({"specversion": "1.0", **field})
+    tiny.write(RETURNS.replace(TAKE, TAKE_BINARY), maxDequeueCount=2)
+    tiny.send(body)
+    async with tiny.host():
+        assert await becomes_true(lambda: tiny.left() == 0)
+    assert tiny.calls() == [body]
+
+
+async def test_a_log_line_arrives_only_while_its_invocation_is_executing(tiny: TinyApp) -> None:
+    tiny.write(f"""
+import logging
+log = logging.getLogger("shared.x")
+log.warning("at the import")
+
+async def later():
+    await asyncio.sleep(0.5)
+    log.warning("after the invocation")
+    note("later")
+
+tasks = []
+
+{TAKE}
+async def take(message: func.QueueMessage) -> None:
+    log.warning("in the invocation")
+    tasks.append(asyncio.create_task(later()))
+""")
+    tiny.send("x")
+    async with tiny.host():
+        assert await becomes_true(lambda: tiny.calls() == ["later"])
+    said = [line.partition("shared.x: ")[2] for line in tiny.log().splitlines() if "shared.x" in line]
+    assert said == ["in the invocation"]
+
+
+async def test_what_azure_would_drop_can_be_shown(tiny: TinyApp) -> None:
+    tiny.write('import logging\nlogging.getLogger("shared.x").warning("at the import")\n' + RETURNS)
+    async with tiny.host(LOCAL_HOST_SHOW_DROPPED="true"):
+        pass
+    assert "shared.x: [dropped] at the import" in tiny.log()
 
 
 async def test_base64_is_decoded_and_what_is_none_is_poison_at_once(tiny: TinyApp) -> None:
@@ -261,17 +357,87 @@ async def take(message: func.QueueMessage) -> None:
     assert tiny.left() == 0
 
 
-async def test_what_does_not_end_in_time_is_cancelled_and_released(tiny: TinyApp) -> None:
+async def test_what_does_not_end_in_time_is_told_nothing_and_comes_back_when_its_lease_ends(tiny: TinyApp) -> None:
     tiny.write(HANGS)
     tiny.send("x")
-    host = tiny.host(LOCAL_HOST_DRAIN_SECONDS="1")
+    host = tiny.host(LOCAL_HOST_DRAIN_SECONDS="1", LOCAL_HOST_LEASE_SECONDS="3")
     await host.start()
     assert await becomes_true(lambda: tiny.calls() == ["begun"])
     assert await host.stop() == 0
-    assert tiny.calls() == ["begun", "ended"]
-    message = tiny.queue.receive_message()
-    assert message is not None
-    assert message.dequeue_count == 2
+    assert tiny.calls() == ["begun"]
+    assert "1 invocations did not end within 1 s" in tiny.log()
+    assert tiny.queue.receive_message() is None
+    tiny.write(RETURNS)
+    async with host:
+        assert await becomes_true(lambda: tiny.left() == 0)
+    assert tiny.calls() == ["begun", "x"]
+
+
+async def test_a_stop_fetches_nothing_more(tiny: TinyApp) -> None:
+    tiny.write(f"""
+{TAKE}
+async def take(message: func.QueueMessage) -> None:
+    note(message.get_body().decode())
+    await asyncio.sleep(1.5)
+""")
+    tiny.send("before")
+    host = tiny.host()
+    await host.start()
+    assert await becomes_true(lambda: tiny.calls() == ["before"])
+    stopping = asyncio.create_task(host.stop())
+    assert await becomes_true(lambda: "stopping: 1 invocations run" in tiny.log())
+    tiny.send("after")
+    assert await stopping == 0
+    assert tiny.calls() == ["before"]
+    assert tiny.left() == 1
+
+
+async def test_a_task_of_the_app_is_not_cancelled_by_a_stop(tiny: TinyApp) -> None:
+    tiny.write(f"""
+async def background():
+    note("begun")
+    try:
+        await asyncio.sleep(60)
+    finally:
+        note("ended")
+
+tasks = []
+
+{TAKE}
+async def take(message: func.QueueMessage) -> None:
+    tasks.append(asyncio.create_task(background()))
+""")
+    tiny.send("x")
+    host = tiny.host()
+    await host.start()
+    assert await becomes_true(lambda: tiny.calls() == ["begun"] and tiny.left() == 0)
+    assert await host.stop() == 0
+    assert tiny.calls() == ["begun"]
+
+
+async def test_when_the_worker_is_lost_what_it_executed_comes_back_and_the_app_starts_again(tiny: TinyApp) -> None:
+    tiny.write(
+        f"""
+note(f"started in {{os.getcwd()}}")
+
+{TAKE}
+async def take(message: func.QueueMessage) -> None:
+    note(str(message.dequeue_count))
+    try:
+        await asyncio.sleep(60 if message.dequeue_count == 1 else 0)
+    finally:
+        note("ended")
+""",
+        visibilityTimeout="00:00:01",
+    )
+    started = f"started in {tiny.folder.resolve()}"
+    tiny.send("x")
+    async with tiny.host() as host:
+        assert await becomes_true(lambda: tiny.calls() == [started, "1"])
+        await host.lose_worker()
+        assert await becomes_true(lambda: tiny.left() == 0)
+        assert await host.stop() == 0
+    assert tiny.calls() == [started, "1", started, "2", "ended"]
 
 
 async def test_a_thread_that_does_not_end_does_not_keep_the_host(tiny: TinyApp) -> None:
@@ -290,12 +456,14 @@ def take(message: func.QueueMessage) -> None:
     assert time.monotonic() - started < 10
 
 
-async def test_an_invocation_over_its_function_timeout_has_failed(tiny: TinyApp) -> None:
+async def test_an_invocation_over_its_function_timeout_costs_the_worker_and_all_that_it_executes(tiny: TinyApp) -> None:
     tiny.write(HANGS, maxDequeueCount=1)
-    tiny.send("x")
+    tiny.send("x", "y")
     async with tiny.host(AzureFunctionsJobHost__functionTimeout="00:00:01"):
-        assert await becomes_true(lambda: tiny.poisoned() == ["x"])
-    assert tiny.calls() == ["begun", "ended"]
+        assert await becomes_true(lambda: sorted(tiny.poisoned()) == ["x", "y"])
+        assert await becomes_true(lambda: tiny.log().count("host ready") == 2)
+    assert tiny.calls() == ["begun", "begun"]
+    assert "no end within 1 s" in tiny.log()
 
 
 async def test_a_queue_that_does_not_exist_yet_is_waited_for(tiny: TinyApp) -> None:
@@ -317,9 +485,7 @@ async def test_the_host_outlives_a_storage_account_that_goes_away(tmp_path: Path
         await host.start()
     try:
         assert await becomes_true(lambda: "cannot be read, trying on" in tiny.log())
-        back = Azurite(queue_port=port, data=data)
-        back._key = azurite._key
-        async with back:
+        async with Azurite(queue_port=port, data=data, key=azurite.key):
             tiny.send("x")
             assert await becomes_true(lambda: tiny.calls() == ["x"])
             assert await host.stop() == 0
@@ -405,5 +571,7 @@ async def test_no_key_is_ever_logged(tiny: TinyApp) -> None:
 def test_help_names_the_options_and_the_hosts_own_settings() -> None:
     command = [sys.executable, "-m", "local.host", "--help"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True, env=os.environ)
-    for name in ("--app-root", "--settings", "--verbose", "LOCAL_HOST_LEASE_SECONDS", "LOCAL_HOST_DRAIN_SECONDS"):
+    options = ("--app-root", "--settings", "--verbose")
+    settings = ("LOCAL_HOST_LEASE_SECONDS", "LOCAL_HOST_DRAIN_SECONDS", "LOCAL_HOST_SHOW_DROPPED")
+    for name in (*options, *settings):
         assert name in done.stdout

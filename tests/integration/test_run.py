@@ -1,36 +1,232 @@
-"""`make run`: what it prints can be typed, and Ctrl-C stops everything."""
+"""`make run`: what it prints, and what the README says, can be typed, and what then happens is shown."""
+
+from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
+from azure.storage.queue import QueueClient
 
-from local.child_process import ChildProcess
-from local.run import SAMPLE_FILE
+from local.child_process import ChildFailedError, ChildProcess
+from local.instructions import GROUP, IMAGES, PROJECT
+from local.run import SAMPLE_FILE, SHELL_FILE
+from local.simulation.control import SimulationControl
+from local.terminal import WIDTH
 from tests.integration.waiting import becomes_true
 
-PROJECT = Path(__file__).parents[2]
-UP = re.compile(
-    r"In another terminal.*?\n(?P<commands>export .*)\n# the same with the Azure CLI.*?"
-    r"^curl (?P<url>\S+)$.*host ready",
-    re.DOTALL | re.MULTILINE,
-)
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+FOLDER = Path(__file__).parents[2]
+README = (FOLDER / "README.md").read_text()
+UP = re.compile(r"In another terminal.*?\n(?P<commands>\. .*)\n# the Azure CLI.*host ready", re.DOTALL)
+NOT_THERE = "0f2b8b4e-8f0e-4b7e-9a53-ffffffffffff"
+
+# Stands for the Azure CLI, which is too large to be installed for a test: the same options, the same calls.
+AZ = f"""#!{sys.executable}
+import argparse, os
+from azure.storage.queue import QueueClient
+parser = argparse.ArgumentParser(prog="az")
+for word, only in (("group", "storage"), ("kind", "message"), ("command", "put")):
+    parser.add_argument(word, choices=[only])
+parser.add_argument("--queue-name", required=True)
+parser.add_argument("--content", required=True)
+parser.add_argument("--time-to-live", type=int)
+told = parser.parse_args()
+with QueueClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], told.queue_name) as queue:
+    queue.send_message(told.content, time_to_live=told.time_to_live)
+"""
 
 
-async def test_the_printed_commands_work(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "local.run", "--settings", str(SAMPLE_FILE), "--data", str(tmp_path / "queues")]
-    environment = {**os.environ, "LINGER_SECONDS": "0.1", "TRAINING_POLL_SCHEDULE": "* * * * * *"}
-    run = ChildProcess("make run", command, env=environment, cwd=PROJECT, output=tmp_path / "terminal.txt")
+class Running:
+    """A `make run`, with its data in a folder of the test's own."""
+
+    def __init__(self, data: Path, process: ChildProcess, commands: str) -> None:
+        self.data = data
+        self.commands = commands
+        self.shell_file = (data / SHELL_FILE).read_text()
+        self.simulation = re.findall(r"http://127\.0\.0\.1:\d+(?=/_control)", self.shell_file)[0]
+        self._process = process
+
+    @property
+    def shown(self) -> str:
+        return self._process.output.read_text()
+
+    async def type(self, script: str, **environment: str) -> str:
+        """Run commands as typed into a terminal; returns what they print."""
+        (self.data / SHELL_FILE).write_text(self.shell_file.replace(".venv/bin/python", sys.executable))
+        done = await asyncio.to_thread(
+            subprocess.run,
+            ["sh", "-ec", f". {self.data / SHELL_FILE}\n{script}"],
+            check=True,
+            cwd=FOLDER,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=30,
+        )
+        return done.stdout
+
+    async def peek(self, queue: str) -> list[dict[str, Any]]:
+        printed = await self.type(f"peek {queue}")
+        return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+
+    def is_visible(self, queue: str) -> bool:
+        """Whether the queue has a message that nobody works on."""
+        [account] = re.findall("^export AZURE_STORAGE_CONNECTION_STRING='(.*)'$", self.shell_file, re.MULTILINE)
+        with QueueClient.from_connection_string(account, queue) as client:
+            return bool(client.peek_messages())
+
+    def metadata(self) -> dict[str, str]:
+        """What the simulated Custom Vision has of the sample's first image."""
+        images = httpx.get(f"{self.simulation}/_control/projects/{PROJECT}/images").json()
+        found: dict[str, str] = images[IMAGES[0]]["metadata"]
+        return found
+
+    async def complete_training(self) -> None:
+        async with SimulationControl(self.simulation) as control:
+            await control.train(GROUP, running_seconds=0)
+
+
+def process(tmp_path: Path, number: int = 1, **settings: str) -> ChildProcess:
+    command = [sys.executable, "-m", "local.run", "--settings", str(SAMPLE_FILE), "--data", str(tmp_path / "data")]
+    environment = {**os.environ, "LINGER_SECONDS": "0.1", "TRAINING_POLL_SCHEDULE": "*/2 * * * * *", **settings}
+    return ChildProcess("make run", command, env=environment, cwd=FOLDER, output=tmp_path / f"terminal-{number}.txt")
+
+
+@asynccontextmanager
+async def running(tmp_path: Path, number: int = 1, **settings: str) -> AsyncIterator[Running]:
+    run = process(tmp_path, number, **settings)
     match = await run.start(UP, 30)
     try:
-        script = match["commands"].replace(".venv/bin/python", sys.executable)
-        await asyncio.to_thread(subprocess.run, ["sh", "-ec", script], check=True, cwd=PROJECT, timeout=30)
-        assert await becomes_true(lambda: "summer" in httpx.get(match["url"]).text)
+        yield Running(tmp_path / "data", run, match["commands"])
     finally:
         code = await run.interrupt(30)
     assert code == 0
     assert "Traceback" not in run.output.read_text()
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def json_example(*names: str) -> dict[str, Any]:
+    """The one example of the README with these fields and no others that tell one kind from the next."""
+    kinds = {"imageIds", "kind", "specversion", "failure"}
+    [found] = [e for e in map(json.loads, examples("json")) if kinds & set(e) == set(names)]
+    return dict(found)
+
+
+UPDATE = json_example("imageIds")
+WATCH = json_example("kind")
+
+
+async def test_the_printed_commands_work(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        printed = await run.type(run.commands)
+        assert "image-metadata-updates-poison is empty" in printed
+        assert await becomes_true(lambda: run.metadata() == UPDATE["metadata"])
+        assert '"decade":"1950s"' in (await run.type("images")).replace(" ", "")
+
+
+async def test_the_readmes_update_works_as_printed_in_every_way_it_shows(tmp_path: Path) -> None:
+    (tmp_path / "az").write_text(AZ)
+    (tmp_path / "az").chmod(0o755)
+    (tmp_path / "update.json").write_text(json.dumps(UPDATE))
+    begin = f"cd {tmp_path}"
+    [python] = examples("python")
+    (tmp_path / "example.py").write_text(python)
+    commands = [code for code in examples("sh") if code.startswith("az storage message put")]
+    assert len(commands) == 2
+    async with running(tmp_path) as run:
+        for way in (f"{sys.executable} example.py", *commands):
+            await run.type(f"{begin}\n{way}", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        assert await becomes_true(lambda: run.metadata() == UPDATE["metadata"])
+        await run.complete_training()
+        assert await becomes_true(lambda: "VisionRelay.Training.Succeeded" in run.shown)
+        for queue in ("image-metadata-updates-poison", "training-watches-poison"):
+            assert await run.peek(queue) == []
+
+
+async def test_the_readmes_watch_leads_to_the_readmes_event(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        await run.type(f"send training-watches '{json.dumps(WATCH)}'")
+        await run.complete_training()
+        assert await becomes_true(lambda: "VisionRelay.Training.Succeeded" in run.shown)
+        [event] = await run.peek("training-events")
+    example = json_example("specversion")
+    same = ("specversion", "type", "subject", "datacontenttype")
+    assert {name: event[name] for name in same} == {name: example[name] for name in same}
+    assert set(event) == set(example)
+    assert set(event["data"]) == set(example["data"])
+    assert event["data"]["correlationId"] == WATCH["correlationId"]
+
+
+async def test_the_readmes_dead_letter_is_what_comes_of_an_image_that_is_not_there_and_is_an_update_again(
+    tmp_path: Path,
+) -> None:
+    example = json_example("imageIds", "failure")
+    failure = example.pop("failure")
+    async with running(tmp_path) as run:
+        await run.type(f"send image-metadata-updates '{json.dumps({**UPDATE, 'imageIds': [NOT_THERE]})}'")
+        assert await becomes_true(lambda: "dead-lettered" in run.shown)
+        [letter] = await run.peek("image-metadata-updates-poison")
+        assert {**letter["failure"], "images": {}}.keys() >= failure.keys()
+        assert letter["failure"]["code"] == failure["code"]
+        await run.type(f"send image-metadata-updates '{json.dumps(example)}'")
+        assert await becomes_true(lambda: run.metadata() == example["metadata"])
+
+
+async def test_what_happens_is_shown_in_80_columns(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        await run.type(f"send image-metadata-updates '{json.dumps(UPDATE)}'")
+        assert await becomes_true(lambda: "1 of 1 images applied in" in _joined(run.shown))
+        await run.type(f"send image-metadata-updates '{json.dumps({**UPDATE, 'imageIds': [NOT_THERE]})}'")
+        told = "(correlation id scan-0815) is dead-lettered, refused: ErrorImageNotFound"
+        assert await becomes_true(lambda: told in _joined(run.shown))
+        await run.type(f"send training-watches '{json.dumps(WATCH)}'")
+        await run.complete_training()
+        told = f"published VisionRelay.Training.Succeeded of persongroups/{GROUP}"
+        assert await becomes_true(lambda: told in _joined(run.shown))
+        after = run.shown[run.shown.index("host ready") :]
+    assert max(map(len, after.splitlines())) <= WIDTH
+
+
+async def test_an_open_terminal_goes_on_working_after_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        await first.type("send kept 'still here'")
+    async with running(tmp_path, 2) as second:
+        assert second.shell_file == first.shell_file
+        assert await second.type("peek kept") == "still here\n"
+        assert "Kept in" in second.shown
+        assert "New in each run" in second.shown
+
+
+async def test_a_message_that_was_in_work_at_the_end_is_applied_by_the_next_run(tmp_path: Path) -> None:
+    shorter = {"LOCAL_HOST_LEASE_SECONDS": "4", "LOCAL_HOST_DRAIN_SECONDS": "1"}
+    async with running(tmp_path, 1, LINGER_SECONDS="30", **shorter) as first:
+        await first.type(f"send image-metadata-updates '{json.dumps(UPDATE)}'")
+        assert await becomes_true(lambda: not first.is_visible("image-metadata-updates"))
+    assert "did not end within 1 s" in _joined(first.shown)
+    async with running(tmp_path, 2, **shorter) as second:
+        assert await becomes_true(lambda: second.metadata() == UPDATE["metadata"])
+
+
+async def test_a_second_run_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        with pytest.raises(ChildFailedError, match=re.escape(f"uses {run.data}")):
+            await process(tmp_path, 2).start(UP, 30)
+
+
+def _joined(shown: str) -> str:
+    """Lines that were broken for the terminal, whole again."""
+    return " ".join(shown.split())

@@ -1,13 +1,28 @@
 """What `make run` starts itself, and what it tells its user."""
 
+import base64
 import json
+import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from local.instructions import Places, instructions
-from local.run import is_storage_local, local_endpoints, places, port_or_any, read_settings
+from local.host.settings import read_settings_file
+from local.instructions import GROUP, IMAGES, PROJECT, Places, instructions, shell_file, what_survives
+from local.queue import plain
+from local.run import (
+    SAMPLE_FILE,
+    SHORTENED,
+    is_storage_local,
+    local_endpoints,
+    places,
+    port_or_any,
+    read_settings,
+    with_shortened_waits,
+)
+from local.terminal import WIDTH
 
 SAMPLE = {"CUSTOM_VISION_ENDPOINT": "http://127.0.0.1:7080", "FACE_ENDPOINT": "http://127.0.0.1:7080"}
 OWN = "https://own.cognitiveservices.azure.com"
@@ -33,6 +48,15 @@ def test_the_environment_wins_over_the_settings_file(tmp_path: Path, monkeypatch
     assert read_settings(file) == {"A": "environment", "B": "file"}
 
 
+def test_waits_of_the_host_are_short_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "LOCAL_HOST_LEASE_SECONDS"
+    monkeypatch.delenv(name, raising=False)
+    assert with_shortened_waits({"A": "1"}) == {**SHORTENED, "A": "1"}
+    assert with_shortened_waits({name: "600"})[name] == "600"
+    monkeypatch.setenv(name, "5")
+    assert with_shortened_waits({name: "600"})[name] == "5"
+
+
 def test_a_taken_port_is_given_up_with_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -48,16 +72,57 @@ def test_a_free_port_is_taken() -> None:
     assert port_or_any(port, "Azurite") == port
 
 
-def test_the_users_own_connection_string_is_never_printed() -> None:
+def test_the_users_own_connection_string_is_written_nowhere() -> None:
     settings = {"AzureWebJobsStorage": "AccountKey=secret", **dict.fromkeys(SAMPLE, OWN), **QUEUES}
-    assert "secret" not in instructions(places(settings, None, storage_is_ours=False))
+    what = places(settings, None, storage_is_ours=False)
+    assert "secret" not in instructions(what, "terminal.sh", "host.log") + shell_file(what)
+    assert "export AZURE_STORAGE_CONNECTION_STRING='<that of your storage account>'" in instructions(
+        what, "f", "host.log"
+    )
+
+
+LOCAL = Places("connection", "updates", "watches", "events", PROJECT, IMAGES[0], GROUP, "http://127.0.0.1:7080")
 
 
 def test_the_printed_messages_are_valid_json_for_the_named_queues() -> None:
-    told = instructions(Places("connection", "updates", "watches", "events", "p", "i", "g", None))
-    lines = told.splitlines()
-    [update] = [line for line in lines if line.startswith("send updates ")]
-    [watch] = [line for line in lines if line.startswith("send watches ")]
-    assert json.loads(update.split("'")[1]) == {"projectId": "p", "imageIds": ["i"], "metadata": {"season": "summer"}}
-    assert json.loads(watch.split("'")[1]) == {"kind": "personGroup", "id": "g"}
-    assert "curl" not in told
+    told = instructions(LOCAL, "terminal.sh", "host.log")
+    [update] = re.findall(r"send updates '(.*?)'", told, re.DOTALL)
+    [watch] = re.findall(r"send watches \\\n  '(.*?)'", told)
+    assert json.loads(update) == {
+        "projectId": PROJECT,
+        "imageIds": [IMAGES[0]],
+        "metadata": {"collection": "Harbour", "decade": "1950s"},
+        "correlationId": "scan-0815",
+    }
+    assert json.loads(watch) == {"kind": "personGroup", "id": GROUP}
+
+
+def test_the_dead_letters_of_both_queues_can_be_looked_at() -> None:
+    told = instructions(LOCAL, "terminal.sh", "host.log").splitlines()
+    assert "peek updates-poison" in told
+    assert "peek watches-poison" in told
+
+
+def test_nothing_that_is_printed_is_wider_than_a_terminal() -> None:
+    sample = read_settings_file(SAMPLE_FILE)
+    updates, watches, events = (sample[name] for name in QUEUES)
+    what = replace(LOCAL, updates=updates, watches=watches, events=events)
+    printed = instructions(what, ".local/terminal.sh", ".local/host.log") + what_survives(
+        ".local", storage=True, simulation=True
+    )
+    assert max(map(len, printed.splitlines())) <= WIDTH
+
+
+def test_without_the_simulation_nothing_is_said_of_it() -> None:
+    without = replace(LOCAL, simulation=None)
+    assert "simulated" not in instructions(without, "f", "host.log") + what_survives(
+        "d", storage=True, simulation=False
+    )
+    assert "curl" not in shell_file(without)
+    assert what_survives("d", storage=False, simulation=False) == ""
+
+
+@pytest.mark.parametrize("message", ['{"a": 1}', "aMOp b", "not base64!", "////"])
+def test_a_peeked_message_is_shown_plain_whether_it_is_in_base64_or_not(message: str) -> None:
+    assert plain(message) == message
+    assert plain(base64.b64encode(message.encode()).decode()) == message

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from pydantic import SecretStr
-from shared.services.authentication import KeyAuthentication
 
+from shared.services.authentication import KeyAuthentication
 from shared.services.http import Answer, JsonApi
 
 if TYPE_CHECKING:

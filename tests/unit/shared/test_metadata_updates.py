@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import AzureError
-from shared.services.events import EventPublisher
 
 from shared import metadata_updates
 from shared.batching.batcher import Batcher
@@ -18,6 +17,7 @@ from shared.batching.outcomes import NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError
 from shared.messages.update import parse_update
 from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
+from shared.services.events import EventPublisher
 from shared.text import redact
 from tests.unit.shared.conftest import image
 from tests.unit.shared.queues import FakeOutbox, unreachable
@@ -126,7 +126,7 @@ class TestTriedAgain:
             await relay.handle(update(), 287)
         assert relay.left_nothing
 
-    async def test_a_cancelled_invocation_comes_back(self, relay: Relay) -> None:
+    async def test_a_cancellation_leaves_no_dead_letter(self, relay: Relay) -> None:
         relay.batcher.error = asyncio.CancelledError()
         with pytest.raises(asyncio.CancelledError):
             await relay.handle(update(), 100)
@@ -192,6 +192,17 @@ class TestRefused:
         with pytest.raises(type(error)):
             await relay.handle(update(), 100)
         assert relay.journal == ["event"]
+
+    async def test_it_is_said_to_be_a_dead_letter_once_it_is_one(
+        self, relay: Relay, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay.batcher.not_applied = {image(0): GONE}
+        relay.poison.fails = [unreachable()]
+        with pytest.raises(AzureError):
+            await relay.handle(update())
+        assert "is dead-lettered" not in caplog.text
+        await relay.handle(update(), 2)
+        assert caplog.text.count("is dead-lettered") == 1
 
     async def test_the_next_delivery_repeats_the_event_under_its_id(self, relay: Relay) -> None:
         relay.batcher.not_applied = {image(0): GONE}

@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
-from shared.services.events import EventPublisher
 
 from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.pace import Pace
 from shared.messages.event import EventType
+from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
+from shared.services.events import EventPublisher
 from shared.services.face import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.services.queues import Received
 from shared.training_watches import Decision, TrainingWatches, decide
@@ -440,9 +440,20 @@ class TestMalformed:
         assert second["body"] == "\\xff"
         assert all(record.getMessage().isprintable() for record in caplog.records)
 
-    async def test_one_that_cannot_be_written_there_stays(self) -> None:
+    async def test_one_that_cannot_be_written_there_stays_and_is_not_said_to_be_a_dead_letter(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         relay = Relay(told(RUNNING))
         relay.add({"kind": 1}, {})
         relay.poison.fails = [unreachable()]
         await relay.watches.tick()
         assert relay.journal == ["put back m1"]
+        assert "stays in its queue" in caplog.text
+        assert "is dead-lettered" not in caplog.text
+
+    async def test_it_is_said_to_be_a_dead_letter_once_it_is_one(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({"kind": 1})
+        relay.queue.fails_to_delete = True
+        await relay.watches.tick()
+        assert "is dead-lettered" in caplog.text

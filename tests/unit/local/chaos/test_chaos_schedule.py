@@ -35,13 +35,14 @@ def test_every_fault_strikes_once(schedule: Schedule) -> None:
     assert kinds == Counter([*STORMS, Outage, WrongKey, StorageCut])
 
 
-def test_the_hosts_are_killed_in_turn_and_each_is_terminated(schedule: Schedule) -> None:
+def test_the_hosts_are_killed_in_turn_and_each_is_terminated_and_loses_its_worker(schedule: Schedule) -> None:
     kills = [fault.host for fault in schedule.host_faults if fault.stop is Stop.KILL]
     terminations = [fault.host for fault in schedule.host_faults if fault.stop is Stop.TERMINATE]
 
     assert len(kills) >= 5
     assert all(one != next_one for one, next_one in pairwise(kills))
     assert sorted(terminations) == [0, 1]
+    assert sorted(fault.host for fault in schedule.host_faults if fault.stop is Stop.LOSE_WORKER) == [0, 1]
 
 
 def test_hosts_are_stopped_one_after_the_other_while_faults_strike(schedule: Schedule) -> None:

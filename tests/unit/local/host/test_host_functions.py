@@ -10,6 +10,7 @@ import pytest
 from local.host.app_model import AppFunction, QueueTrigger, TimerTrigger, import_app, index
 from local.host.errors import HostStartError
 from local.host.host_config import MessageEncoding
+from local.host.invocation_logs import InvocationLogs
 from local.host.invoker import Invoker
 from local.host.queue_listener import Disposition, decode_body, disposition
 from local.host.queues import open_queue_services
@@ -140,6 +141,14 @@ def a_function(call: Callable[..., object]) -> AppFunction:
     return AppFunction("f", call, "message", QueueTrigger("q", "STORAGE"))
 
 
+def an_invoker(timeout_seconds: float | None = 1.0) -> Invoker:
+    return Invoker(timeout_seconds, 1, InvocationLogs(), tracebacks=False)
+
+
+async def hang(message: object) -> None:
+    await asyncio.Event().wait()
+
+
 async def test_an_invocation_succeeds_if_the_function_returns() -> None:
     received: list[object] = []
 
@@ -149,40 +158,71 @@ async def test_an_invocation_succeeds_if_the_function_returns() -> None:
     def plain(message: object) -> None:
         received.append(message)
 
-    invoker = Invoker(1.0, 1, tracebacks=False)
-    assert await invoker.succeeds(a_function(coroutine), 1, "a test")
-    assert await invoker.succeeds(a_function(plain), 2, "a test")
+    invoker = an_invoker()
+    assert await invoker.succeeds(a_function(coroutine), lambda: 1, "a test")
+    assert await invoker.succeeds(a_function(plain), lambda: 2, "a test")
     assert received == [1, 2]
-    assert invoker.close()
 
 
 async def test_a_failure_is_logged_in_one_line_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
     async def fail(message: object) -> None:
         raise ValueError("no\nsuch thing")
 
-    assert not await Invoker(1.0, 1, tracebacks=False).succeeds(a_function(fail), 1, "message 7")
+    assert not await an_invoker().succeeds(a_function(fail), lambda: 1, "message 7")
     assert caplog.messages == ["f (message 7): failed: ValueError: no such thing"]
 
 
-async def test_a_function_that_outlasts_its_time_has_failed(caplog: pytest.LogCaptureFixture) -> None:
-    async def hang(message: object) -> None:
-        await asyncio.Event().wait()
+async def test_an_argument_that_cannot_be_made_is_a_failed_invocation(caplog: pytest.LogCaptureFixture) -> None:
+    called: list[object] = []
 
-    assert not await Invoker(0.01, 1, tracebacks=False).succeeds(a_function(hang), 1, "message 7")
-    assert caplog.messages == ["f (message 7): failed: no end within 0.01 s"]
+    def unreadable() -> object:
+        raise ValueError("no such date")
+
+    assert not await an_invoker().succeeds(a_function(called.append), unreadable, "message 7")
+    assert not called
+    assert caplog.messages == ["f (message 7): failed: ValueError: no such date"]
 
 
-async def test_a_cancelled_invocation_has_failed_and_its_caller_goes_on() -> None:
-    begun = asyncio.Event()
+async def test_a_function_that_outlasts_its_time_has_failed_and_with_it_all_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    invoker = an_invoker(0.05)
+    first = asyncio.create_task(invoker.succeeds(a_function(hang), lambda: 1, "message 7"))
+    await asyncio.sleep(0.02)
+    second = asyncio.create_task(invoker.succeeds(a_function(hang), lambda: 1, "message 8"))
+    assert not any(await asyncio.gather(first, second))
+    assert caplog.messages[0] == "f (message 7): failed: TimeoutError: no end within 0.05 s"
+    assert "message 8" in caplog.messages[1]
+    assert "the whole worker" in caplog.messages[1]
+    assert invoker.worker_lost.is_set()
 
-    async def hang(message: object) -> None:
-        begun.set()
-        await asyncio.Event().wait()
 
-    task = asyncio.create_task(Invoker(None, 1, tracebacks=False).succeeds(a_function(hang), 1, "a test"))
-    await begun.wait()
-    task.cancel()
-    assert await task is False
+async def test_nothing_is_cancelled_when_the_worker_is_lost() -> None:
+    lost = asyncio.Event()
+    after: list[str] = []
+
+    async def goes_on(message: object) -> None:
+        await lost.wait()
+        after.append("went on")
+
+    invoker = an_invoker(None)
+    invocation = asyncio.create_task(invoker.succeeds(a_function(goes_on), lambda: 1, "a test"))
+    await asyncio.sleep(0)
+    invoker.lose_worker("a test")
+    assert await invocation is False
+    lost.set()
+    await asyncio.sleep(0)
+    assert after == ["went on"]
+
+
+async def test_a_cancellation_of_the_functions_own_is_never_answered(caplog: pytest.LogCaptureFixture) -> None:
+    async def cancelled(message: object) -> None:
+        raise asyncio.CancelledError
+
+    invoker = an_invoker(0.05)
+    assert not await invoker.succeeds(a_function(cancelled), lambda: 1, "message 7")
+    assert "never answers" in caplog.messages[0]
+    assert "no end within 0.05 s" in caplog.messages[1]
 
 
 async def test_a_connection_is_a_string_or_an_identity() -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared.messages.envelope import MAX_MESSAGE_BYTES
 
 from shared.messages.dead_letter import MARK, Failure, Reason, of_body, of_update
+from shared.messages.envelope import MAX_MESSAGE_BYTES
 from shared.messages.update import MetadataUpdate, parse_update
 from shared.text import to_json
 from tests.unit.shared.conftest import images

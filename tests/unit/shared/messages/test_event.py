@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,9 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import AzureError
 from azure.core.messaging import CloudEvent
-from shared.services.events import EventPublisher
 
 from shared.messages.event import EventType, new_event, to_structured
+from shared.services.events import EventPublisher
 from tests.unit.shared.queues import FakeOutbox, unreachable
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -72,6 +73,22 @@ async def test_it_is_published_to_the_queue() -> None:
     outbox = FakeOutbox()
     await EventPublisher(outbox).publish(event())
     assert outbox.sent == [to_structured(event())]
+
+
+async def test_it_is_logged_once_it_is_published(caplog: pytest.LogCaptureFixture) -> None:
+    outbox = FakeOutbox(fails=[unreachable()])
+    with caplog.at_level(logging.INFO):
+        with pytest.raises(AzureError):
+            await EventPublisher(outbox).publish(event(subject="persongroups/a\nb"))
+        assert caplog.messages == []
+        await EventPublisher(outbox).publish(event(subject="persongroups/a\nb"))
+    assert caplog.messages == ["published VisionRelay.Training.Succeeded of persongroups/a\\nb"]
+
+
+async def test_the_event_of_a_message_that_went_well_is_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        await EventPublisher(FakeOutbox()).publish(event(kind=EventType.METADATA_UPDATED))
+    assert caplog.messages == []
 
 
 async def test_a_queue_that_fails_is_told() -> None:

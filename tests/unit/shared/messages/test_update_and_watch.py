@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from shared.messages.validation import MAX_ERRORS_DESCRIBED
-from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
 
 from shared.errors import InvalidMessage
 from shared.messages.update import MetadataUpdate, parse_update
+from shared.messages.validation import MAX_ERRORS_DESCRIBED
+from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 IMAGE = "beef0000-0000-4000-8000-00000000000a"

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from shared.messages.watch import GroupKind
 
 from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable, UnexpectedAnswer
+from shared.messages.watch import GroupKind
 from shared.services.face import NOT_TRAINED, FaceClient, TrainingResult, TrainingStatus, read_answer
 from shared.services.http import new_client
 from tests.unit.shared.answers import ENDPOINT, HTML, answer, api_answering, gateway_error

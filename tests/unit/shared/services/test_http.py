@@ -10,9 +10,9 @@ import httpx
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
-from shared.services.authentication import COGNITIVE_SERVICES_SCOPE, IdentityAuthentication
 
 from shared.errors import AccessDenied, RateLimited, Unavailable
+from shared.services.authentication import COGNITIVE_SERVICES_SCOPE, IdentityAuthentication
 from shared.services.http import (
     MAX_ANSWER_BYTES,
     MAX_RETRY_AFTER_SECONDS,

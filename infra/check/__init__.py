@@ -1,0 +1,1 @@
+"""Checks of the deployment with tools from npm."""

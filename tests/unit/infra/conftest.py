@@ -1,0 +1,61 @@
+"""What the deployment's files say, read with real parsers."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pycep
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+INFRA = ROOT / "infra"
+
+Bicep = dict[str, Any]
+
+
+def read_bicep(path: Path) -> Bicep:
+    return cast("Bicep", pycep.BicepParser().parse(text=path.read_text()))
+
+
+def read_yaml(path: Path) -> list[Any]:
+    """All documents of a file."""
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+@pytest.fixture(scope="session")
+def bicep() -> dict[str, Bicep]:
+    """Every Bicep file, by its path from infra/."""
+    return {str(path.relative_to(INFRA)): read_bicep(path) for path in sorted(INFRA.rglob("*.bicep"))}
+
+
+@pytest.fixture(scope="session")
+def parameters() -> dict[str, Any]:
+    """The values in main.parameters.json, by parameter."""
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    return {name: parameter["value"] for name, parameter in given.items()}
+
+
+@pytest.fixture(scope="session")
+def choices(parameters: dict[str, Any]) -> dict[str, str]:
+    """The app settings in main.parameters.json with the defaults that azd takes: `${NAME=default}`."""
+    found = {}
+    for name, value in parameters["settings"].items():
+        match = re.fullmatch(r"\$\{(\w+)=(.*)\}", value)
+        assert match, f"{name}: {value} has no default"
+        assert match[1] == name, f"{name} is read from {match[1]}"
+        found[name] = match[2]
+    return found
+
+
+@pytest.fixture(scope="session")
+def manifests() -> list[dict[str, Any]]:
+    """Every Kubernetes object."""
+    return [each for path in sorted((INFRA / "kubernetes").glob("*.yaml")) for each in read_yaml(path)]
+
+
+@pytest.fixture(scope="session")
+def host() -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((ROOT / "host.json").read_text())
+    return config

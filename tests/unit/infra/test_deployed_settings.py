@@ -1,0 +1,169 @@
+"""Settings, sample, Bicep, Kubernetes and documentation name the same settings with the same defaults.
+
+`shared/settings.py` is what they are compared with. Each is loaded by the app's own code, too.
+"""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from pydantic import AliasChoices, SecretStr
+from pydantic.fields import FieldInfo
+
+from shared.settings import STORAGE, Settings, load_settings
+from tests.unit.infra.conftest import ROOT, Bicep
+
+NOT_OURS = {
+    "FUNCTIONS_WORKER_RUNTIME",
+    f"{STORAGE}__blobServiceUri",
+    f"{STORAGE}__credential",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    # read by libraries or about to be the app's own: `test_what_is_ours_is_not_called_foreign` says when
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "AZURE_CLIENT_ID",
+    "EVENT_GRID_TOPIC_ENDPOINT",
+}
+"""Names in the deployment that only the Functions host and Azure's libraries read."""
+
+WITH_KEYS = {STORAGE, f"{STORAGE}__accountName", "EVENT_GRID_TOPIC_KEY"}
+"""Settings that a deployment with an identity has no use for: other ways to say the same."""
+
+FROM_RESOURCES = {
+    f"{STORAGE}__queueServiceUri",
+    f"{STORAGE}__clientId",
+    "CUSTOM_VISION_ENDPOINT",
+    "FACE_ENDPOINT",
+    "CUSTOM_VISION_TRAINING_KEY",
+    "FACE_KEY",
+}
+"""Settings that Bicep takes from the resources it makes, and Kubernetes' first block asks for."""
+
+CONNECTION_STRING = "AccountName=devstoreaccount1;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1"
+
+
+def name_of(field: str, info: FieldInfo) -> str:
+    """A setting's name; where it has older ones too, the first."""
+    alias = info.validation_alias
+    return str(alias.choices[0] if isinstance(alias, AliasChoices) else alias or field.upper())
+
+
+FIELDS = {name_of(field, info): (field, info) for field, info in Settings.model_fields.items()}
+OURS = set(FIELDS)
+CHOICES = OURS - WITH_KEYS - FROM_RESOURCES
+
+
+@pytest.fixture
+def sample() -> dict[str, str]:
+    values: dict[str, str] = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    return values
+
+
+@pytest.fixture
+def config_map(manifests: list[dict[str, Any]]) -> dict[str, str]:
+    [found] = [each["data"] for each in manifests if each["kind"] == "ConfigMap"]
+    return dict(found)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
+    """What the app makes of these, and of no other settings of the environment."""
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def differing(settings: Settings, names: set[str]) -> dict[str, object]:
+    """The named settings that have a default and are set to something else."""
+    given = {name: (getattr(settings, FIELDS[name][0]), FIELDS[name][1]) for name in names & OURS}
+    return {
+        name: value
+        for name, (value, info) in given.items()
+        if not info.is_required() and info.default is not None and value != info.default
+    }
+
+
+def test_what_is_ours_is_not_called_foreign() -> None:
+    assert set() == OURS & NOT_OURS
+
+
+def test_bicep_names_every_setting_once(choices: dict[str, str], bicep: dict[str, Bicep]) -> None:
+    from_resources = set(re.findall(r"^\s+(?:.*\{ )?(\w+): .*", _settings_of_function_bicep(), flags=re.MULTILINE))
+    assert set(choices) == CHOICES
+    assert from_resources - NOT_OURS == FROM_RESOURCES
+    assert "settings" in bicep["app/function.bicep"]["parameters"]
+
+
+def _settings_of_function_bicep() -> str:
+    """The variables `…Settings`, without what stands around them."""
+    text = (ROOT / "infra/app/function.bicep").read_text()
+    return text[text.index("var ownSettings") : text.index("resource plan")].replace("var ", " ")
+
+
+def test_azd_takes_the_defaults_of_the_app(monkeypatch: pytest.MonkeyPatch, choices: dict[str, str]) -> None:
+    given = {
+        f"{STORAGE}__queueServiceUri": "https://stabc.queue.core.windows.net/",
+        "CUSTOM_VISION_ENDPOINT": "https://cv-abc.cognitiveservices.azure.com/",
+        "FACE_ENDPOINT": "https://face-abc.cognitiveservices.azure.com/",
+    }
+    settings = loaded(monkeypatch, choices | given)
+    assert differing(settings, CHOICES) == {}
+
+
+def test_kubernetes_names_the_same_settings_as_bicep(config_map: dict[str, str], choices: dict[str, str]) -> None:
+    keys = {name for name, (_, info) in FIELDS.items() if "SecretStr" in str(info.annotation)}
+    assert set(config_map) - NOT_OURS == set(choices) | FROM_RESOURCES - keys
+    assert {name: config_map[name] for name in choices} == choices
+
+
+def test_the_app_starts_with_the_settings_of_kubernetes(
+    monkeypatch: pytest.MonkeyPatch, config_map: dict[str, str]
+) -> None:
+    loaded(monkeypatch, config_map)
+
+
+def test_the_sample_has_what_must_be_set_and_the_defaults(
+    monkeypatch: pytest.MonkeyPatch, sample: dict[str, str], choices: dict[str, str]
+) -> None:
+    assert sample["AzureWebJobsStorage"] == "UseDevelopmentStorage=true"  # `make run` puts Azurite's own in its place
+    settings = loaded(monkeypatch, sample | {STORAGE: CONNECTION_STRING})
+    required = {name for name, (_, info) in FIELDS.items() if info.is_required()}
+    assert required <= set(sample) <= OURS | NOT_OURS
+    assert differing(settings, set(sample)) == {}
+    both = set(sample) & set(choices)
+    assert {name: sample[name] for name in both} == {name: choices[name] for name in both}
+
+
+def test_the_documentation_has_every_setting_with_its_default(
+    monkeypatch: pytest.MonkeyPatch, choices: dict[str, str]
+) -> None:
+    rows = [row for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")) for row in _rows(path.read_text())]
+    documented = {name: default for names, defaults, _ in rows for name, default in zip(names, defaults, strict=True)}
+    mentioned = {name for _, _, text in rows for name in re.findall(r"`(\w+)`", text)}
+    assert mentioned >= OURS, "some settings are not documented"
+    assert set(documented) <= OURS | NOT_OURS, "some documented settings do not exist"
+    for name, default in documented.items():
+        _, info = FIELDS[name]
+        if info.is_required() or info.default is None:
+            assert default in ("", "identity", "none"), f"{name} has no default"
+        else:
+            assert default.strip("`") == choices[name], name
+
+
+def _rows(text: str) -> list[tuple[list[str], list[str], str]]:
+    """Names, defaults and whole text of each row of the tables `| setting | default | meaning |`."""
+    rows = []
+    for table in re.findall(r"^\| setting \| default \| meaning \|\n\|[-|: ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE):
+        for line in table.splitlines():
+            names = re.findall(r"`(\w+)`", line.split("|")[1])
+            rows.append((names, [each.strip() for each in line.split("|")[2].split(",")], line))
+    return rows
+
+
+def test_keys_are_secrets_and_never_stand_in_a_file_of_the_deployment(config_map: dict[str, str]) -> None:
+    secrets = {name for name, (_, info) in FIELDS.items() if info.annotation in (SecretStr, SecretStr | None)}
+    assert {"CUSTOM_VISION_TRAINING_KEY", "FACE_KEY"} <= secrets
+    assert secrets & set(config_map) == set()
+    for name in secrets - WITH_KEYS:
+        assert f"{name}: '@Microsoft.KeyVault(" in _settings_of_function_bicep()

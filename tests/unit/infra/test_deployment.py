@@ -1,0 +1,227 @@
+"""The deployment's files fit each other and the code."""
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+
+from shared.settings import poison_of
+from tests.unit.infra.conftest import INFRA, ROOT, Bicep, read_yaml
+
+FUNCTIONS = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__"}
+
+
+def code() -> str:
+    """All that can write a log line."""
+    return "\n".join(path.read_text() for folder in ("shared", "functions") for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_modules_are_given_the_parameters_that_they_take(bicep: dict[str, Bicep]) -> None:
+    for name, module in bicep["main.bicep"]["modules"].items():
+        config = module["config"].get("config", module["config"])
+        takes = bicep[module["detail"]["path"]]["parameters"]
+        needs = {parameter for parameter, declared in takes.items() if declared["default"] is None}
+        assert needs <= set(config["params"]) <= set(takes), name
+
+
+def test_outputs_that_are_used_exist(bicep: dict[str, Bicep]) -> None:
+    main = bicep["main.bicep"]
+    used = re.findall(r"\b(\w+)!?\.outputs\.(\w+)", (INFRA / "main.bicep").read_text())
+    assert used
+    for module, output in used:
+        assert output in bicep[main["modules"][module]["detail"]["path"]]["outputs"], f"{module}.outputs.{output}"
+
+
+def test_azd_gives_the_parameters_that_main_takes(bicep: dict[str, Bicep], parameters: dict[str, Any]) -> None:
+    takes = bicep["main.bicep"]["parameters"]
+    needs = {name for name, declared in takes.items() if declared["default"] is None}
+    assert needs <= set(parameters) == set(takes)
+
+
+def test_parameters_have_one_default(bicep: dict[str, Bicep], parameters: dict[str, Any]) -> None:
+    for name, value in parameters.items():
+        declared = bicep["main.bicep"]["parameters"][name]["default"]
+        if isinstance(value, str) and "=" in value:
+            assert value.partition("=")[2].removesuffix("}").lower() == str(declared).lower(), name
+
+
+def test_no_module_comes_from_a_registry(bicep: dict[str, Bicep]) -> None:
+    for path, parsed in bicep.items():
+        assert all(module["type"] == "local" for module in parsed.get("modules", {}).values()), path
+
+
+def test_roles_are_assigned_in_one_file_and_each_has_its_reason(bicep: dict[str, Bicep]) -> None:
+    assigning = {path for path in bicep if "roleAssignments@" in (INFRA / path).read_text()}
+    assert assigning == {"app/roles.bicep"}
+    text = (INFRA / "app/roles.bicep").read_text()
+    for line in re.findall(r"(.*)\nresource \w+ 'Microsoft.Authorization/roleAssignments", text):
+        assert line.startswith("// ")
+
+
+def test_flex_consumption_is_given_nothing_that_it_refuses(bicep: dict[str, Bicep]) -> None:
+    """Azure answers 51021 to some properties that other plans have, and ignores or trips over some app settings."""
+    site = bicep["app/function.bicep"]["resources"]["app"]["config"]["properties"]
+    refused = {
+        *("alwaysOn", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled", "linuxFxVersion"),
+        *("netFrameworkVersion", "preWarmedInstanceCount", "use32BitWorkerProcess", "windowsFxVersion"),
+    }
+    assert set(site["siteConfig"]) & refused == set()
+    text = (INFRA / "app/function.bicep").read_text()
+    for prefix in ("FUNCTIONS_", "WEBSITE_", "SCM_", "ENABLE_ORYX_BUILD"):
+        assert prefix not in text
+
+
+def test_storage_takes_no_keys(bicep: dict[str, Bicep]) -> None:
+    assert bicep["app/storage.bicep"]["resources"]["account"]["config"]["properties"]["allowSharedKeyAccess"] is False
+
+
+def test_every_queue_is_made(choices: dict[str, str]) -> None:
+    text = (INFRA / "main.bicep").read_text()
+    made = text[text.index("queueNames:") : text.index("], name =>")]
+    for name in (name for name in choices if name.endswith("_QUEUE")):
+        assert f"settings.{name}\n" in made or f"settings.?{name} ??" in made, name
+    for name in ("METADATA_UPDATES_QUEUE", "TRAINING_WATCHES_QUEUE"):
+        assert poison_of(f"'${{settings.{name}}}") + "'" in made
+    assert "'custom-vision-permits'" in made
+
+
+@pytest.fixture
+def rules(bicep: dict[str, Bicep]) -> dict[str, dict[str, Any]]:
+    return {rule["name"]: rule for rule in bicep["app/alerts.bicep"]["variables"]["rules"]["value"]}
+
+
+def test_alert_rules_look_for_what_is_really_said(rules: dict[str, dict[str, Any]]) -> None:
+    assert set(rules) == {"dead-letters", "calls-suspended", "oldest-message", "host-poison", "silence"}
+    said = {name: re.findall(r"(?:contains|startswith) '([^']+)'", rule["query"]) for name, rule in rules.items()}
+    assert said.pop("host-poison") == ["Message has reached MaxDequeueCount"]  # the host's own words, in its source
+    for name, phrases in said.items():
+        assert phrases or name == "silence"
+        for phrase in phrases:
+            assert phrase in code(), f"{name}: nobody says {phrase!r}"
+
+
+def test_the_age_in_the_log_is_read_by_its_rule(rules: dict[str, dict[str, Any]]) -> None:
+    [said] = re.findall(r'log.warning\("(a message has waited .*?)"', code())
+    [pattern] = re.findall(r"extract\(@'(.*?)'", rules["oldest-message"]["query"])
+    match = re.search(pattern, said % 7200)
+    assert match
+    assert match[1] == "7200"
+
+
+def test_the_rule_of_silence_knows_the_function(rules: dict[str, dict[str, Any]]) -> None:
+    assert set(re.findall(r"name == '(\w+)'", rules["silence"]["query"])) <= FUNCTIONS
+
+
+def test_the_workbook_looks_for_what_is_really_said() -> None:
+    workbook = json.loads((INFRA / "app/workbook.json").read_text())
+    queries = [item["content"]["query"] for item in workbook["items"] if item["type"] == 3]
+    phrases = {phrase for query in queries for phrase in re.findall(r"(?:contains|startswith) '([^']+)'", query)}
+    assert phrases
+    for phrase in phrases - {"Message has reached MaxDequeueCount", "Message has reached"}:
+        assert phrase in code(), phrase
+
+
+def test_dead_letters_are_not_sampled_away_and_messages_that_go_well_write_no_line(host: dict[str, Any]) -> None:
+    levels = host["logging"]["logLevel"]
+    sampling = host["logging"]["applicationInsights"]["samplingSettings"]
+    assert {"Exception", "Trace"} <= set(sampling["excludedTypes"].split(";"))
+    assert levels["Function.update_image_metadata"] == "Warning"
+    assert levels["Function.update_image_metadata.User"] == "Information"
+    assert {name.split(".")[1] for name in levels if "." in name} <= FUNCTIONS
+
+
+def deployments(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {each["metadata"]["name"]: each for each in manifests if each["kind"] == "Deployment"}
+
+
+def environment(deployment: dict[str, Any]) -> dict[str, str]:
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def test_each_function_runs_in_one_kubernetes_deployment(manifests: list[dict[str, Any]]) -> None:
+    run = [environment(each)["AzureFunctionsJobHost__functions__0"] for each in deployments(manifests).values()]
+    assert sorted(run) == sorted(FUNCTIONS)
+    host_ids = [environment(each)["AzureFunctionsWebHost__hostid"] for each in deployments(manifests).values()]
+    assert len(set(host_ids)) == len(host_ids)
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", host_id) for host_id in host_ids)
+
+
+def test_keda_scales_the_queue_function_as_the_host_takes_messages(
+    manifests: list[dict[str, Any]], host: dict[str, Any], choices: dict[str, str], bicep: dict[str, Bicep]
+) -> None:
+    [scaled] = [each["spec"] for each in manifests if each["kind"] == "ScaledObject"]
+    [authentication] = [each for each in manifests if each["kind"] == "TriggerAuthentication"]
+    [trigger] = scaled["triggers"]
+    target = deployments(manifests)[scaled["scaleTargetRef"]["name"]]
+    assert environment(target)["AzureFunctionsJobHost__functions__0"] == "update_image_metadata"
+    assert "replicas" not in target["spec"]
+    assert trigger["metadata"]["queueName"] == choices["METADATA_UPDATES_QUEUE"]
+    queues = host["extensions"]["queues"]
+    assert int(trigger["metadata"]["queueLength"]) == queues["batchSize"] + queues["newBatchThreshold"]
+    assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
+    assert authentication["spec"]["podIdentity"]["provider"] == "azure-workload"
+    assert scaled["maxReplicaCount"] == bicep["main.bicep"]["parameters"]["maximumInstanceCount"]["default"]
+    assert scaled["cooldownPeriod"] >= float(choices["MAX_WAIT_SECONDS"])
+
+
+def test_pods_are_the_identity_that_has_the_roles(manifests: list[dict[str, Any]]) -> None:
+    [account] = [each for each in manifests if each["kind"] == "ServiceAccount"]
+    assert "azure.workload.identity/client-id" in account["metadata"]["annotations"]
+    for deployment in deployments(manifests).values():
+        template = deployment["spec"]["template"]
+        assert template["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+        assert template["spec"]["serviceAccountName"] == account["metadata"]["name"]
+
+
+def test_all_manifests_are_applied() -> None:
+    [kustomization] = read_yaml(INFRA / "kubernetes/kustomization.yaml")
+    files = {path.name for path in (INFRA / "kubernetes").glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization["resources"]) == files
+
+
+def test_the_image_has_what_the_function_app_has() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    copied = {
+        name.rstrip("/") for line in re.findall(r"^COPY (.*) \S+$", dockerfile, re.MULTILINE) for name in line.split()
+    }
+    let_through = {
+        line[1:].rstrip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    }
+    assert copied == let_through
+    assert all((ROOT / name).exists() for name in copied)
+    assert "ASPNETCORE_URLS=http://+:8080" in dockerfile
+
+
+def test_every_place_has_the_same_python(bicep: dict[str, Bicep]) -> None:
+    runtime = bicep["app/function.bicep"]["resources"]["app"]["config"]["properties"]["functionAppConfig"]["runtime"]
+    assert runtime["name"] == "python"
+    assert f"azure-functions/python:4-python{runtime['version']}\n" in (ROOT / "Dockerfile").read_text()
+    [workflow] = read_yaml(ROOT / ".github/workflows/tests.yml")
+    tested = workflow["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == f">={tested[0]}"
+    assert runtime["version"] in tested
+    assert [int(version.split(".")[1]) for version in tested] == list(range(11, 11 + len(tested)))
+
+
+def test_the_service_of_azd_is_the_one_that_bicep_tags(bicep: dict[str, Bicep]) -> None:
+    [project] = read_yaml(ROOT / "azure.yaml")
+    [(name, service)] = project["services"].items()
+    assert service == {"project": ".", "language": "python", "host": "function"}
+    assert f"'azd-service-name': '{name}'" in (INFRA / "app/function.bicep").read_text()
+
+
+def test_the_function_app_is_sent_no_more_than_it_needs() -> None:
+    kept_back = (ROOT / ".funcignore").read_text().split()
+    for name in ("infra/", "tests/", "local/", "docs/", "benchmarks/", "azure.yaml", "ops/", "requirements/"):
+        assert name in kept_back, name
+
+
+def test_a_commit_is_checked_by_what_make_check_runs() -> None:
+    [config] = read_yaml(ROOT / ".pre-commit-config.yaml")
+    [repository] = config["repos"]
+    assert repository["repo"] == "local"
+    assert [hook["entry"] for hook in repository["hooks"]] == ["make check"]

@@ -1,0 +1,47 @@
+"""The parts of the app together: what they silence, and what they do not."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest_asyncio
+
+from shared.app import ONE_LINE_A_REQUEST, App
+from shared.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+SETTINGS = {
+    "AzureWebJobsStorage": "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:1/a",
+    "METADATA_UPDATES_QUEUE": "updates",
+    "TRAINING_WATCHES_QUEUE": "watches",
+    "TRAINING_POLL_SCHEDULE": "*/15 * * * * *",
+    "CUSTOM_VISION_ENDPOINT": "http://127.0.0.1:1",
+    "CUSTOM_VISION_TRAINING_KEY": "key",
+    "FACE_ENDPOINT": "http://127.0.0.1:1",
+    "FACE_KEY": "key",
+}
+
+
+@pytest_asyncio.fixture
+async def app(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> AsyncIterator[App]:
+    caplog.set_level(logging.INFO)
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    app = App(load_settings())
+    yield app
+    await app.aclose()
+
+
+async def test_what_tells_of_every_request_is_silenced(app: App) -> None:
+    assert not any(logging.getLogger(name).isEnabledFor(logging.INFO) for name in ONE_LINE_A_REQUEST)
+    assert all(logging.getLogger(name).isEnabledFor(logging.WARNING) for name in ONE_LINE_A_REQUEST)
+
+
+async def test_the_workers_own_logger_and_the_rest_of_azure_are_not(app: App) -> None:
+    for name in ("azure", "azure.functions", "azure.functions.decorators", "azure.core", "azure.storage.queue"):
+        assert logging.getLogger(name).isEnabledFor(logging.INFO), name
