@@ -16,6 +16,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.storage.queue.aio import QueueServiceClient
 
 from ops.dead_letters import DeadLetters
+from shared.messages.reservation import RESERVATION
 from shared.services.authentication import new_credential
 from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
 from shared.settings import poison_of
@@ -34,9 +35,6 @@ MESSAGE_NOT_FOUND = "MessageNotFound"
 
 RESERVED_FOR = timedelta(days=7)
 """As long as Storage lets a message be invisible."""
-
-RESERVATION = '{"reserved":"by vision-relay send; nothing to apply"}'
-"""What a place in the queue says until it is released. One that a killed `send` left behind says it for ever."""
 
 
 @dataclass(frozen=True, slots=True)
