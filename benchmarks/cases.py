@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
-from benchmarks import calls, cpu, http, instances, lone, memory, scaling, validation, watches, whole_path
+from benchmarks import calls, catalogue, cpu, http, instances, lone, memory, scaling, validation, watches, whole_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,5 +31,5 @@ class Case(Protocol):
 
 CASES = tuple(
     cast("Case", module)
-    for module in (calls, instances, scaling, watches, cpu, memory, lone, http, whole_path, validation)
+    for module in (calls, instances, scaling, watches, cpu, memory, lone, http, whole_path, catalogue, validation)
 )

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from ops.apis import MAX_IMAGES_PER_READ, ProjectMissing
 from ops.catalogue.database import Wanted, canonical
-from ops.catalogue.row import is_uuid
+from ops.catalogue.row import id_bytes, id_text, is_uuid
 from ops.dead_letters import DeadLetters, look
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ class Verification:
         for line, project, image, wanted, has, why in found:
             fate = Fate.DEAD_LETTER if why is not None else Fate.QUEUED if self._queued else Fate.NOWHERE
             metadata = None if has is None else json.loads(has)
-            yield Deviation(line, project, str(UUID(bytes=image)), json.loads(wanted), metadata, fate, why or "")
+            yield Deviation(line, project, id_text(image), json.loads(wanted), metadata, fate, why or "")
 
     async def look(self, on_read: Callable[[int], None]) -> None:
         """Read all images, or those that were not as they are to be the last time. Raises `ApiError`, `AzureError`.
@@ -209,7 +208,7 @@ class Verification:
             (*last, MAX_IMAGES_PER_READ),
         ).fetchall():
             for line, project, image, wanted in rows:
-                yield Wanted(line, project, str(UUID(bytes=image)), json.loads(wanted))
+                yield Wanted(line, project, id_text(image), json.loads(wanted))
             last = rows[-1][1:3]
 
     async def _read(self, chunk: list[Wanted]) -> Found:
@@ -220,7 +219,7 @@ class Verification:
 
     def _note(self, chunk: list[Wanted], found: Found) -> None:
         for wanted in chunk:
-            key = (wanted.project_id, UUID(wanted.image_id).bytes)
+            key = (wanted.project_id, id_bytes(wanted.image_id))
             has = found.get(wanted.image_id)
             if is_as_wanted(wanted.pairs, has):
                 self._connection.execute("DELETE FROM deviations WHERE project = ? AND image = ?", key)
@@ -237,7 +236,7 @@ class Verification:
             for image_id in filter(is_uuid, letter.image_ids):
                 self._connection.execute(
                     "INSERT OR REPLACE INTO letters VALUES (?, ?, ?, ?)",
-                    (letter.project_id.lower(), UUID(image_id).bytes, canonical(letter.metadata), why),
+                    (letter.project_id.lower(), id_bytes(image_id), canonical(letter.metadata), why),
                 )
 
 

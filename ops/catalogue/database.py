@@ -11,15 +11,14 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from ops.catalogue.row import BadRow, Pairs, Row
+from ops.catalogue.row import BadRow, Pairs, Row, id_bytes, id_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-CACHE_KIB = 32 * 1024
+CACHE_KIB = 4 * 1024
 ROWS_AT_ONCE = 2000
 MAX_KEYS_KEPT = 16_384
 
@@ -99,7 +98,7 @@ class CatalogueDatabase:
                 self.connection.execute("INSERT INTO bad VALUES (?, ?)", (row.line, row.problem))
             else:
                 key = self._key(row)
-                batch.extend((key, UUID(image).bytes, row.line, row.correlation_id) for image in row.image_ids)
+                batch.extend((key, id_bytes(image), row.line, row.correlation_id) for image in row.image_ids)
             if seen % ROWS_AT_ONCE == 0:
                 self._insert(batch)
                 yield seen
@@ -131,7 +130,7 @@ class CatalogueDatabase:
             "GROUP BY project, image ORDER BY project, image"
         )
         for line, project, image, metadata in found:
-            yield Wanted(line, project, str(UUID(bytes=image)), json.loads(metadata))
+            yield Wanted(line, project, id_text(image), json.loads(metadata))
 
     def groups(self) -> Iterator[Group]:
         """The images by what they have in common, always in the same order. Read each before the next."""
@@ -143,7 +142,7 @@ class CatalogueDatabase:
         def images_of(key: int, correlation: str | None) -> Iterator[str]:
             nonlocal row
             while row is not None and (row[0], row[1]) == (key, correlation):
-                yield str(UUID(bytes=row[2]))
+                yield id_text(row[2])
                 row = found.fetchone()
 
         while row is not None:
