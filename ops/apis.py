@@ -14,18 +14,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shared.errors import CallRefused, RateLimited, SharedFieldsRefused, Unavailable
+from shared.messages.watch import Api
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import SERVICE, read_error
-from shared.services.face import SERVICE as FACE
 from shared.services.face import FaceClient
-from shared.services.http import Answer, JsonApi, new_client
+from shared.services.http import Answer, HttpClient, JsonApi
+from shared.services.iterations import IterationClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from pydantic import SecretStr
 
     from ops.settings import OpsSettings
+    from shared.messages.training import TrainingResult
+    from shared.messages.watch import Target
+
+    Poll = Callable[[Target], Awaitable[TrainingResult]]
 
 MAX_IMAGES_PER_READ = 256
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -90,7 +95,7 @@ class ImageReader:
         """Read once, now. Raises `ProjectMissing` and `ApiError`."""
         path = f"/customvision/v3.3/Training/projects/{project_id}/images/id?imageIds={','.join(image_ids)}"
         answer = await self._api.call("GET", path)
-        if answer.status == 200:
+        if 200 <= answer.status < 300:
             return read_images(answer)
         error = read_error(answer, ACCESS)
         if isinstance(error, SharedFieldsRefused | CallRefused) and error.code == NO_PROJECT:
@@ -110,18 +115,26 @@ def read_images(answer: Answer) -> Found:
 async def open_image_reader(settings: OpsSettings, calls_per_second: float) -> AsyncIterator[ImageReader]:
     """Connect to Custom Vision as the settings say. Raises `SettingsError` if they do not say where it is."""
     settings.need_custom_vision()
-    key = (settings.custom_vision_training_key, "Training-key", "CUSTOM_VISION_TRAINING_KEY")
-    async with _open_api(settings, settings.custom_vision_endpoint, key, SERVICE) as api:
+    async with _open_api(settings, settings.custom_vision_endpoint, _custom_vision_key(settings), SERVICE) as api:
         yield ImageReader(api, Pacer(calls_per_second))
 
 
 @asynccontextmanager
-async def open_face(settings: OpsSettings) -> AsyncIterator[FaceClient]:
-    """Connect to Face as the settings say. Raises `SettingsError` if they do not say where it is."""
-    settings.need_face()
-    key = (settings.face_key, "Ocp-Apim-Subscription-Key", "FACE_KEY")
-    async with _open_api(settings, settings.face_endpoint, key, FACE) as api:
-        yield FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT")
+async def open_trainings(settings: OpsSettings, api: Api) -> AsyncIterator[Poll]:
+    """Connect to the service that trains; yields what asks it. Raises `SettingsError` if it is not said where it is."""
+    if api is Api.FACE:
+        settings.need_face()
+        key = (settings.face_key, "Ocp-Apim-Subscription-Key", "FACE_KEY")
+        async with _open_api(settings, settings.face_endpoint, key, api) as face:
+            yield FaceClient(face, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll
+        return
+    settings.need_custom_vision()
+    async with _open_api(settings, settings.custom_vision_endpoint, _custom_vision_key(settings), api) as custom_vision:
+        yield IterationClient(custom_vision, ACCESS).poll
+
+
+def _custom_vision_key(settings: OpsSettings) -> tuple[SecretStr | None, str, str]:
+    return settings.custom_vision_training_key, "Training-key", "CUSTOM_VISION_TRAINING_KEY"
 
 
 @asynccontextmanager
@@ -129,13 +142,14 @@ async def _open_api(
     settings: OpsSettings, endpoint: str, key: tuple[SecretStr | None, str, str], service: str
 ) -> AsyncIterator[JsonApi]:
     async with AsyncExitStack() as stop:
-        client = await stop.enter_async_context(new_client(settings.api_timeout_seconds))
+        client = await stop.enter_async_context(HttpClient(MAX_ANSWER_BYTES))
         secret, header, setting = key
         authentication: Authentication
         if secret is not None:
             authentication = KeyAuthentication(header, secret)
         else:
             credential = await stop.enter_async_context(new_credential(None))
-            authentication = IdentityAuthentication(credential, setting)
+            audience = settings.audience_of(endpoint)
+            authentication = IdentityAuthentication(credential, audience, setting, settings.redact)
         timeout = settings.api_timeout_seconds
-        yield JsonApi(client, endpoint, authentication, service, timeout, max_answer_bytes=MAX_ANSWER_BYTES)
+        yield JsonApi(client.exchange, endpoint, authentication, service, timeout, settings.redact)

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.apis import ProjectMissing, open_face, open_image_reader
+from ops.apis import ProjectMissing, open_image_reader, open_trainings
 from shared.errors import AccessDenied, ApiError, NotFound, RateLimited
-from shared.messages.watch import GroupKind
+from shared.messages.watch import Api, Target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -47,8 +47,8 @@ async def probe_face(settings: OpsSettings) -> ApiState:
     """Ask Face for the training of a group that does not exist."""
     if not settings.face_endpoint:
         return ApiState("Face", "")
-    async with open_face(settings) as face:
-        return await _probe("Face", settings.face_endpoint, face.training(GroupKind.PERSON_GROUP, NO_GROUP))
+    async with open_trainings(settings, Api.FACE) as poll:
+        return await _probe("Face", settings.face_endpoint, poll(Target("personGroup", NO_GROUP)))
 
 
 async def _probe(name: str, endpoint: str, call: Awaitable[object]) -> ApiState:

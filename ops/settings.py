@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Literal
 
 from pydantic_settings import SettingsConfigDict
 
 from shared.errors import SettingsError
-from shared.settings import Endpoint, QueueName, Settings, read_settings
+from shared.messages.update import MetadataLimits
+from shared.setting_types import Endpoint, QueueName, Schedule
+from shared.settings import Settings, read_settings
 
 SETTINGS_FILE = Path("local.settings.json")
 SETTINGS_FILE_VARIABLE = "VISION_RELAY_SETTINGS"
@@ -27,11 +28,17 @@ class OpsSettings(Settings):
 
     metadata_updates_queue: QueueName = "image-metadata-updates"
     training_watches_queue: QueueName = "training-watches"
-    training_poll_schedule: str = ""
+    training_poll_schedule: Schedule = ""
     custom_vision_endpoint: Endpoint = ""
     face_endpoint: Endpoint = ""
     permits_queue: QueueName = "custom-vision-permits"
-    message_encoding: Literal["base64", "none"] = "base64"
+
+    @property
+    def metadata_limits(self) -> MetadataLimits:
+        """How much metadata an image may have."""
+        return MetadataLimits(
+            self.max_metadata_pairs, self.max_metadata_key_characters, self.max_metadata_value_characters
+        )
 
     def need_custom_vision(self) -> None:
         """Raise `SettingsError` if it is not said where Custom Vision is."""

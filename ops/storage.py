@@ -5,7 +5,6 @@ Methods raise `azure.core.exceptions.AzureError` where storage fails in spite of
 
 from __future__ import annotations
 
-import base64
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.storage.queue.aio import QueueServiceClient
 
 from ops.dead_letters import DeadLetters
+from shared.messages.envelope import encode
 from shared.messages.reservation import RESERVATION
 from shared.services.authentication import new_credential
 from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from azure.storage.queue.aio import QueueClient
 
     from ops.settings import OpsSettings
+    from shared.messages.envelope import Encoding
 
 POP_RECEIPT_MISMATCH = "PopReceiptMismatch"
 MESSAGE_NOT_FOUND = "MessageNotFound"
@@ -49,11 +50,11 @@ class Seen:
 
 
 class OpsQueue:
-    """One queue. `base64_encoded` is how messages are written; read are both."""
+    """One queue. `encoding` is how messages are written; read are both."""
 
-    def __init__(self, client: QueueClient, *, base64_encoded: bool) -> None:
+    def __init__(self, client: QueueClient, encoding: Encoding) -> None:
         self._client = client
-        self._base64_encoded = base64_encoded
+        self._encoding = encoding
         self.name: str = client.queue_name
 
     async def create(self) -> None:
@@ -157,7 +158,7 @@ class OpsQueue:
         return True
 
     def _encoded(self, text: str) -> str:
-        return base64.b64encode(text.encode()).decode() if self._base64_encoded else text
+        return encode(text, self._encoding)
 
 
 def is_used_up(error: HttpResponseError) -> bool:
@@ -192,9 +193,7 @@ class Storage:
 
     def queue(self, name: str) -> OpsQueue:
         """The queue of this name, whether it exists or not."""
-        return OpsQueue(
-            self._service.get_queue_client(name), base64_encoded=self._settings.message_encoding == "base64"
-        )
+        return OpsQueue(self._service.get_queue_client(name), self._settings.message_encoding)
 
     def dead_letters(self, name: str) -> DeadLetters:
         """The dead letters of the queue of this name."""

@@ -16,19 +16,19 @@ from shared.errors import ApiError, NotFound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ops.apis import Poll
     from ops.storage import OpsQueue
     from shared.messages.watch import TrainingWatch
-    from shared.services.face import FaceClient
 
 POLL_SECONDS = 1.0
-FACE_POLL_SECONDS = 3.0
+SERVICE_POLL_SECONDS = 3.0
 GRACE_LOOKS = 3
 """An event is published before its watch is deleted; so many further looks see it if it can be seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known: Face's word for the training, or why there is none, and whether the watch still waits."""
+    """What is known: the service's word for the training, or why there is none, and whether the watch waits."""
 
     training: str
     is_waiting: bool
@@ -36,7 +36,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How it ended: with an event that was seen, or with the watch being gone and what Face said last."""
+    """How it ended: with an event that was seen, or with the watch being gone and what the service said last."""
 
     event: Event | None
     training: str
@@ -56,24 +56,24 @@ class Place:
 
 
 class Waiting:
-    """Waits for the events of one watch. `face` and `events` may be missing, where the settings do not name them."""
+    """Waits for the events of one watch. `poll` and `events` may be missing, where the settings do not name them."""
 
-    def __init__(self, watch: TrainingWatch, place: Place, events: OpsQueue | None, face: FaceClient | None) -> None:
+    def __init__(self, watch: TrainingWatch, place: Place, events: OpsQueue | None, poll: Poll | None) -> None:
         self._watch = watch
         self._place = place
         self._tail = Tail(events) if events is not None else None
-        self._face = face
-        self._training = "unknown: FACE_ENDPOINT is not set"
+        self._poll = poll
+        self._training = f"unknown: it is not set where {watch.target.api} is"
 
     async def until_settled(self, on_state: Callable[[State], None], on_event: Callable[[Event], None]) -> Ending:
         """Wait for the end; a repeating watch has none. `on_event` is told of each event of this watch."""
         looks_left = GRACE_LOOKS
-        face_at = 0.0
+        poll_at = 0.0
         while True:
             clock = asyncio.get_running_loop().time()
-            if clock >= face_at:
+            if clock >= poll_at:
                 self._training = await self._look()
-                face_at = clock + FACE_POLL_SECONDS
+                poll_at = clock + SERVICE_POLL_SECONDS
             event = await self._event(on_event)
             if event is not None and not self._watch.repeat:
                 return Ending(event, self._training)
@@ -96,15 +96,15 @@ class Waiting:
     def _is_ours(self, event: Event) -> bool:
         data = event.data
         about = (data.get("kind"), data.get("id"), data.get("correlationId"))
-        return about == (self._watch.kind.value, self._watch.id, self._watch.correlation_id)
+        return about == (self._watch.kind, self._watch.id, self._watch.correlation_id)
 
     async def _look(self) -> str:
-        if self._face is None:
+        if self._poll is None:
             return self._training
         try:
-            result = await self._face.training(self._watch.kind, self._watch.id)
+            result = await self._poll(self._watch.target)
         except NotFound:
             return "not found"
         except ApiError as error:
             return f"unknown: {error}"
-        return result.status.value
+        return str(result.status.value)

@@ -15,6 +15,8 @@ _TRAINING_STATUS = re.compile(
     re.IGNORECASE,
 )
 
+_ITERATION = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/iterations/([^/]+)", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -56,7 +58,16 @@ class GetTrainingStatus:
     group_id: str
 
 
-Call = UpdateImageMetadata | GetImagesByIds | GetTrainingStatus
+@dataclass(frozen=True, slots=True)
+class GetIteration:
+    """One look at an iteration of a project; both ids are in lower case."""
+
+    api: ClassVar = Api.CUSTOM_VISION
+    project_id: str
+    iteration_id: str
+
+
+Call = UpdateImageMetadata | GetImagesByIds | GetTrainingStatus | GetIteration
 
 
 def route(request: Request) -> Call | None:
@@ -72,6 +83,8 @@ def route(request: Request) -> Call | None:
         return GetImagesByIds(match[1].lower(), _image_ids(request.query))
     if request.method == "GET" and (match := _TRAINING_STATUS.fullmatch(request.path)):
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
+    if request.method == "GET" and (match := _ITERATION.fullmatch(request.path)):
+        return GetIteration(match[1].lower(), match[2].lower())
     return None
 
 

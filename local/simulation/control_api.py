@@ -8,6 +8,8 @@ needs a key or counts as a call.
     GET    /counters
     PUT    /projects/images             Images
     GET    /projects/{id}/images        {image id: ImageState}; ?history=true for all that was applied
+    PUT    /metadata-limits             MetadataLimits
+    POST   /iterations/training         IterationTraining
     PUT    /marks                       Mark
     DELETE /marks
     GET    /groups                      [GroupState]
@@ -41,9 +43,11 @@ from local.simulation.models import (
     GroupState,
     Images,
     ImageState,
+    IterationTraining,
     KeyChange,
     Latency,
     Mark,
+    MetadataLimits,
     Outage,
     Rate,
     Training,
@@ -83,6 +87,9 @@ def _custom_vision(simulation: Simulation) -> list[Route]:
     def mark_images(mark: Mark) -> None:
         simulation.custom_vision.mark(mark)
 
+    def set_limits(limits: MetadataLimits) -> None:
+        simulation.custom_vision.limits = limits
+
     async def read_images(request: Request) -> Response:
         images = simulation.custom_vision.projects.get(request.path_params["id"])
         if images is None:
@@ -98,6 +105,8 @@ def _custom_vision(simulation: Simulation) -> list[Route]:
     return [
         _setter("PUT", "/projects/images", Images, add_images),
         _route("GET", "/projects/{id}/images", read_images),
+        _setter("PUT", "/metadata-limits", MetadataLimits, set_limits),
+        _setter("POST", "/iterations/training", IterationTraining, simulation.train_iteration),
         _setter("PUT", "/marks", Mark, mark_images),
         _route("DELETE", "/marks", delete_marks),
     ]

@@ -1,8 +1,9 @@
 """Custom Vision Training 3.3, UpdateImageMetadata and GetImagesByIds: their rules, without HTTP, key and rate.
 
-The limits and codes are those of the API's reference page. Where the page is silent, this is what is assumed here:
+The limits and codes are those of the API's reference page; the metadata's can be set, since the published OpenAPI file
+of the same version has higher ones. Where the page is silent, this is what is assumed here:
 
-* The pairs of a call are merged into an image's metadata; one that would then have more than ten gets
+* The pairs of a call are merged into an image's metadata; one that would then have more than are allowed gets
   `ErrorLimitExceed` and stays as it is.
 * An id that stands twice in a call is answered once, and ids are compared without regard to case.
 * The answer's images come in another order than the question's, since no order is promised.
@@ -18,13 +19,10 @@ from dataclasses import dataclass, field
 
 from local.simulation.answers import Answer, json_answer
 from local.simulation.calls import GetImagesByIds, UpdateImageMetadata
-from local.simulation.models import Mark
+from local.simulation.models import Mark, MetadataLimits
 
 MAX_IMAGES_PER_CALL = 64
 MAX_IMAGES_PER_READ = 256
-MAX_PAIRS = 10
-MAX_KEY_LENGTH = 128
-MAX_VALUE_LENGTH = 256
 
 CREATED = "2026-01-01T00:00:00.000Z"
 WIDTH, HEIGHT = 640, 480
@@ -74,6 +72,7 @@ class CustomVision:
     def __init__(self) -> None:
         self.projects: dict[str, dict[str, Image]] = {}
         self.images_updated = 0
+        self.limits = MetadataLimits()
         self._marks: dict[str, _ArmedMark] = {}
 
     def add_images(self, project_id: str, image_ids: tuple[str, ...], metadata: dict[str, str]) -> None:
@@ -99,7 +98,7 @@ class CustomVision:
     def update_image_metadata(self, call: UpdateImageMetadata, disturbed: Mapping[str, str | None]) -> Answer:
         """Handle a call. A disturbed image stays as it is and gets this status, or is left out of the answer (None)."""
         try:
-            metadata = _check_call(call)
+            metadata = _check_call(call, self.limits)
             images = self._images_of(call.project_id)
             image_ids = tuple(dict.fromkeys(call.image_ids))
             overridden = {**self._fire_marks(image_ids), **disturbed}
@@ -151,7 +150,7 @@ class CustomVision:
         if image is None:
             return {"imageId": image_id, "status": "ErrorImageNotFound"}
         merged = image.metadata | metadata
-        if len(merged) > MAX_PAIRS:
+        if len(merged) > self.limits.pairs:
             return {"imageId": image_id, "status": "ErrorLimitExceed", "metadata": None}
         image.metadata = merged
         image.history.append(metadata)
@@ -186,11 +185,11 @@ def _document(project_id: str, image_id: str, image: Image) -> dict[str, object]
     }
 
 
-def _check_call(call: UpdateImageMetadata) -> dict[str, str]:
+def _check_call(call: UpdateImageMetadata, limits: MetadataLimits) -> dict[str, str]:
     if call.content_type.partition(";")[0].strip().lower() != "application/json":
         raise CallRefused("UnsupportedMediaType", "The content type must be application/json.")
     _check_ids(call.project_id, call.image_ids, MAX_IMAGES_PER_CALL)
-    return _check_metadata(call.body)
+    return _check_metadata(call.body, limits)
 
 
 def _check_ids(project_id: str, image_ids: tuple[str, ...], most: int) -> None:
@@ -204,7 +203,7 @@ def _check_ids(project_id: str, image_ids: tuple[str, ...], most: int) -> None:
         raise CallRefused("BadRequestInvalidIds", "An image id is not a UUID.")
 
 
-def _check_metadata(body: bytes) -> dict[str, str]:
+def _check_metadata(body: bytes, limits: MetadataLimits) -> dict[str, str]:
     try:
         metadata = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -213,14 +212,14 @@ def _check_metadata(body: bytes) -> dict[str, str]:
         return {}
     if not isinstance(metadata, dict):
         raise CallRefused("BadRequestInvalid", "The body is not a JSON object.")
-    if len(metadata) > MAX_PAIRS:
-        raise CallRefused("BadRequestImageMetadataKey", f"At most {MAX_PAIRS} key-value pairs are allowed.")
+    if len(metadata) > limits.pairs:
+        raise CallRefused("BadRequestImageMetadataKey", f"At most {limits.pairs} key-value pairs are allowed.")
     for key, value in metadata.items():
-        if not 1 <= len(key) <= MAX_KEY_LENGTH:
-            raise CallRefused("BadRequestImageMetadataKey", f"A key must have 1 to {MAX_KEY_LENGTH} characters.")
-        if not isinstance(value, str) or len(value) > MAX_VALUE_LENGTH:
+        if not 1 <= len(key) <= limits.key_characters:
+            raise CallRefused("BadRequestImageMetadataKey", f"A key must have 1 to {limits.key_characters} characters.")
+        if not isinstance(value, str) or len(value) > limits.value_characters:
             raise CallRefused(
                 "BadRequestImageMetadataValue",
-                f"A value must be a string of at most {MAX_VALUE_LENGTH} characters.",
+                f"A value must be a string of at most {limits.value_characters} characters.",
             )
     return metadata

@@ -128,6 +128,14 @@ class Images(Model):
     metadata: dict[str, str] = {}
 
 
+class MetadataLimits(Model):
+    """How much metadata an image takes: as the operation's page says by default, up to what its OpenAPI file says."""
+
+    pairs: Annotated[int, Field(ge=1)] = 10
+    key_characters: Annotated[int, Field(ge=1)] = 128
+    value_characters: Annotated[int, Field(ge=1)] = 256
+
+
 class Mark(Model):
     """What becomes of every call with one of these images (at most so many times per image, if said).
 
@@ -161,6 +169,19 @@ class Training(Model):
     queued_seconds: Seconds = 0.0
     running_seconds: Seconds = 1.0
     failure: str | None = None
+
+
+class IterationTraining(Model):
+    """A training of an iteration to start now, in a project that is made if need be.
+
+    It runs, then is completed, or fails. `status`: a word to answer with in place of the documented ones.
+    """
+
+    project_id: Uuid
+    id: Uuid
+    running_seconds: Seconds = 1.0
+    fails: bool = False
+    status: str | None = None
 
 
 class ImageState(Model):

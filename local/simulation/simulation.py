@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from local.simulation.answers import Answer, Reply
-from local.simulation.calls import Call, GetImagesByIds, UpdateImageMetadata
+from local.simulation.calls import Call, GetImagesByIds, GetIteration, UpdateImageMetadata
 from local.simulation.custom_vision import CustomVision
 from local.simulation.face import Face
 from local.simulation.faults import IMAGE_FAULTS, REFUSALS, SPOILERS, Refusal
 from local.simulation.gateway import Credentials, Gateway
-from local.simulation.models import Api, Counters, Fault
+from local.simulation.iterations import Iterations
+from local.simulation.models import Api, Counters, Fault, IterationTraining
 
 Clock = Callable[[], float]
 
@@ -33,6 +34,7 @@ class Simulation:
         """Forget everything, counters and settings included; only the credentials stay."""
         now = self.clock()
         self.custom_vision = CustomVision()
+        self.iterations = Iterations(self.custom_vision.projects)
         self.face = Face()
         self.gateways = {api: Gateway(api, self._credentials, now) for api in Api}
         self.wrong_paths = 0
@@ -45,6 +47,11 @@ class Simulation:
             wrong_paths=self.wrong_paths,
             images_updated=self.custom_vision.images_updated,
         )
+
+    def train_iteration(self, asked: IterationTraining) -> None:
+        """Start the training of an iteration, in a project that is made if need be."""
+        self.custom_vision.add_images(asked.project_id, (), {})
+        self.iterations.train(asked, self.clock())
 
     async def reply(self, gateway: Gateway, call: Call, headers: Mapping[str, str]) -> Reply:
         """Handle a call. It takes effect after its latency, if at all, whether or not the client still waits."""
@@ -62,6 +69,8 @@ class Simulation:
             return self.custom_vision.update_image_metadata(call, disturbed)
         if isinstance(call, GetImagesByIds):
             return self.custom_vision.get_images_by_ids(call)
+        if isinstance(call, GetIteration):
+            return self.iterations.answer(call, self.clock())
         return self.face.training_status(call, self.clock())
 
     def _misbehave(self, gateway: Gateway, call: Call, fault: Fault) -> Reply:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ops.catalogue.mapping import Mapping, Wanted
+    from shared.messages.update import MetadataLimits
 
 DELIMITERS = ",;\t|"
 MAX_CHECKED = 4096
@@ -27,7 +28,8 @@ class CsvFile:
     `, ; tab |` that the header has most of.
     """
 
-    def __init__(self, text: TextIO, wanted: Wanted, delimiter: str | None = None) -> None:
+    def __init__(self, text: TextIO, wanted: Wanted, limits: MetadataLimits, delimiter: str | None = None) -> None:
+        self._limits = limits
         header = text.readline()
         if not header:
             raise MappingError("the file is empty")
@@ -84,7 +86,7 @@ class CsvFile:
             return
         fields = {"projectId": project_id, "imageIds": [image_id], "metadata": dict(pairs)}
         try:
-            validated(fields if correlation_id is None else {**fields, "correlationId": correlation_id})
+            validated(fields if correlation_id is None else {**fields, "correlationId": correlation_id}, self._limits)
         except InvalidMessage as error:
             raise InvalidMessage(self._by_column(str(error))) from None
         if len(self._checked) >= MAX_CHECKED:

@@ -15,12 +15,15 @@ from shared.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shared.messages.update import MetadataLimits
+
 
 class JsonLinesFile:
     """Reads the lines of a JSON Lines file, of whatever size."""
 
-    def __init__(self, text: TextIO, project_id: str | None) -> None:
+    def __init__(self, text: TextIO, project_id: str | None, limits: MetadataLimits) -> None:
         self._text = text
+        self._limits = limits
         self._project_id = project_id
 
     def records(self) -> Iterator[tuple[int, str]]:
@@ -33,7 +36,7 @@ class JsonLinesFile:
         """Every line, or what is wrong with it."""
         for number, line in self.records():
             try:
-                update = validated(self._fields(line))
+                update = validated(self._fields(line), self._limits)
             except InvalidMessage as error:
                 yield BadRow(number, str(error) + hint_of_encoding(line))
             else:

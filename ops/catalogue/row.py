@@ -11,7 +11,7 @@ from shared.messages.update import parse_update
 from shared.text import to_json
 
 if TYPE_CHECKING:
-    from shared.messages.update import MetadataUpdate
+    from shared.messages.update import MetadataLimits, MetadataUpdate
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -68,9 +68,9 @@ def hint_of_encoding(text: str) -> str:
     return " (not UTF-8? say what it is, such as --encoding cp1252)" if _NOT_DECODED.search(text) else ""
 
 
-def validated(fields: dict[str, Any]) -> MetadataUpdate:
+def validated(fields: dict[str, Any], limits: MetadataLimits) -> MetadataUpdate:
     """The update that these fields are, by the rules of the queue itself. Raises `InvalidMessage`."""
-    update = parse_update(to_json(fields).encode("utf-8", "surrogatepass"))
+    update = parse_update(to_json(fields).encode("utf-8", "surrogatepass"), limits)
     if not update.metadata:
         raise InvalidMessage(NO_PAIRS)
     rest = {**update.to_dict(), "imageIds": []}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from ops.catalogue.mapping import Wanted
+    from shared.messages.update import MetadataLimits
 
 STANDARD_INPUT = "-"
 PIECE_BYTES = 1024 * 1024
@@ -36,14 +37,15 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A catalogue on disk. `name` is what it is called in errors, `size` is in bytes."""
+    """A catalogue on disk, and how it is read. `name` is what it is called in errors, `size` is in bytes."""
 
     path: Path
     name: str
     size: int
     format: Format
-    encoding: str = "utf-8-sig"
-    delimiter: str | None = None
+    encoding: str
+    delimiter: str | None
+    limits: MetadataLimits
 
     def open(self) -> TextIO:
         """Open the text. What is not of its encoding is read as what no message may have, so that its row is bad."""
@@ -52,8 +54,8 @@ class Source:
     def reader(self, text: TextIO, wanted: Wanted) -> CsvFile | JsonLinesFile:
         """The reader of its rows. Raises `MappingError`."""
         if self.format is Format.JSONL:
-            return JsonLinesFile(text, wanted.project_id)
-        return CsvFile(text, wanted, self.delimiter)
+            return JsonLinesFile(text, wanted.project_id, self.limits)
+        return CsvFile(text, wanted, self.limits, self.delimiter)
 
     def digest(self, on_read: Callable[[int], None]) -> str:
         """The SHA-256 of the file, in hexadecimal; `on_read` is told how many bytes are read so far."""
@@ -66,7 +68,12 @@ class Source:
 
 
 def open_source(
-    file: str, scratch: Path, format_: Format | None, encoding: str | None, delimiter: str | None
+    file: str,
+    scratch: Path,
+    format_: Format | None,
+    encoding: str | None,
+    delimiter: str | None,
+    limits: MetadataLimits,
 ) -> Source:
     """Find the catalogue and what it is. Raises `MappingError` and `OSError`.
 
@@ -76,6 +83,7 @@ def open_source(
         format_: CSV or JSON Lines; by the file's name or beginning if not said.
         encoding: of the text; UTF-8 (or UTF-16 with a byte order mark) if not said.
         delimiter: of CSV; found out if not said.
+        limits: how much metadata an image may have.
     """
     if file == STANDARD_INPUT:
         path, name = scratch / "standard-input", "standard input"
@@ -88,7 +96,7 @@ def open_source(
     if not head.strip():
         raise MappingError(f"{name} is empty")
     chosen = encoding or _encoding(head)
-    return Source(path, name, path.stat().st_size, format_ or _format(path, head), chosen, delimiter)
+    return Source(path, name, path.stat().st_size, format_ or _format(path, head), chosen, delimiter, limits)
 
 
 def _format(path: Path, head: bytes) -> Format:

@@ -180,7 +180,8 @@ class _Send:
         asked = self._asked
         with ExitStack() as stop:
             scratch = stop.enter_context(scratch_folder())
-            source = open_source(asked.file, scratch, asked.format, asked.encoding, asked.delimiter)
+            limits = self._settings.metadata_limits
+            source = open_source(asked.file, scratch, asked.format, asked.encoding, asked.delimiter, limits)
             show_mapping(self._output, source, read_mapping(source, asked.wanted))
             async with open_storage(self._settings) as storage:
                 queue = storage.queue(self._settings.metadata_updates_queue)

@@ -104,7 +104,7 @@ def verify_command(
     async def work(loaded: OpsSettings) -> Exit:
         with ExitStack() as stop:
             scratch = stop.enter_context(scratch_folder())
-            source = open_source(file, scratch, format_, encoding, delimiter)
+            source = open_source(file, scratch, format_, encoding, delimiter, loaded.metadata_limits)
             with bar(output.err, "reading", source.size, BYTES) as progress:
                 database, _ = read_catalogue(source, wanted, scratch, progress.to)
             stop.callback(database.close)

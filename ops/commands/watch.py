@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import typer
 
-from ops.apis import open_face
+from ops.apis import open_trainings
 from ops.commands.events import show_event
 from ops.commands.options import JsonOption, SettingsOption, as_duration
 from ops.commands.running import run
@@ -22,7 +22,7 @@ from ops.storage import open_storage
 from ops.watching import Place, State, Waiting
 from shared.errors import InvalidMessage
 from shared.messages.event import EventType
-from shared.messages.watch import GroupKind, TrainingWatch, parse_watch
+from shared.messages.watch import KINDS, Api, TrainingWatch, parse_watch
 from shared.text import to_json
 
 if TYPE_CHECKING:
@@ -33,20 +33,23 @@ if TYPE_CHECKING:
 NOW = "now"
 
 
-def as_kind(text: str) -> GroupKind:
+def as_kind(text: str) -> str:
     """Read what is trained, whatever the case of its letters."""
-    for kind in GroupKind:
-        if text.lower() == kind.value.lower():
+    for kind in KINDS:
+        if text.lower() == kind.lower():
             return kind
-    raise typer.BadParameter(f"{text!r} is none of {', '.join(GroupKind)}")
+    raise typer.BadParameter(f"{text!r} is none of {', '.join(KINDS)}")
 
 
 def watch_command(
     kind: Annotated[
-        GroupKind,
-        typer.Argument(metavar="KIND", parser=as_kind, help="personGroup, largePersonGroup or largeFaceList."),
+        str,
+        typer.Argument(metavar="KIND", parser=as_kind, help=f"{', '.join(KINDS)}."),
     ],
-    group_id: Annotated[str, typer.Argument(metavar="ID", help="The group's id.")],
+    target_id: Annotated[str, typer.Argument(metavar="ID", help="Its id.")],
+    project_id: Annotated[
+        str | None, typer.Option("--project-id", metavar="UUID", help="Of an iteration, its project.")
+    ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Go on after the first completion.")] = False,
     after: Annotated[
         str | None,
@@ -81,9 +84,10 @@ def watch_command(
       vision-relay watch personGroup employees
       vision-relay watch personGroup employees --after now --wait
       vision-relay watch largeFaceList visitors --repeat --expires-in 30d
+      vision-relay watch customVisionIteration UUID --project-id UUID
     """
     output = Output(as_json)
-    watch = _watch(kind, group_id, repeat, _time(after), expires_in, correlation_id)
+    watch = _watch(kind, target_id, project_id, repeat, _time(after), expires_in, correlation_id)
 
     async def work(loaded: OpsSettings) -> Exit:
         async with AsyncExitStack() as stop:
@@ -96,13 +100,15 @@ def watch_command(
                     Exit.SETTINGS,
                 )
             place = Place(queue, *await queue.put(to_json(watch.to_dict())))
-            output.say(f"{watch.kind.value} {watch.id} is watched (correlation id {watch.correlation_id})")
+            output.say(f"{watch.kind} {watch.id} is watched (correlation id {watch.correlation_id})")
             if not wait:
                 output.document({"watch": watch.to_dict(), "messageId": place.message_id})
                 return Exit.OK
             events = storage.queue(loaded.events_queue) if loaded.events_queue else None
-            face = await stop.enter_async_context(open_face(loaded)) if loaded.face_endpoint else None
-            waiting = Waiting(watch, place, events, face)
+            api = watch.target.api
+            endpoint = loaded.face_endpoint if api is Api.FACE else loaded.custom_vision_endpoint
+            poll = await stop.enter_async_context(open_trainings(loaded, api)) if endpoint else None
+            waiting = Waiting(watch, place, events, poll)
             return await _wait(output, waiting, timeout.total_seconds() if timeout is not None else None)
 
     run(output, partial(load_ops_settings, settings), work)
@@ -113,23 +119,28 @@ def _time(text: str | None) -> str | None:
 
 
 def _watch(
-    kind: GroupKind,
-    group_id: str,
+    kind: str,
+    target_id: str,
+    project_id: str | None,
     repeat: bool,
     after: str | None,
     expires_in: timedelta | None,
     correlation_id: str | None,
 ) -> TrainingWatch:
     """The watch, by the rules of its queue."""
-    fields = {"kind": kind.value, "id": group_id, "correlationId": correlation_id or f"watch-{uuid4().hex[:12]}"}
-    if repeat:
-        fields["repeat"] = True  # type: ignore[assignment]
-    if after is not None:
-        fields["after"] = after
-    if expires_in is not None:
-        fields["expiresAt"] = (datetime.now(UTC) + expires_in).isoformat()
+    expires_at = (datetime.now(UTC) + expires_in).isoformat() if expires_in is not None else None
+    fields = {
+        "kind": kind,
+        "id": target_id,
+        "projectId": project_id,
+        "after": after,
+        "repeat": repeat or None,
+        "expiresAt": expires_at,
+        "correlationId": correlation_id or f"watch-{uuid4().hex[:12]}",
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
     try:
-        return parse_watch(json.dumps(fields).encode())
+        return parse_watch(json.dumps(given).encode())
     except InvalidMessage as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -144,7 +155,7 @@ async def _wait(output: Output, waiting: Waiting, seconds: float | None) -> Exit
             return Exit.PROBLEM
     if ending.event is not None:
         return Exit.OK if ending.event.type == EventType.TRAINING_SUCCEEDED else Exit.PROBLEM
-    output.say(f"the watch is settled, and Face says: {ending.training}")
+    output.say(f"the watch is settled; the training: {ending.training}")
     output.hint("its event was taken by its consumer, lies behind 32 others, or went to Event Grid")
     output.line({"training": ending.training, "event": None})
     return Exit.OK if ending.training == "succeeded" else Exit.PROBLEM

@@ -101,6 +101,10 @@ class Batcher(Generic[K]):
             del self._waiters[waiter]
             self._backlog.leave(waiter, comes_back=waiter.error is not None)
 
+    def wake(self) -> None:
+        """See what may be sent now: somebody else has made a call under the same admission."""
+        self._advance(asyncio.get_running_loop())
+
     def _begin(self, key: K, image_ids: Sequence[str]) -> Waiter:
         loop = asyncio.get_running_loop()
         now = loop.time()

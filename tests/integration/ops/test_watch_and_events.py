@@ -59,7 +59,7 @@ class TestWatch:
             (("personGroup", "E X"), "id:"),
             (("personGroup", GROUP, "--after", "noon"), "after: must be a date-time"),
             (("personGroup", GROUP, "--after", "2026-01-31T12:00:00"), "time zone"),
-            (("faces", GROUP), "is none of personGroup, largePersonGroup, largeFaceList"),
+            (("faces", GROUP), "is none of personGroup, largePersonGroup"),
             (("personGroup", GROUP, "--expires-in", "soon"), "90m"),
         ],
     )
@@ -93,7 +93,7 @@ class TestWatch:
         assert len(taken(bench.watches)) == 1
         process.join(20)
         assert process.exitcode == 0, bench.stderr
-        assert "the watch is settled, and Face says: succeeded" in bench.stdout
+        assert "the watch is settled; the training: succeeded" in bench.stdout
 
     def test_a_watch_that_somebody_has_leased_is_not_settled(self, bench: Bench) -> None:
         process = bench.start("watch", "personGroup", GROUP, "--wait", "--timeout", "4s")

@@ -13,6 +13,7 @@ from ops.catalogue.database import CatalogueDatabase
 from ops.catalogue.json_lines import JsonLinesFile
 from ops.catalogue.mapping import PROBLEM_COLUMN, MappingError, Wanted, map_columns
 from ops.catalogue.row import BadRow, Row
+from shared.messages.update import MetadataLimits
 
 PROJECT = "7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10"
 IMAGE = "0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d"
@@ -59,7 +60,7 @@ class TestMapping:
 
 
 def rows_of(text: str) -> list[Row | BadRow]:
-    return list(CsvFile(io.StringIO(text, newline=""), Wanted(project_id=PROJECT)).rows())
+    return list(CsvFile(io.StringIO(text, newline=""), Wanted(project_id=PROJECT), MetadataLimits()).rows())
 
 
 class TestCsv:
@@ -110,7 +111,7 @@ class TestCsv:
 class TestJsonLines:
     def test_an_objects_project_may_be_said_once(self) -> None:
         line = f'{{"imageIds": ["{IMAGE}"], "metadata": {{"a": "b"}}}}\n'
-        [row] = JsonLinesFile(io.StringIO(f"\n{line}"), PROJECT).rows()
+        [row] = JsonLinesFile(io.StringIO(f"\n{line}"), PROJECT, MetadataLimits()).rows()
         assert row == Row(2, PROJECT, (IMAGE,), (("a", "b"),))
 
     @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ class TestJsonLines:
         ],
     )
     def test_a_wrong_line_says_what_is_wrong(self, line: str, told: str) -> None:
-        [row] = JsonLinesFile(io.StringIO(line), PROJECT).rows()
+        [row] = JsonLinesFile(io.StringIO(line), PROJECT, MetadataLimits()).rows()
         assert isinstance(row, BadRow)
         assert told in row.problem
 
