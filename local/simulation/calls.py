@@ -15,6 +15,7 @@ _TRAINING_STATUS = re.compile(
     re.IGNORECASE,
 )
 
+_PUBLISH_EVENTS = re.compile(r"/api/events/?", re.IGNORECASE)
 _ITERATION = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/iterations/([^/]+)", re.IGNORECASE)
 
 
@@ -59,6 +60,15 @@ class GetTrainingStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishEvents:
+    """One call of an Event Grid topic."""
+
+    api: ClassVar = Api.EVENT_GRID
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class GetIteration:
     """One look at an iteration of a project; both ids are in lower case."""
 
@@ -67,7 +77,7 @@ class GetIteration:
     iteration_id: str
 
 
-Call = UpdateImageMetadata | GetImagesByIds | GetTrainingStatus | GetIteration
+Call = UpdateImageMetadata | GetImagesByIds | GetTrainingStatus | PublishEvents | GetIteration
 
 
 def route(request: Request) -> Call | None:
@@ -83,6 +93,8 @@ def route(request: Request) -> Call | None:
         return GetImagesByIds(match[1].lower(), _image_ids(request.query))
     if request.method == "GET" and (match := _TRAINING_STATUS.fullmatch(request.path)):
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
+    if request.method == "POST" and _PUBLISH_EVENTS.fullmatch(request.path):
+        return PublishEvents(content_type=request.headers.get("content-type", ""), body=request.body)
     if request.method == "GET" and (match := _ITERATION.fullmatch(request.path)):
         return GetIteration(match[1].lower(), match[2].lower())
     return None
