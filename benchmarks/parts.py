@@ -39,7 +39,7 @@ class NoQueue(Queue):
     """Where dead letters and events would go. None is expected: one that comes is an error."""
 
     def __init__(self) -> None:
-        pass
+        self.name = "nowhere"
 
     async def send(self, text: str) -> None:
         """Refuse. Raises `RuntimeError`."""

@@ -25,8 +25,10 @@ from shared.setting_types import (
     CONNECTION_SECRETS,
     AccountName,
     ApiVersion,
+    ApplicationInsights,
     Audience,
     CallsPerSecond,
+    Collector,
     ConnectionString,
     Endpoint,
     Key,
@@ -125,6 +127,9 @@ class Settings(BaseSettings):
     publish_updated_events: bool = False
     message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(_lower)] = "base64"
     """Of all messages that the app writes. What it reads is recognised."""
+
+    applicationinsights_connection_string: ApplicationInsights | None = None
+    otel_exporter_otlp_endpoint: Collector | None = None
 
     @model_validator(mode="before")
     @classmethod
