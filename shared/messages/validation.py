@@ -15,6 +15,7 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -63,7 +64,8 @@ CORRELATION_ID_MEANS = "Comes back in logs, dead letters and events."
 CorrelationId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CORRELATION_ID)]
 
 TRACEPARENT_MEANS = "The producer's span, as W3C Trace Context writes it: what comes of the message is its child."
-TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+_TRACEPARENT_FORM = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+TRACEPARENT_PATTERN = r"^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$"
 
 
 def _is_traceparent(value: str) -> str:
@@ -75,11 +77,10 @@ def _is_traceparent(value: str) -> str:
 
 Traceparent = Annotated[
     str,
-    StringConstraints(strict=True, pattern=TRACEPARENT),
+    StringConstraints(strict=True, pattern=_TRACEPARENT_FORM),
     AfterValidator(_is_traceparent),
-    ErrorText(
-        "traceparent", "must be as W3C Trace Context has it: 00-TRACE-SPAN-FLAGS, 2, 32, 16, 2 lower-case digits"
-    ),
+    ErrorText("traceparent", "must be 00-TRACE-SPAN-FLAGS as W3C Trace Context has it, in lower-case digits"),
+    WithJsonSchema({"type": "string", "pattern": TRACEPARENT_PATTERN}),
 ]
 
 _CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
