@@ -6,6 +6,7 @@ instances.py  instances that share one limit: goodput, 429s, fairness
 scaling.py    the same while instances stop and start
 watches.py    one tick of the timer
 cpu.py        CPU per message
+telemetry.py  what telemetry adds to it
 memory.py     memory per waiting message
 lone.py       what a lone message waits beyond linger and call
 http.py       real HTTP, beside other clients

@@ -115,8 +115,10 @@ class MetadataUpdates:
         try:
             update = parse_update(delivery.body, self._limits)
             processing.read(update.traceparent, len(update.image_ids))
-            outcome = await self._outcome(update, processing)
-            failed = await self._conclude(delivery, update, outcome, processing)
+            not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag)
+            refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values()) if not_applied else 0
+            processing.answered(refused, len(not_applied) - refused)
+            failed = await self._conclude(delivery, update, settle(not_applied), processing)
         except InvalidMessage as error:
             if is_reservation(delivery.body):
                 return
@@ -134,12 +136,6 @@ class MetadataUpdates:
         if failed is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
             processing.dead_lettered(failed.failure.reason)
             await self._dead_letter(delivery, failed, processing)
-
-    async def _outcome(self, update: MetadataUpdate, processing: Processing) -> MessageOutcome:
-        not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag)
-        refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values()) if not_applied else 0
-        processing.answered(refused, len(not_applied) - refused)
-        return settle(not_applied)
 
     async def _conclude(
         self, delivery: Delivery, update: MetadataUpdate, outcome: MessageOutcome, processing: Processing

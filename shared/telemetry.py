@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import MeterProvider, Observation
     from opentelemetry.trace import Span, SpanContext, TracerProvider
 
 SCOPE = "vision_relay"
@@ -160,8 +160,12 @@ class Recorder(Telemetry):
             "{message}",
             "Number of messages producer attempted to send to the broker.",
         )
-        self.images = meter.create_counter(
-            "vision_relay.images", "{image}", "Images of messages whose processing has ended, by outcome."
+        self.images = {"applied": 0, "refused": 0, "retry": 0}
+        meter.create_observable_counter(
+            "vision_relay.images",
+            [lambda _: self._count_images()],
+            "{image}",
+            "Images of messages whose processing has ended, by outcome.",
         )
         self._batch_size = meter.create_histogram(
             "vision_relay.batch.size",
@@ -251,6 +255,15 @@ class Recorder(Telemetry):
         if self._shutdown is not None:
             self._shutdown()
 
+    def _count_images(self) -> list[Observation]:
+        from opentelemetry.metrics import Observation
+
+        return [
+            Observation(number, {"vision_relay.image.outcome": outcome})
+            for outcome, number in self.images.items()
+            if number
+        ]
+
     def start(self, traceparent: str, attributes: Mapping[str, str], began_ns: int | None) -> Span | None:
         """Begin the span of a message that its producer has sampled; of no other."""
         producer = _producer(traceparent)
@@ -316,13 +329,10 @@ class _Recorded(Processing):
     def _count_images(self) -> None:
         if self._retry is None:  # it ended before the outcome was known
             self._refused, self._retry = (self._images, 0) if self.reason is not None else (0, self._images)
-        images = self._recorder.images
-        if applied := self._images - self._refused - self._retry:
-            images.add(applied, _APPLIED)
-        if self._refused:
-            images.add(self._refused, _REFUSED)
-        if self._retry:
-            images.add(self._retry, _RETRY)
+        images = self._recorder.images  # counted here, told when metrics are collected: it costs a message nothing
+        images["applied"] += self._images - self._refused - self._retry
+        images["refused"] += self._refused
+        images["retry"] += self._retry
 
     def _end(self, span: Span, failed_by: str | None, outcome: str) -> None:
         from opentelemetry.trace import StatusCode
@@ -369,9 +379,6 @@ class _RecordedCall(ApiCall):
     def failed(self, error_type: str) -> None:
         """See `ApiCall`."""
         self._attributes["error.type"] = error_type
-
-
-_APPLIED, _REFUSED, _RETRY = ({"vision_relay.image.outcome": outcome} for outcome in ("applied", "refused", "retry"))
 
 
 def _of_message(queue: str) -> dict[str, str]:
