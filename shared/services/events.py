@@ -39,7 +39,6 @@ READ_TIMEOUT_SECONDS = 20
 
 _BETWEEN_EVENTS = 2
 
-
 log = logging.getLogger(__name__)
 
 
@@ -51,9 +50,9 @@ class EventPublisher:
         self._topic = topic
 
     async def publish(self, event: Event) -> None:
-        """Publish one event: return when the queue and the topic, as far as they are set, have taken it.
+        """Publish one event. Return when the queue and the topic, as far as they are set, have taken it.
 
-        It is logged unless it tells of a message that went well, of which there are too many.
+        It is logged, unless it tells of a message that went well, of which there are too many.
         """
         takers = []
         if self._queue is not None:
