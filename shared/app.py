@@ -39,7 +39,6 @@ CONNECTIONS_KEPT_FOR_FACE = 16
 
 CUSTOM_VISION_KEY = "CUSTOM_VISION_TRAINING_KEY"
 CUSTOM_VISION_ACCESS = f"{CUSTOM_VISION_KEY} and CUSTOM_VISION_ENDPOINT"
-
 QUIET = {"azure.core.pipeline.policies.http_logging_policy": logging.WARNING, "azure.identity": logging.ERROR}
 """Loggers that tell of every request or token, and how much they may: at ten calls a second and a thousand messages,
 one would see nothing else. What keeps a token away is told by who asked for it, without the secrets that the endpoint's

@@ -14,8 +14,8 @@ _TRAINING_STATUS = re.compile(
     re.IGNORECASE,
 )
 
-_ITERATION = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/iterations/([^/]+)", re.IGNORECASE)
 _PUBLISH_EVENTS = re.compile(r"/api/events/?", re.IGNORECASE)
+_ITERATION = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/iterations/([^/]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,6 @@ class GetTrainingStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class GetIteration:
-    """One look at an iteration of a project; both ids are in lower case."""
-
-    api: ClassVar = Api.CUSTOM_VISION
-    project_id: str
-    iteration_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class PublishEvents:
     """One call of an Event Grid topic."""
 
@@ -67,7 +58,16 @@ class PublishEvents:
     body: bytes
 
 
-Call = UpdateImageMetadata | GetTrainingStatus | GetIteration | PublishEvents
+@dataclass(frozen=True, slots=True)
+class GetIteration:
+    """One look at an iteration of a project; both ids are in lower case."""
+
+    api: ClassVar = Api.CUSTOM_VISION
+    project_id: str
+    iteration_id: str
+
+
+Call = UpdateImageMetadata | GetTrainingStatus | PublishEvents | GetIteration
 
 
 def route(request: Request) -> Call | None:
@@ -81,10 +81,10 @@ def route(request: Request) -> Call | None:
         )
     if request.method == "GET" and (match := _TRAINING_STATUS.fullmatch(request.path)):
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
-    if request.method == "GET" and (match := _ITERATION.fullmatch(request.path)):
-        return GetIteration(match[1].lower(), match[2].lower())
     if request.method == "POST" and _PUBLISH_EVENTS.fullmatch(request.path):
         return PublishEvents(content_type=request.headers.get("content-type", ""), body=request.body)
+    if request.method == "GET" and (match := _ITERATION.fullmatch(request.path)):
+        return GetIteration(match[1].lower(), match[2].lower())
     return None
 
 

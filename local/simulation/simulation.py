@@ -72,10 +72,10 @@ class Simulation:
     def _serve(self, call: Call, disturbed: Mapping[str, str | None]) -> Answer:
         if isinstance(call, UpdateImageMetadata):
             return self.custom_vision.update_image_metadata(call, disturbed)
-        if isinstance(call, GetIteration):
-            return self.iterations.answer(call, self.clock())
         if isinstance(call, PublishEvents):
             return self.event_grid.publish(call)
+        if isinstance(call, GetIteration):
+            return self.iterations.answer(call, self.clock())
         return self.face.training_status(call, self.clock())
 
     def _misbehave(self, gateway: Gateway, call: Call, fault: Fault) -> Reply:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from azure.core.exceptions import AzureError, HttpResponseError
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 MAX_PUBLISH_BYTES = 1_000_000
 """What one call may carry (Event Grid, "Quotas and limits": 1 MB for an event and for an array of them)."""
 
-GATHER_SECONDS = 0.05
-"""So long a topic's first event waits for those that the same answer of an API has caused."""
+GATHER_SECONDS = 1.0
+"""So long a topic's event waits for others to share its call: those of the same batch, and those of the same tick,
+whose polls come at the API's pace. It is nothing to who waits for a training."""
 
 PUBLISH_SECONDS = 60.0
 """What one call may take, its repetitions included."""
@@ -79,28 +81,37 @@ class SendEvents(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An event, the future of who publishes it, and the time of the event loop at which it need not wait any longer."""
+
+    event: Event
+    taken: asyncio.Future[None]
+    goes_at: float
+
+
 class EventGridTopic:
     """An Event Grid topic with the CloudEvents schema.
 
-    Who publishes at the same time shares a call, as far as sizes allow: one call is on its way at a time, and what
-    comes meanwhile goes with the next.
+    Who publishes within a second shares a call, as far as sizes allow. One call is on its way at a time, and what comes
+    meanwhile goes with the next.
     """
 
     def __init__(self, client: SendEvents, access: str, redact: Redact = str) -> None:
         self._client = client
         self._access = access
         self._redact = redact
-        self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._sending: asyncio.Task[None] | None = None
 
     async def publish(self, event: Event) -> None:
         """Publish one event. Raises `AzureError` where the topic has not taken it."""
         loop = asyncio.get_running_loop()
-        taken: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((event, taken))
+        waiting = _Waiting(event, loop.create_future(), loop.time() + GATHER_SECONDS)
+        self._waiting.append(waiting)
         if self._sending is None:
-            self._sending = loop.create_task(self._send_waiting())
-        await taken
+            self._sending = loop.create_task(self._send_waiting(loop))
+        await waiting.taken
 
     async def aclose(self) -> None:
         """Close the connections. Who still waits is not told: cancel them first."""
@@ -109,34 +120,34 @@ class EventGridTopic:
             await asyncio.gather(self._sending, return_exceptions=True)
         await self._client.close()
 
-    async def _send_waiting(self) -> None:
+    async def _send_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(GATHER_SECONDS)
-                waiting = [(event, taken) for event, taken in self._waiting if not taken.done()]
-                size = call_size([event for event, _ in waiting])
+                await asyncio.sleep(self._waiting[0].goes_at - loop.time())
+                waiting = [one for one in self._waiting if not one.taken.done()]
+                size = call_size([one.event for one in waiting])
                 call, self._waiting = waiting[:size], waiting[size:]
                 await self._send(call)
         finally:
             self._sending = None
 
-    async def _send(self, call: Sequence[tuple[Event, asyncio.Future[None]]]) -> None:
+    async def _send(self, call: Sequence[_Waiting]) -> None:
         if not call:
             return
-        error = await self._try([event for event, _ in call])
+        error = await self._try([one.event for one in call])
         if isinstance(error, HttpResponseError) and error.status_code in (400, 413) and len(call) > 1:
             # Something is wrong with one of them, or they are too many: none must cost the others.
             middle = len(call) // 2
             await self._send(call[:middle])
             await self._send(call[middle:])
             return
-        for _, taken in call:
-            if taken.done():
+        for one in call:
+            if one.taken.done():
                 continue
             if error is None:
-                taken.set_result(None)
+                one.taken.set_result(None)
             else:
-                taken.set_exception(self._described(error))
+                one.taken.set_exception(self._described(error))
 
     async def _try(self, events: list[Event]) -> Exception | None:
         try:

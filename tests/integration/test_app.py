@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import azure.functions as func
 import pytest
 import pytest_asyncio
+from azure.core.exceptions import AzureError
 
 from functions import poll_training_status, update_image_metadata
 from local.child_process import ChildFailedError
@@ -60,8 +61,8 @@ class Relay:
         self._cloud = cloud
         self._ids = itertools.count()
 
-    async def update(self, body: str) -> None:
-        message = func.QueueMessage(id=f"message-{next(self._ids)}", body=body.encode())
+    async def update(self, body: str, message_id: str | None = None) -> None:
+        message = func.QueueMessage(id=message_id or f"message-{next(self._ids)}", body=body.encode())
         await self._update(message)
 
     async def poll(self) -> None:
@@ -222,6 +223,80 @@ class TestUpdates:
 
 MOST_METADATA = {"k" * 256: "v" * 512, **{f"key {number}": "" for number in range(49)}}
 RAISED = {"MAX_METADATA_PAIRS": "50", "MAX_METADATA_KEY_CHARACTERS": "256", "MAX_METADATA_VALUE_CHARACTERS": "512"}
+
+
+class TestTopic:
+    """Events that go to an Event Grid topic."""
+
+    async def published(self, cloud: LocalCloud) -> list[dict[str, Any]]:
+        return list((await cloud.control.published_events()).events)
+
+    async def test_queue_and_topic_get_the_same_event(self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings) as relay:
+            await relay.update("{")
+            (queued,) = await relay.events()
+        (event,) = await self.published(cloud)
+        assert datetime.fromisoformat(event.pop("time")) == datetime.fromisoformat(queued.pop("time"))
+        assert event == queued
+
+    async def test_without_a_queue_the_topic_alone_has_it(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings, EVENTS_QUEUE="") as relay:
+            await relay.update("{")
+            assert await relay.events() == []
+        assert len(await self.published(cloud)) == 1
+
+    async def test_the_events_of_one_batch_share_a_call(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = {**cloud.topic_settings, "PUBLISH_UPDATED_EVENTS": "true"}
+        async with relay_with(cloud, monkeypatch, **settings) as relay:
+            project_id, image_ids = await new_project(cloud, 64)
+            await asyncio.gather(*(relay.update(update(project_id, [image_id])) for image_id in image_ids))
+        calls = (await cloud.control.published_events()).calls
+        assert sum(calls) == 64
+        assert len(calls) == (await cloud.control.counters()).custom_vision.calls == 1
+
+    async def test_a_message_stays_until_the_topic_has_its_event(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings) as relay:
+            async with cloud.control.outage(Api.EVENT_GRID, FaultKind.BAD_GATEWAY_EMPTY):
+                with pytest.raises(AzureError, match="the Event Grid topic has not taken an event"):
+                    await relay.update("{", "message-1")
+            assert await relay.dead_letters() == []
+            await relay.update("{", "message-1")
+            assert len(await relay.dead_letters()) == 1
+            queued = await relay.events()
+        (event,) = await self.published(cloud)
+        assert {one["id"] for one in queued} == {event["id"]}
+
+    async def test_a_watch_stays_until_the_topic_has_its_event(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await cloud.control.train("staff", running_seconds=0)
+        await cloud.queues.get_queue_client(WATCHES).send_message('{"kind": "personGroup", "id": "staff"}')
+        settings = {**cloud.topic_settings, "WATCH_LEASE_SECONDS": "4", "API_TIMEOUT_SECONDS": "3"}
+        async with relay_with(cloud, monkeypatch, **settings) as relay:
+            async with cloud.control.outage(Api.EVENT_GRID, FaultKind.FORBIDDEN):
+                await relay.poll()
+            assert await cloud.count(WATCHES) == 1
+            async with asyncio.timeout(20):
+                while await cloud.count(WATCHES):
+                    await relay.poll()
+                    await asyncio.sleep(0.2)
+            queued = await relay.events()
+        (event,) = await self.published(cloud)
+        assert event["type"] == "VisionRelay.Training.Succeeded"
+        assert {one["id"] for one in queued} == {event["id"]}
+
+    async def test_a_refused_key_is_told_with_the_settings(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **{**cloud.topic_settings, "EVENT_GRID_TOPIC_KEY": "wrong"}) as relay:
+            with pytest.raises(AzureError, match="look at EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY"):
+                await relay.update("{")
 
 
 class TestMetadataLimits:

