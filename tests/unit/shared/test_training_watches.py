@@ -742,6 +742,7 @@ class TestMalformed:
         assert first["failure"]["message"].startswith("kind: must be one of personGroup")
         assert first["failure"]["reason"] == "invalid"
         assert second["body"] == "\\xff"
+        assert [record.getMessage()[:9] for record in caplog.records] == ["watch m0 ", "watch m1 "]
         assert all(record.getMessage().isprintable() for record in caplog.records)
 
     async def test_one_that_cannot_be_written_there_stays_and_is_not_said_to_be_a_dead_letter(
