@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from shared.batching.batcher import Batcher
@@ -23,7 +24,7 @@ from shared.services.http import MAX_CONNECTIONS, HttpClient, JsonApi
 from shared.services.iterations import IterationClient
 from shared.services.permits import SharedLimit
 from shared.services.queues import Queues
-from shared.settings import poison_of
+from shared.settings import poison_of, resembling
 from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from shared.messages.update import BatchKey
     from shared.messages.watch import Target
     from shared.settings import Settings
+
+log = logging.getLogger(__name__)
 
 STARVATION_SHARE_OF_HOLD = 1 / 8
 """An update may be passed over in favour of fuller batches for this share of the time after which it would give up."""
@@ -76,6 +79,7 @@ class App:
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
         self._settings = settings
+        self._resembling = list(resembling(os.environ))
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
         self._http = HttpClient()
         self._queues = Queues(
@@ -94,6 +98,12 @@ class App:
         self.training_watches = self._build_training_watches()
         permits, _ = permits_for(settings.custom_vision_calls_per_second)
         self.permit_count = PermitCount(self._permits, permits)
+
+    def warn_once(self) -> None:
+        """Log what is odd about the settings. To be called by an invocation: the host drops what the start logs."""
+        for unknown, known in self._resembling:
+            log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
+        self._resembling = []
 
     async def aclose(self) -> None:
         """Close all connections, those of the identity too."""

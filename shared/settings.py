@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import logging
 import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pydantic_core import ErrorDetails
-
-log = logging.getLogger(__name__)
 
 STORAGE = "AzureWebJobsStorage"
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before
@@ -259,18 +256,11 @@ def _secrets_of_the_environment() -> list[str]:
 
 
 def load_settings() -> Settings:
-    """Read the app settings from the environment. Raises `SettingsError` with a line for each that is wrong.
-
-    Logs a warning for each setting that nothing knows but that resembles one of the app's.
-    """
+    """Read the app settings from the environment. Raises `SettingsError` with a line for each that is wrong."""
     try:
-        settings = Settings()
+        return Settings()
     except ValidationError as error:
         wrong = _NEXT_LINE.join(_line(item) for item in error.errors(include_url=False))
-    else:
-        for unknown, known in resembling(os.environ):
-            log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
-        return settings
     raise SettingsError(f"the app settings cannot be used:\n  {wrong}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from pathlib import Path
 from urllib.parse import quote
@@ -283,13 +282,8 @@ class TestUnknown:
             ("AzureWebJobsStorage__queueServiceUrl", f"{STORAGE}__queueServiceUri"),
         ],
     )
-    def test_one_that_resembles_a_setting_of_the_app_is_told_with_both_names(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unknown: str, known: str
-    ) -> None:
-        with caplog.at_level(logging.WARNING, "shared.settings"):
-            load(monkeypatch, **{unknown: "marked-value"})
-        (line,) = caplog.messages
-        assert line == f"{unknown} is no setting of this app and is ignored: is {known} meant?"
+    def test_one_that_resembles_a_setting_of_the_app_is_found(self, unknown: str, known: str) -> None:
+        assert list(resembling([*GOOD, unknown])) == [(unknown, known)]
 
     def test_what_others_read_is_not_told(self) -> None:
         others = """
