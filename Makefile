@@ -42,7 +42,12 @@ tests/npm/node_modules/.installed: tests/npm/package.json tests/npm/package-lock
 	@$(PROGRESS) "the AsyncAPI parser" tests/npm/node_modules $(BIN)/python -m local.npm tests/npm
 	@touch $@
 
-setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything the other commands need
+# The command line, from this folder, as it is.
+$(VENV)/bin/vision-relay: pyproject.toml $(VENV)/.installed
+	@$(PROGRESS) "vision-relay" $(VENV) $(BIN)/pip --quiet install --no-index --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.installed $(VENV)/bin/vision-relay local/azurite/node_modules/.installed ## install everything the other commands need
 
 demo: setup ## the main job on a sample (MESSAGES=3000 SEED=1); writes build/demo.json
 	@$(BIN)/python -m local.demo $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from benchmarks import (
     calls,
+    catalogue,
     cpu,
     http,
     instances,
@@ -63,6 +64,7 @@ CASES = tuple(
         lone,
         http,
         whole_path,
+        catalogue,
         official_worker,
         start,
         validation,

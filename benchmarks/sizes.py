@@ -50,6 +50,10 @@ class Sizes:
     validation_seconds: float
     simulated_messages: int
     """Messages of the run whose real duration is measured."""
+    catalogue_rows: int
+    """Rows of a catalogue that is sent by the command line, in one process."""
+    plain_rows: int
+    """The same where each row is a message."""
 
     def seeds(self, ours: int) -> dict[str, range]:
         """The seeds of each pace, with so many of ours."""
@@ -86,6 +90,8 @@ FULL = Sizes(
     starts=21,
     validation_seconds=60,
     simulated_messages=1_000_000,
+    catalogue_rows=1_000_000,
+    plain_rows=4_000,
 )
 QUICK = Sizes(
     name="quick",
@@ -113,4 +119,6 @@ QUICK = Sizes(
     starts=5,
     validation_seconds=4,
     simulated_messages=20_000,
+    catalogue_rows=20_000,
+    plain_rows=200,
 )

@@ -9,6 +9,7 @@ all applied                            returns
 at least one to be tried again         raises; the whole message comes back later
 otherwise some refused                 writes one dead letter for the refused ones, then returns
 not a valid message                    writes a dead letter with what is wrong with it, then returns
+a place that a sender never filled     returns
 has waited for the maximum             leaves the batcher and raises
 an error that nobody foresaw           raises; from the fifth delivery on a dead letter, then returns
 =====================================  ==================================================================
@@ -33,6 +34,7 @@ from shared.messages.dead_letter import Failure, Reason
 from shared.messages.envelope import origin_of
 from shared.messages.event import EventType, new_event
 from shared.messages.event_data import RejectedData, UpdatedData
+from shared.messages.reservation import is_reservation
 from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
 from shared.text import one_line
 
@@ -105,6 +107,8 @@ class MetadataUpdates:
             outcome = settle(await self._batcher.submit(update.key, update.image_ids))
             failed = await self._conclude(delivery, update, outcome)
         except InvalidMessage as error:
+            if is_reservation(delivery.body):
+                return
             failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error))
             failed = Failed(failure, None, error.correlation_id)
         except (RelayError, AzureError):

@@ -16,7 +16,10 @@ MAX_CALLS_PER_SECOND = 10_000.0
 MAX_PORT = 65_535
 TOPIC_PATH = "/api/events"
 
-_DEVELOPMENT_STORAGE = "usedevelopmentstorage=true"
+DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
+"""An emulator at its usual port, with the account and key that the Storage libraries know by themselves."""
+
+_DEVELOPMENT_STORAGE = DEVELOPMENT_STORAGE.lower()
 CONNECTION_SECRETS = ("accountkey", "sharedaccesssignature")
 
 _AROUND = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff"
@@ -129,10 +132,7 @@ def connection_fields(connection_string: str) -> dict[str, str]:
 def _connection_string(secret: SecretStr) -> SecretStr:
     value = secret.get_secret_value()
     if value.replace(" ", "").rstrip(";").lower() == _DEVELOPMENT_STORAGE:
-        raise ValueError(
-            "is UseDevelopmentStorage=true, which names no key: use Azurite's full connection string, "
-            "or start the app with `make run`"
-        )
+        return SecretStr(DEVELOPMENT_STORAGE)
     if "\n" in value or "\r" in value:
         raise ValueError("has a line break in it")
     fields = connection_fields(value)

@@ -12,7 +12,7 @@ import difflib
 import functools
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import getproxies
 
@@ -257,8 +257,16 @@ def _secrets_of_the_environment() -> list[str]:
 
 def load_settings() -> Settings:
     """Read the app settings from the environment. Raises `SettingsError` with a line for each that is wrong."""
+    return read_settings(Settings)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(kind: type[S]) -> S:
+    """Read settings of this kind from the environment. Raises `SettingsError` with a line for each that is wrong."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         wrong = _NEXT_LINE.join(_line(item) for item in error.errors(include_url=False))
     raise SettingsError(f"the app settings cannot be used:\n  {wrong}")

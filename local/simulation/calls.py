@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from local.simulation.models import Api, GroupKind
 
 _UPDATE_IMAGE_METADATA = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/images/metadata", re.IGNORECASE)
+_GET_IMAGES_BY_IDS = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/images/id", re.IGNORECASE)
 _TRAINING_STATUS = re.compile(
     r"/face/v1\.2(?:-preview\.1)?/(persongroups|largepersongroups|largefacelists)/([^/]+)/training",
     re.IGNORECASE,
@@ -41,6 +42,15 @@ class UpdateImageMetadata:
 
 
 @dataclass(frozen=True, slots=True)
+class GetImagesByIds:
+    """A look at images of a project; ids are in lower case, otherwise as they came."""
+
+    api: ClassVar = Api.CUSTOM_VISION
+    project_id: str
+    image_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GetTrainingStatus:
     """One look at the training of a group."""
 
@@ -67,7 +77,7 @@ class GetIteration:
     iteration_id: str
 
 
-Call = UpdateImageMetadata | GetTrainingStatus | PublishEvents | GetIteration
+Call = UpdateImageMetadata | GetImagesByIds | GetTrainingStatus | PublishEvents | GetIteration
 
 
 def route(request: Request) -> Call | None:
@@ -79,6 +89,8 @@ def route(request: Request) -> Call | None:
             content_type=request.headers.get("content-type", ""),
             body=request.body,
         )
+    if request.method == "GET" and (match := _GET_IMAGES_BY_IDS.fullmatch(request.path)):
+        return GetImagesByIds(match[1].lower(), _image_ids(request.query))
     if request.method == "GET" and (match := _TRAINING_STATUS.fullmatch(request.path)):
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
     if request.method == "POST" and _PUBLISH_EVENTS.fullmatch(request.path):

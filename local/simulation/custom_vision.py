@@ -1,4 +1,4 @@
-"""Custom Vision Training 3.3, UpdateImageMetadata: its rules, without HTTP, key and rate.
+"""Custom Vision Training 3.3, UpdateImageMetadata and GetImagesByIds: their rules, without HTTP, key and rate.
 
 The limits and codes are those of the API's reference page; the metadata's can be set, since the published OpenAPI file
 of the same version has higher ones. Where the page is silent, this is what is assumed here:
@@ -8,6 +8,8 @@ of the same version has higher ones. Where the page is silent, this is what is a
 * An id that stands twice in a call is answered once, and ids are compared without regard to case.
 * The answer's images come in another order than the question's, since no order is promised.
 * A body of `null` is no pairs, since the page calls it nullable.
+* GetImagesByIds leaves out images that the project does not have. Its answer is the array of `Image` of the published
+  OpenAPI file; of an image's own properties only the id, the metadata and the date are more than a sample here.
 """
 
 import json
@@ -16,10 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from local.simulation.answers import Answer, json_answer
-from local.simulation.calls import UpdateImageMetadata
+from local.simulation.calls import GetImagesByIds, UpdateImageMetadata
 from local.simulation.models import Mark, MetadataLimits
 
 MAX_IMAGES_PER_CALL = 64
+MAX_IMAGES_PER_READ = 256
+
+CREATED = "2026-01-01T00:00:00.000Z"
+WIDTH, HEIGHT = 640, 480
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STATUS_BY_PREFIX = {
@@ -107,6 +113,16 @@ class CustomVision:
         succeeded = all(entry["status"] == "OK" for entry in entries)
         return json_answer(200 if succeeded else 207, {"isBatchSuccessful": succeeded, "images": entries})
 
+    def get_images_by_ids(self, call: GetImagesByIds) -> Answer:
+        """Handle a look at images."""
+        try:
+            _check_ids(call.project_id, call.image_ids, MAX_IMAGES_PER_READ)
+            images = self._images_of(call.project_id)
+        except CallRefused as refused:
+            return custom_vision_error(refused.code, str(refused))
+        found = [(image_id, images[image_id]) for image_id in dict.fromkeys(call.image_ids) if image_id in images]
+        return json_answer(200, [_document(call.project_id, image_id, image) for image_id, image in reversed(found)])
+
     def _images_of(self, project_id: str) -> dict[str, Image]:
         if project_id not in self.projects:
             raise CallRefused("NotFoundProject", "Project not found.")
@@ -154,18 +170,37 @@ class _ArmedMark:
         return self.times_left >= 0
 
 
+def _document(project_id: str, image_id: str, image: Image) -> dict[str, object]:
+    """An image as the service tells it."""
+    address = f"https://images.invalid/{project_id}/{image_id}"
+    return {
+        "id": image_id,
+        "created": CREATED,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "resizedImageUri": f"{address}/resized",
+        "thumbnailUri": f"{address}/thumbnail",
+        "originalImageUri": f"{address}/original",
+        "metadata": image.metadata,
+    }
+
+
 def _check_call(call: UpdateImageMetadata, limits: MetadataLimits) -> dict[str, str]:
     if call.content_type.partition(";")[0].strip().lower() != "application/json":
         raise CallRefused("UnsupportedMediaType", "The content type must be application/json.")
-    if not _UUID.fullmatch(call.project_id):
-        raise CallRefused("BadRequestInvalidIds", "The project id is not a UUID.")
-    if not call.image_ids:
-        raise CallRefused("BadRequestRequiredParamIsNull", "imageIds is missing.")
-    if len(call.image_ids) > MAX_IMAGES_PER_CALL:
-        raise CallRefused("BadRequestExceededBatchSize", f"At most {MAX_IMAGES_PER_CALL} images can be updated.")
-    if not all(map(_UUID.fullmatch, call.image_ids)):
-        raise CallRefused("BadRequestInvalidIds", "An image id is not a UUID.")
+    _check_ids(call.project_id, call.image_ids, MAX_IMAGES_PER_CALL)
     return _check_metadata(call.body, limits)
+
+
+def _check_ids(project_id: str, image_ids: tuple[str, ...], most: int) -> None:
+    if not _UUID.fullmatch(project_id):
+        raise CallRefused("BadRequestInvalidIds", "The project id is not a UUID.")
+    if not image_ids:
+        raise CallRefused("BadRequestRequiredParamIsNull", "imageIds is missing.")
+    if len(image_ids) > most:
+        raise CallRefused("BadRequestExceededBatchSize", f"A call can name at most {most} images.")
+    if not all(map(_UUID.fullmatch, image_ids)):
+        raise CallRefused("BadRequestInvalidIds", "An image id is not a UUID.")
 
 
 def _check_metadata(body: bytes, limits: MetadataLimits) -> dict[str, str]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from local.simulation.answers import Answer, Reply
-from local.simulation.calls import Call, GetIteration, PublishEvents, UpdateImageMetadata
+from local.simulation.calls import Call, GetImagesByIds, GetIteration, PublishEvents, UpdateImageMetadata
 from local.simulation.custom_vision import CustomVision
 from local.simulation.event_grid import EventGrid
 from local.simulation.face import Face
@@ -72,6 +72,8 @@ class Simulation:
     def _serve(self, call: Call, disturbed: Mapping[str, str | None]) -> Answer:
         if isinstance(call, UpdateImageMetadata):
             return self.custom_vision.update_image_metadata(call, disturbed)
+        if isinstance(call, GetImagesByIds):
+            return self.custom_vision.get_images_by_ids(call)
         if isinstance(call, PublishEvents):
             return self.event_grid.publish(call)
         if isinstance(call, GetIteration):
@@ -88,9 +90,10 @@ class Simulation:
             reply = SPOILERS[fault.kind](fault, answer)
             took_place = reply is not answer
         else:
-            answer = self._serve(call, _disturbance(gateway, call, fault))
+            disturbed = _disturbance(gateway, call, fault)
+            answer = self._serve(call, disturbed)
             reply = answer
-            took_place = answer.is_success
+            took_place = answer.is_success and bool(disturbed)
         if took_place:
             gateway.counters.faults[fault.kind.value] += 1
         return reply

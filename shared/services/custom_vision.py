@@ -56,7 +56,7 @@ class CustomVisionClient:
 def read_answer(answer: Answer, image_ids: Sequence[ImageId], access: str) -> Mapping[ImageId, ImageOutcome]:
     """Say what an answer means for the images of the call. Raises `ApiError`."""
     if not 200 <= answer.status < 300:
-        raise _read_error(answer, access)
+        raise read_error(answer, access)
     outcomes = _read_summary(answer)
     if not any(isinstance(outcomes.get(image_id), Applied | Refused) for image_id in image_ids):
         # An outage in another form: nothing is known of any image, so nothing speaks for sending the next call.
@@ -105,7 +105,8 @@ def _first_reason(outcomes: Mapping[ImageId, ImageOutcome]) -> str:
     return next((outcome.reason for outcome in outcomes.values() if isinstance(outcome, Retry)), "none is named")
 
 
-def _read_error(answer: Answer, access: str) -> ApiError:
+def read_error(answer: Answer, access: str) -> ApiError:
+    """Say what an answer means that is no success, whatever was asked."""
     raise_for_gateway(answer, SERVICE, access)
     error = answer.error()
     described = f"{SERVICE} answered {answer.status} {error.code}".rstrip()

@@ -141,14 +141,14 @@ def access_denied(answer: Answer, service: str, access: str) -> AccessDenied:
 
 
 class AnswerTooLarge(Exception):
-    """An answer of more than 1 MiB. The rest of it was not read."""
+    """An answer that is longer than is read; the text says how much that is."""
 
 
 class Exchange(Protocol):
     """Sends one request and reads its whole answer."""
 
     async def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        """Raise `AnswerTooLarge` for an answer of more than 1 MiB, and else whatever goes wrong."""
+        """Raise `AnswerTooLarge` for an answer that is too long, and else whatever goes wrong."""
         ...
 
 
@@ -157,10 +157,11 @@ class HttpClient:
 
     Cookies are neither kept nor sent. Redirects are not followed: they would carry a key to a host that nobody
     configured. The proxy is the one that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as for the
-    queues and the identity.
+    queues and the identity. No answer is read beyond `max_answer_bytes`, unpacked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
         self._proxy_for = functools.cache(proxy_for)
 
@@ -180,7 +181,7 @@ class HttpClient:
     async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """Send one request and read its answer, also one that is compressed although that was not asked for.
 
-        Raises `AnswerTooLarge` for one of more than 1 MiB, unpacked, and else whatever goes wrong.
+        Raises `AnswerTooLarge`, and else whatever goes wrong.
         """
         if self._session is None:  # not before: it belongs to the running event loop
             self._session = _new_session()
@@ -192,8 +193,8 @@ class HttpClient:
             received = bytearray()
             async for part in response.content.iter_any():  # a packed answer is unpacked a little at a time
                 received += part
-                if len(received) > MAX_ANSWER_BYTES:
-                    raise AnswerTooLarge
+                if len(received) > self._max_answer_bytes:
+                    raise AnswerTooLarge(f"more than {self._max_answer_bytes / 2**20:g} MiB")
             return Answer(response.status, response.headers, bytes(received))
 
 
@@ -243,7 +244,7 @@ class JsonApi:
         """Make one call and return its answer, whatever its status.
 
         `path` begins with a slash and is used as it is: its parts must be validated. Raises `Unavailable` where
-        there was no whole answer in time or it was over 1 MiB, and `AccessDenied` where there is no token for it.
+        there was no whole answer in time or it was too long, and `AccessDenied` where there is no token for it.
         Whatever else goes wrong, in whichever library, is no answer: it is never the fault of what was to be sent.
         """
         authorization: dict[str, str] = {}
@@ -255,8 +256,8 @@ class JsonApi:
                 answer = await self._exchange(method, self._endpoint + path, {**authorization, **content}, body)
         except ApiError:
             raise
-        except AnswerTooLarge:
-            raise Unavailable(f"{self._service} answered with more than 1 MiB") from None
+        except AnswerTooLarge as error:
+            raise Unavailable(f"{self._service} answered with {error}") from None
         except Exception as error:
             if deadline.expired():
                 raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import ApiError, CallRefused, NotFound, SharedFieldsRefused, Unavailable, UnexpectedAnswer
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.watch import Api, codes_of
-from shared.services.custom_vision import SERVICE, _read_error
+from shared.services.custom_vision import SERVICE, read_error
 
 if TYPE_CHECKING:
     from shared.messages.watch import Target
@@ -43,7 +43,7 @@ def read_answer(answer: Answer, access: str) -> TrainingResult:
     """Say what an answer means for the iteration that was asked about. Raises `ApiError`."""
     if 200 <= answer.status < 300:
         return _read_result(answer)
-    raise _read_refusal(_read_error(answer, access))
+    raise _read_refusal(read_error(answer, access))
 
 
 def _read_refusal(error: ApiError) -> ApiError:

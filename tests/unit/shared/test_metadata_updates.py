@@ -16,6 +16,7 @@ from shared import metadata_updates
 from shared.batching.batcher import Batcher
 from shared.batching.outcomes import NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError
+from shared.messages.reservation import RESERVATION
 from shared.messages.update import parse_update
 from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
 from shared.services.events import EventPublisher
@@ -75,6 +76,13 @@ class Relay:
     @property
     def left_nothing(self) -> bool:
         return not self.journal
+
+
+@pytest.mark.parametrize("body", [RESERVATION.encode(), base64.b64encode(RESERVATION.encode())])
+async def test_a_place_that_a_killed_sender_never_filled_leaves_nothing(relay: Relay, body: bytes) -> None:
+    await relay.handle(body)
+    assert relay.left_nothing
+    assert relay.batcher.submitted == []
 
 
 @pytest.fixture

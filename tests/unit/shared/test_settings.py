@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from azure.storage.queue import QueueServiceClient
 
 from shared.errors import SettingsError
 from shared.settings import STORAGE, Settings, load_settings, resembling, setting_names
@@ -440,6 +441,15 @@ class TestStorage:
         assert settings.storage_connection_string.get_secret_value() == connection
         assert settings.storage_endpoint is None
 
+    @pytest.mark.parametrize("connection", ["UseDevelopmentStorage=true", " usedevelopmentstorage=TRUE; "])
+    def test_an_emulator_needs_no_key_since_the_libraries_know_it(
+        self, monkeypatch: pytest.MonkeyPatch, connection: str
+    ) -> None:
+        settings = load(monkeypatch, **{STORAGE: connection})
+        assert settings.storage_connection_string is not None
+        secret = settings.storage_connection_string.get_secret_value()
+        assert QueueServiceClient.from_connection_string(secret).account_name == "devstoreaccount1"
+
     @pytest.mark.parametrize(
         ("name", "value", "endpoint"),
         [
@@ -456,8 +466,6 @@ class TestStorage:
     @pytest.mark.parametrize(
         ("connection", "told"),
         [
-            ("UseDevelopmentStorage=true", "is UseDevelopmentStorage=true, which names no key"),
-            (" usedevelopmentstorage=TRUE; ", "is UseDevelopmentStorage=true, which names no key"),
             ("secret", "is not a connection string: it has neither AccountKey nor SharedAccessSignature"),
             ("AccountName=made;AccountKey=", "is not a connection string: it has neither AccountKey nor"),
             (f"AccountKey={SECRET}", "is not a connection string: it has neither AccountName nor QueueEndpoint"),

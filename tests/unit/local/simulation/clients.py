@@ -49,6 +49,13 @@ class CustomVisionClient:
             **({"json": metadata or {"album": "winter"}} if content is None else {"content": content}),
         )
 
+    async def images(self, image_ids: Iterable[UUID | str], *, project: UUID | str = PROJECT) -> httpx.Response:
+        return await self.http.get(
+            f"/customvision/v3.3/Training/projects/{project}/images/id",
+            params={"imageIds": ",".join(map(str, image_ids))},
+            headers={"Training-key": self.key},
+        )
+
 
 @dataclass(frozen=True)
 class FaceClient:

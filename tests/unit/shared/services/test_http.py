@@ -88,8 +88,8 @@ class TestNoAnswer:
         assert str(caught.value).isprintable()
         assert caught.value.__suppress_context__
 
-    async def test_an_answer_over_1_mib_is_refused(self) -> None:
-        api, _ = api_answering(AnswerTooLarge())
+    async def test_an_answer_that_is_too_long_is_refused(self) -> None:
+        api, _ = api_answering(AnswerTooLarge("more than 1 MiB"))
         with pytest.raises(Unavailable, match=r"^The service answered with more than 1 MiB$"):
             await api.call("GET", "/")
 

@@ -1,0 +1,42 @@
+"""`vision-relay`: the commands and what their help says of them all."""
+
+from __future__ import annotations
+
+import typer
+
+from ops.commands import dead_letters, events
+from ops.commands.doctor import doctor_command
+from ops.commands.send import send_command
+from ops.commands.status import status_command
+from ops.commands.verify import verify_command
+from ops.commands.watch import watch_command
+from ops.output import EXIT_CODES_HELP
+
+app = typer.Typer(
+    name="vision-relay",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES_HELP,
+)
+app.command("send", epilog=EXIT_CODES_HELP)(send_command)
+app.command("verify", epilog=EXIT_CODES_HELP)(verify_command)
+app.command("watch", epilog=EXIT_CODES_HELP)(watch_command)
+app.command("status", epilog=EXIT_CODES_HELP)(status_command)
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(events.app, name="events")
+app.command("doctor", epilog=EXIT_CODES_HELP)(doctor_command)
+
+
+@app.callback()
+def _about() -> None:
+    """Send image metadata to Custom Vision by the thousand, see what came of it, and mend what went wrong.
+
+    Settings are the app's own, from the environment or local.settings.json.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,407 @@
+"""`vision-relay dead-letters`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ops.commands.options import JsonOption, SettingsOption, as_duration
+from ops.commands.running import run
+from ops.dead_letters import DeadLetters, Handled, drop, look, redrive
+from ops.letters import Filter, Letter, advice
+from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output, duration, plural
+from ops.progress import bar
+from ops.settings import load_ops_settings
+from ops.storage import open_storage
+from shared.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TextIO
+
+    from ops.settings import OpsSettings
+    from ops.storage import Storage
+
+    Handler = Callable[[DeadLetters, Filter, datetime, Callable[[Letter], None]], Awaitable[Handled]]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="List, read, move back or drop what could not be applied.",
+    epilog=EXIT_CODES_HELP,
+)
+
+SHORT_ID = 8
+
+
+class Origin(StrEnum):
+    """Whose dead letters."""
+
+    UPDATES = "updates"
+    WATCHES = "watches"
+    ALL = "all"
+
+
+_FILTER = "Which letters"
+OriginOption = Annotated[Origin, typer.Option("--queue", help="Dead letters of which queue.", rich_help_panel=_FILTER)]
+ReasonOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reason",
+        metavar="WORD",
+        help="refused, invalid, error, host or unreadable; repeat it.",
+        rich_help_panel=_FILTER,
+    ),
+]
+CodeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--code",
+        metavar="CODE",
+        help="Such as ErrorImageNotFound or 'BadRequest*'; repeat it.",
+        rich_help_panel=_FILTER,
+    ),
+]
+LetterProjectOption = Annotated[
+    list[str] | None,
+    typer.Option("--project", metavar="UUID", help="Or its beginning; repeat it.", rich_help_panel=_FILTER),
+]
+CorrelationOption = Annotated[
+    list[str] | None,
+    typer.Option("--correlation-id", metavar="TEXT", help="Such as 'catalogue-*'; repeat it.", rich_help_panel=_FILTER),
+]
+OlderOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--older-than", metavar="DURATION", parser=as_duration, help="Such as 2h or 3d.", rich_help_panel=_FILTER
+    ),
+]
+NewerOption = Annotated[
+    timedelta | None,
+    typer.Option("--newer-than", metavar="DURATION", parser=as_duration, help="Such as 90m.", rich_help_panel=_FILTER),
+]
+IdOption = Annotated[
+    list[str] | None, typer.Option("--id", metavar="ID", help="Or its beginning; repeat it.", rich_help_panel=_FILTER)
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show which letters it would be; touch none.")]
+
+
+def _filter(
+    ids: list[str] | None,
+    reasons: list[str] | None,
+    codes: list[str] | None,
+    projects: list[str] | None,
+    correlation_ids: list[str] | None,
+    older_than: timedelta | None,
+    newer_than: timedelta | None,
+) -> Filter:
+    return Filter(
+        tuple(ids or ()),
+        tuple(reasons or ()),
+        tuple(codes or ()),
+        tuple(projects or ()),
+        tuple(correlation_ids or ()),
+        older_than,
+        newer_than,
+    )
+
+
+def _queues(storage: Storage, settings: OpsSettings, origin: Origin) -> list[DeadLetters]:
+    names = {Origin.UPDATES: settings.metadata_updates_queue, Origin.WATCHES: settings.training_watches_queue}
+    return [storage.dead_letters(name) for of, name in names.items() if origin in (of, Origin.ALL)]
+
+
+async def _find(queues: list[DeadLetters], wanted: Filter) -> list[Letter]:
+    now = datetime.now(UTC)
+    return [letter for queue in queues for letter in await look(queue) if wanted.means(letter, now)]
+
+
+@app.command("list", epilog=EXIT_CODES_HELP)
+def list_command(
+    origin: OriginOption = Origin.ALL,
+    reason: ReasonOption = None,
+    code: CodeOption = None,
+    project: LetterProjectOption = None,
+    correlation_id: CorrelationOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    id_: IdOption = None,
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """List dead letters: what was refused, why, and what to do about it.
+
+    Up to 31 letters are only looked at. Storage does not show more than 32 of a queue, so where there are as many,
+    all are leased for a moment and given back.
+
+    [bold]Examples[/bold]
+
+      vision-relay dead-letters list
+      vision-relay dead-letters list --reason refused --newer-than 2h
+      vision-relay dead-letters list --json | jq -r '.[].imageIds[]'
+    """
+    output = Output(as_json)
+    wanted = _filter(id_, reason, code, project, correlation_id, older_than, newer_than)
+
+    async def work(loaded: OpsSettings) -> Exit:
+        async with open_storage(loaded) as storage:
+            letters = await _find(_queues(storage, loaded, origin), wanted)
+        output.document([letter.to_dict() for letter in letters])
+        _show(output, letters)
+        return Exit.OK
+
+    run(output, partial(load_ops_settings, settings), work)
+
+
+def _show(output: Output, letters: list[Letter]) -> None:
+    """Show letters by what is wrong with them: usually there are many of few kinds."""
+    if not letters:
+        output.say("no dead letters")
+        return
+    table = Table(title=plural(len(letters), "dead letter"), title_justify="left", title_style="bold")
+    for name in ("id", "age", "reason", "about", "images"):
+        table.add_column(name, justify="right" if name in ("age", "images") else "left", overflow="fold")
+    now = datetime.now(UTC)
+    for letter in letters:
+        table.add_row(
+            letter.message.id[:SHORT_ID],
+            duration(max((now - letter.at).total_seconds(), 0)),
+            Text(letter.reason),
+            Text(one_line(_about(letter), 120)),
+            f"{len(letter.image_ids):,}",
+        )
+    output.show(table)
+    for told, count in Counter(map(advice, letters)).most_common():
+        output.say(f"{count:,}: {told}")
+
+
+def _about(letter: Letter) -> str:
+    if letter.code and letter.reason != "invalid":
+        return f"{letter.code} {letter.sentence}".rstrip()
+    return letter.sentence or letter.code
+
+
+@app.command("show", epilog=EXIT_CODES_HELP)
+def show_command(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="A letter's id, or its beginning.")],
+    origin: OriginOption = Origin.ALL,
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Show one dead letter in full.
+
+    [bold]Example[/bold]
+
+      vision-relay dead-letters show 6c0b3b1e
+    """
+    output = Output(as_json)
+
+    async def work(loaded: OpsSettings) -> Exit:
+        async with open_storage(loaded) as storage:
+            letters = await _find(_queues(storage, loaded, origin), Filter(ids=(id_,)))
+        if not letters:
+            raise OpsError(f"there is no dead letter {id_}", Exit.PROBLEM)
+        for letter in letters:
+            output.line({**letter.to_dict(), "body": _body(letter)})
+            output.say(f"{letter.message.id}, {letter.kind}, since {letter.at.isoformat(timespec='seconds')}")
+            if not output.as_json:
+                output.out.print(_body_text(letter), markup=False, soft_wrap=True)
+            output.hint(advice(letter))
+        return Exit.OK
+
+    run(output, partial(load_ops_settings, settings), work)
+
+
+def _body(letter: Letter) -> object:
+    return letter.document or letter.message.body.decode("utf-8", "backslashreplace")
+
+
+def _body_text(letter: Letter) -> str:
+    body = _body(letter)
+    return json.dumps(body, indent=2, ensure_ascii=False) if letter.document else str(body)
+
+
+@app.command("redrive", epilog=EXIT_CODES_HELP)
+def redrive_command(
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    origin: OriginOption = Origin.ALL,
+    reason: ReasonOption = None,
+    code: CodeOption = None,
+    project: LetterProjectOption = None,
+    correlation_id: CorrelationOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    id_: IdOption = None,
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Move dead letters back to their queue, to be tried again.
+
+    Whenever it is killed, no letter is lost; at worst one is moved twice, and to update an image twice does no harm.
+    Letters that come back while it runs are left where they are, so that it ends. What never was a valid message
+    is left too, unless you ask for it with --reason or --id.
+
+    [bold]Examples[/bold]
+
+      vision-relay dead-letters redrive --dry-run
+      vision-relay dead-letters redrive --code ErrorImageNotFound
+      vision-relay dead-letters redrive --reason host --older-than 1d --yes
+    """
+    output = Output(as_json)
+    wanted = _filter(id_, reason, code, project, correlation_id, older_than, newer_than)
+
+    async def work(loaded: OpsSettings) -> Exit:
+        async with open_storage(loaded) as storage:
+            queues = _queues(storage, loaded, origin)
+            if dry_run or _must_ask(output, yes=yes):
+                letters = [letter for letter in await _find(queues, wanted) if letter.was_valid or _is_forced(wanted)]
+                if dry_run:
+                    return _only_show(output, letters, "would be moved back")
+                if not letters or not typer.confirm(
+                    f"Move {plural(len(letters), 'letter')} back?", default=True, err=True
+                ):
+                    return Exit.OK
+            handled = await _handle_all(output, queues, "moving", redrive, wanted)
+        return _report(output, handled, "moved back")
+
+    run(output, partial(load_ops_settings, settings), work)
+
+
+@app.command("drop", epilog=EXIT_CODES_HELP)
+def drop_command(
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of them; else say which.")] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", metavar="FILE", help="Append the letters to this file, as JSON Lines, before they are gone."
+        ),
+    ] = None,
+    origin: OriginOption = Origin.ALL,
+    reason: ReasonOption = None,
+    code: CodeOption = None,
+    project: LetterProjectOption = None,
+    correlation_id: CorrelationOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    id_: IdOption = None,
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Delete dead letters for ever.
+
+    [bold]Examples[/bold]
+
+      vision-relay dead-letters drop --reason invalid --older-than 30d --dry-run
+      vision-relay dead-letters drop --reason invalid --save dropped.jsonl
+    """
+    output = Output(as_json)
+    wanted = _filter(id_, reason, code, project, correlation_id, older_than, newer_than)
+    if wanted.is_empty and not everything:
+        raise typer.BadParameter("say which letters, such as --reason invalid or --older-than 30d, or --all")
+    if not (yes or dry_run or sys.stdin.isatty()):
+        raise typer.BadParameter("nobody can be asked here whether they may go for ever: say --yes")
+
+    async def work(loaded: OpsSettings) -> Exit:
+        async with open_storage(loaded) as storage:
+            queues = _queues(storage, loaded, origin)
+            if dry_run or _must_ask(output, yes=yes):
+                letters = await _find(queues, wanted)
+                if dry_run:
+                    return _only_show(output, letters, "would be dropped")
+                if not letters or not typer.confirm(f"Drop {plural(len(letters), 'letter')} for ever?", err=True):
+                    return Exit.OK
+            with ExitStack() as stop:
+                file = stop.enter_context(save.open("a", encoding="utf-8")) if save is not None else None
+                handled = await _handle_all(output, queues, "dropping", drop, wanted, file)
+        return _report(output, handled, "dropped")
+
+    run(output, partial(load_ops_settings, settings), work)
+
+
+def _is_forced(wanted: Filter) -> bool:
+    """Whether letters that never were valid are asked for too."""
+    return bool(wanted.reasons or wanted.ids)
+
+
+def _must_ask(output: Output, *, yes: bool) -> bool:
+    return not yes and sys.stdin.isatty() and output.err.is_terminal
+
+
+def _only_show(output: Output, letters: list[Letter], what: str) -> Exit:
+    output.document([letter.to_dict() for letter in letters])
+    _show(output, letters)
+    output.say(f"{plural(len(letters), 'letter')} {what}")
+    return Exit.OK
+
+
+async def _handle_all(
+    output: Output,
+    queues: list[DeadLetters],
+    doing: str,
+    handle: Handler,
+    wanted: Filter,
+    save: TextIO | None = None,
+) -> Handled:
+    """Handle the letters of all queues that were there when it began, by storage's own clock."""
+    total = Handled()
+    for queue in queues:
+        count = await queue.letters.count()
+        if not count:
+            continue
+        now = await queue.letters.server_time()
+        with bar(output.err, f"{doing} {queue.kind}", count, "letters") as progress:
+            done = 0
+
+            def on_done(letter: Letter) -> None:
+                nonlocal done
+                done += 1
+                if save is not None:
+                    _save(letter, save)
+                progress.to(done)
+
+            handled = await handle(queue, wanted, now, on_done)
+        total.done += handled.done
+        total.left += handled.left
+        total.never_valid += handled.never_valid
+        total.leased += handled.leased
+    return total
+
+
+def _save(letter: Letter, file: TextIO) -> None:
+    """Append a letter to a file so that it is on the disk before it is gone from its queue."""
+    file.write(json.dumps(_body(letter), ensure_ascii=False) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _report(output: Output, handled: Handled, what: str) -> Exit:
+    output.document(
+        {"done": handled.done, "left": handled.left, "neverValid": handled.never_valid, "leased": handled.leased}
+    )
+    output.say(f"{plural(handled.done, 'letter')} {what}" + (f", {handled.left:,} left" if handled.left else ""))
+    if handled.never_valid:
+        output.hint(
+            f"{plural(handled.never_valid, 'letter')} left that never were valid messages: mend and send them, "
+            "or ask for them with --reason invalid"
+        )
+    if handled.leased:
+        output.hint(
+            f"{plural(handled.leased, 'letter')} leased by somebody else, who may be doing the same; try again later"
+        )
+    return Exit.OK

@@ -1,0 +1,61 @@
+"""`vision-relay doctor`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from ops.commands.options import JsonOption, SettingsOption
+from ops.commands.running import run
+from ops.doctor import Check, Level, examine
+from ops.output import Exit, Output
+from ops.settings import load_ops_settings, where_from
+from ops.storage import open_storage
+from shared.text import one_line
+
+if TYPE_CHECKING:
+    from ops.settings import OpsSettings
+
+STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILED: "bold red", Level.SKIPPED: "dim"}
+MAX_LINE = 400
+
+
+def doctor_command(
+    create_queues: Annotated[bool, typer.Option("--create-queues", help="Make the queues that do not exist.")] = False,
+    folder: Annotated[Path, typer.Option("--app", metavar="FOLDER", help="Where the app's host.json is.")] = Path(),
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Check that all is there: settings, queues, keys and roles, clock, host.json, endpoints, the APIs.
+
+    One line for each, with what to do. Exit code 1 if something failed.
+
+    [bold]Examples[/bold]
+
+      vision-relay doctor
+      vision-relay doctor --settings production.settings.json
+      vision-relay doctor --create-queues
+    """
+    output = Output(as_json)
+
+    async def work(loaded: OpsSettings) -> Exit:
+        output.say(where_from(settings))
+        checks: list[Check] = []
+        async with open_storage(loaded) as storage:
+            async for check in examine(storage, loaded, folder, create_queues=create_queues):
+                checks.append(check)
+                _show(output, check)
+        output.document([check.to_dict() for check in checks])
+        return Exit.PROBLEM if any(check.level is Level.FAILED for check in checks) else Exit.OK
+
+    run(output, partial(load_ops_settings, settings), work)
+
+
+def _show(output: Output, check: Check) -> None:
+    advice = f": {check.advice}" if check.advice else ""
+    line = one_line(f"{check.name}: {check.found}{advice}", MAX_LINE)
+    output.human.print(Text.assemble((f"{check.level:<8}", STYLES[check.level]), line), soft_wrap=True)

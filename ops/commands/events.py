@@ -1,0 +1,98 @@
+"""`vision-relay events`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ops.commands.options import SettingsOption
+from ops.commands.running import run
+from ops.events import WHAT_QUEUES_HIDE, Event, Tail, matches
+from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output
+from ops.settings import load_ops_settings
+from ops.storage import open_storage
+from shared.text import one_line
+
+if TYPE_CHECKING:
+    from ops.settings import OpsSettings
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="See the events that others react to.", epilog=EXIT_CODES_HELP
+)
+
+
+@app.command("tail", epilog=EXIT_CODES_HELP)
+def tail_command(
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="TYPE", help="Such as Training.Failed or 'ImageMetadata.*'; repeat it."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Only those that are there now.")] = False,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One event per line, as JSON.")] = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Show events as they come, without taking them from their consumer.
+
+    A queue shows its first 32 messages and nothing else: an event behind
+    32 others is seen when those are gone, and one that its consumer takes
+    between two looks, a second apart, is not seen at all.
+
+    [bold]Examples[/bold]
+
+      vision-relay events tail
+      vision-relay events tail --type Training.Failed --json | jq .data
+      vision-relay events tail --once
+    """
+    output = Output(as_json)
+
+    async def work(loaded: OpsSettings) -> Exit:
+        async with open_storage(loaded) as storage:
+            queue = storage.queue(need_events_queue(loaded))
+            if await queue.count() is None:
+                raise OpsError(f"there is no queue {queue.name}: look at EVENTS_QUEUE", Exit.SETTINGS)
+            output.hint(f"{queue.name}. {WHAT_QUEUES_HIDE}")
+            tail = Tail(queue)
+            left = count
+            async for event in tail.follow():
+                if matches(event, tuple(types or ())):
+                    show_event(output, event)
+                    left = None if left is None else left - 1
+                if left == 0:
+                    return Exit.OK
+        return Exit.OK
+
+    async def look(loaded: OpsSettings) -> Exit:
+        async with open_storage(loaded) as storage:
+            tail = Tail(storage.queue(need_events_queue(loaded)))
+            events = [event for event in await tail.new() if matches(event, tuple(types or ()))]
+            for event in events[:count]:
+                show_event(output, event)
+            if tail.is_full:
+                output.hint("there may be more behind these 32")
+        return Exit.OK
+
+    run(output, partial(load_ops_settings, settings), look if once else work)
+
+
+def need_events_queue(settings: OpsSettings) -> str:
+    """The events queue's name. Raises `OpsError` if events go elsewhere."""
+    if not settings.events_queue:
+        raise OpsError(
+            "there is no events queue: EVENTS_QUEUE is empty, so events go to Event Grid alone", Exit.SETTINGS
+        )
+    return settings.events_queue
+
+
+def show_event(output: Output, event: Event) -> None:
+    """Show an event in one line."""
+    output.line(event.document)
+    if output.as_json:
+        return
+    about = [
+        f"{key}={event.data[key]}" for key in ("status", "code", "message", "correlationId") if event.data.get(key)
+    ]
+    line = " ".join([event.time[:19], event.type.removeprefix("VisionRelay."), event.subject, *about])
+    output.say(one_line(line, 400))

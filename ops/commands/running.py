@@ -1,0 +1,70 @@
+"""From a command to its coroutine, and from whatever goes wrong to one line and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from typing import TYPE_CHECKING
+
+import typer
+from azure.core.exceptions import AzureError
+
+from ops.catalogue.mapping import MappingError
+from ops.describing import describe_storage
+from ops.output import Exit, OpsError
+from ops.plan import JournalBusy
+from shared.errors import AccessDenied, ApiError, SettingsError
+from shared.text import one_line, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ops.output import Output
+    from ops.settings import OpsSettings
+
+
+def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[OpsSettings], Awaitable[Exit]]) -> None:
+    """Load the settings, do the work and leave with its exit code."""
+    for noisy in ("azure", "httpx", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    secrets: list[str] = []
+
+    async def do() -> Exit:
+        loaded = settings()
+        secrets.extend(loaded.secrets)
+        return await work(loaded)
+
+    try:
+        code = asyncio.run(do())
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    except Exception as error:
+        text, code = describe(error)
+        output.error(redact(secrets, text))
+    raise typer.Exit(code)
+
+
+def describe(error: Exception) -> tuple[str, Exit]:
+    """What to say of an error, and the exit code. Raises what nobody foresaw."""
+    match error:
+        case OpsError():
+            return str(error), error.code
+        case MappingError():
+            return str(error), Exit.USAGE
+        case SettingsError():
+            return str(error), Exit.SETTINGS
+        case JournalBusy():
+            return "this is being sent by another process already; wait for it, or end it", Exit.PROBLEM
+        case AccessDenied():
+            return str(error), Exit.SETTINGS
+        case ApiError():
+            return str(error), Exit.UNREACHABLE
+        case AzureError():
+            return describe_storage(error)
+        case OSError(filename=str() as name, strerror=str() as problem):
+            return f"{name}: {problem}", Exit.PROBLEM
+        case sqlite3.Error() | OSError():
+            return f"on this machine: {one_line(error)}", Exit.PROBLEM
+        case _:
+            raise error

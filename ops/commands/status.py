@@ -1,0 +1,163 @@
+"""`vision-relay status`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ops.commands.options import JsonOption, SettingsOption
+from ops.commands.running import run
+from ops.output import Exit, Output, duration
+from ops.settings import load_ops_settings
+from ops.status import (
+    EVENTS,
+    UPDATE_LETTERS,
+    UPDATES,
+    WATCH_LETTERS,
+    WATCHES,
+    Finding,
+    Snapshot,
+    assess,
+    gather,
+    to_dict,
+)
+from ops.storage import open_storage
+from shared.services.queues import MAX_RECEIVE
+from shared.text import one_line
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import RenderableType
+
+    from ops.settings import OpsSettings
+
+FOLLOW_SECONDS = 2.0
+LABELS = {UPDATES: "updates", WATCHES: "watches", EVENTS: "events"} | dict.fromkeys(
+    (UPDATE_LETTERS, WATCH_LETTERS), "  dead letters"
+)
+
+PROBE_SECONDS = 15.0
+"""With --follow, the APIs are asked so rarely: their calls count."""
+
+
+def status_command(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Again every two seconds, until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Show how it stands, and what to do where something is wrong.
+
+    Of each queue how much waits and since when, the dead letters by reason,
+    how many of the shared limit's permits are in use, and whether the APIs
+    answer and how fast. Storage counts roughly and shows 32 messages of a
+    queue; how many instances there are, it does not know.
+
+    Exit code 1 if something is wrong. With --json, --follow prints a line
+    each time.
+
+    [bold]Examples[/bold]
+
+      vision-relay status
+      vision-relay status --follow
+      vision-relay status --json | jq '.queues[] | select(.messages > 0)'
+    """
+    output = Output(as_json)
+    run(output, partial(load_ops_settings, settings), partial(_follow if follow else _once, output))
+
+
+async def _once(output: Output, settings: OpsSettings) -> Exit:
+    async with open_storage(settings) as storage:
+        snapshot = await gather(storage, settings)
+    output.document(to_dict(snapshot))
+    findings = assess(snapshot)
+    output.show(render(snapshot, findings))
+    return Exit.PROBLEM if findings else Exit.OK
+
+
+async def _follow(output: Output, settings: OpsSettings) -> Exit:
+    async with open_storage(settings) as storage:
+        snapshot = await gather(storage, settings)
+        probed = time.monotonic()
+        with Live(console=output.human, auto_refresh=False, screen=False) as live:
+            while True:
+                output.line(to_dict(snapshot))
+                if output.human.is_terminal:
+                    live.update(render(snapshot, assess(snapshot)), refresh=True)
+                elif not output.as_json:
+                    output.show(render(snapshot, assess(snapshot)))
+                await asyncio.sleep(FOLLOW_SECONDS)
+                is_due = time.monotonic() - probed > PROBE_SECONDS
+                if is_due:
+                    probed = time.monotonic()
+                snapshot = await gather(storage, settings, apis=None if is_due else snapshot.apis)
+
+
+def render(snapshot: Snapshot, findings: list[Finding]) -> RenderableType:
+    """A snapshot for people."""
+    parts: list[RenderableType] = [_queues(snapshot)]
+    if snapshot.letters:
+        parts.append(_letters(snapshot))
+    parts += [_limit(snapshot), _apis(snapshot)]
+    for finding in findings:
+        parts.append(Text.assemble(("! ", "bold red"), one_line(finding.problem, 300), "\n  ", (finding.advice, "dim")))
+    if not findings:
+        parts.append(Text("all is well", style="green"))
+    return Group(*parts)
+
+
+def _queues(snapshot: Snapshot) -> Table:
+    table = Table(title="Queues", title_justify="left", title_style="bold")
+    table.add_column("what")
+    table.add_column("queue", overflow="fold")
+    table.add_column("messages", justify="right")
+    table.add_column("oldest", justify="right")
+    for queue in snapshot.queues:
+        count = "does not exist" if queue.count is None else f"{queue.count:,}"
+        table.add_row(LABELS[queue.role], queue.name, count, _age(snapshot.at, queue.oldest))
+    return table
+
+
+def _age(now: datetime, since: datetime | None) -> str:
+    return "" if since is None else duration(max((now - since).total_seconds(), 0))
+
+
+def _letters(snapshot: Snapshot) -> Table:
+    first = f", of the first {MAX_RECEIVE}" if snapshot.letters.total() >= MAX_RECEIVE else ""
+    table = Table(title=f"Dead letters by reason{first}", title_justify="left", title_style="bold", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for kind, count in snapshot.letters.most_common():
+        table.add_row(Text(one_line(kind, 60)), f"{count:,}")
+    return table
+
+
+def _limit(snapshot: Snapshot) -> Text:
+    limit = snapshot.limit
+    if limit.permits is None:
+        shared = f"no queue {limit.name} yet: an app makes it with its first call"
+    else:
+        shared = f"{limit.permits} permits, {limit.in_use} of them in use"
+    return Text.assemble(("Limit", "bold"), f" {limit.calls_per_second:g} calls a second, shared: {shared}")
+
+
+def _apis(snapshot: Snapshot) -> Table:
+    table = Table(title="APIs", title_justify="left", title_style="bold", show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for api in snapshot.apis:
+        if not api.is_known:
+            table.add_row(api.name, "", Text("no endpoint is set", style="dim"))
+        elif api.problem:
+            table.add_row(api.name, api.endpoint, Text("does not answer as it should", style="bold red"))
+        else:
+            table.add_row(api.name, api.endpoint, Text(f"answers in {api.seconds * 1000:,.0f} ms", style="green"))
+    return table

@@ -1,0 +1,210 @@
+"""`vision-relay verify`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ops.apis import open_image_reader
+from ops.catalogue.reading import read_catalogue
+from ops.catalogue.source import open_source, scratch_folder
+from ops.commands.options import (
+    DelimiterOption,
+    EncodingOption,
+    FileArgument,
+    FormatOption,
+    IgnoreOption,
+    ImageOption,
+    JsonOption,
+    MetadataOption,
+    ProjectIdOption,
+    ProjectOption,
+    SettingsOption,
+    as_duration,
+    wanted_columns,
+)
+from ops.commands.running import run
+from ops.output import Exit, Output, plural
+from ops.progress import BYTES, bar
+from ops.settings import load_ops_settings
+from ops.storage import open_storage
+from ops.verifying import Deviation, Fate, Standing, Verification
+from shared.text import one_line
+
+if TYPE_CHECKING:
+    from ops.catalogue.database import CatalogueDatabase
+    from ops.catalogue.source import Source
+    from ops.progress import Bar
+    from ops.settings import OpsSettings
+
+SHARE_OF_RATE = 0.5
+MAX_SHOWN = 50
+MAX_LINE = 500
+STYLES = {Fate.QUEUED: "yellow", Fate.DEAD_LETTER: "red", Fate.NOWHERE: "bold red"}
+
+
+def verify_command(
+    file: FileArgument,
+    wait: Annotated[bool, typer.Option("--wait", help="Until nothing of the file is under way any more.")] = False,
+    timeout: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--timeout", metavar="DURATION", parser=as_duration, help="With --wait: no longer than this, such as 90m."
+        ),
+    ] = None,
+    calls_per_second: Annotated[
+        float | None,
+        typer.Option(
+            "--calls-per-second",
+            min=0.01,
+            help="Reads of up to 256 images.",
+            show_default="half of CUSTOM_VISION_CALLS_PER_SECOND, since the app may need the rest",
+        ),
+    ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help=f"Show every image that is not right, not {MAX_SHOWN}.")
+    ] = False,
+    format_: FormatOption = None,
+    image: ImageOption = None,
+    project: ProjectOption = None,
+    project_id: ProjectIdOption = None,
+    metadata: MetadataOption = None,
+    ignore: IgnoreOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Prove that a catalogue is applied: ask Custom Vision what metadata each image has.
+
+    Every image that lacks a pair of its row, or has another value, is listed with its line, and with what is known:
+    still queued, a dead letter and why, or not under way at all. Pairs that an image has besides are no matter.
+
+    Exit code 0 only if all of the file is there.
+
+    [bold]Examples[/bold]
+
+      vision-relay verify catalogue.csv
+      vision-relay verify catalogue.csv --wait --timeout 2h
+      vision-relay verify catalogue.csv --json | jq '.deviations[].line'
+    """
+    output = Output(as_json)
+    wanted = wanted_columns(image, project, project_id, metadata, ignore)
+    seconds = timeout.total_seconds() if timeout is not None else None
+
+    async def work(loaded: OpsSettings) -> Exit:
+        with ExitStack() as stop:
+            scratch = stop.enter_context(scratch_folder())
+            source = open_source(file, scratch, format_, encoding, delimiter, loaded.metadata_limits)
+            with bar(output.err, "reading", source.size, BYTES) as progress:
+                database, _ = read_catalogue(source, wanted, scratch, progress.to)
+            stop.callback(database.close)
+            rate = calls_per_second or loaded.custom_vision_calls_per_second * SHARE_OF_RATE
+            async with open_storage(loaded) as storage, open_image_reader(loaded, rate) as reader:
+                verification = Verification(
+                    database,
+                    reader,
+                    storage.queue(loaded.metadata_updates_queue),
+                    storage.dead_letters(loaded.metadata_updates_queue),
+                )
+                is_over = await _look(output, verification, wait=wait, seconds=seconds)
+            return _report(output, source, verification, database, show_all=show_all, is_over=is_over)
+
+    run(output, partial(load_ops_settings, settings), work)
+
+
+async def _look(output: Output, verification: Verification, *, wait: bool, seconds: float | None) -> bool:
+    """Look once, or until nothing is open; False if there was no time for that."""
+    with bar(output.err, "asking Custom Vision", verification.images, "images") as progress:
+        if not wait:
+            await verification.look(progress.to)
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await verification.wait(lambda standing: _show_standing(progress, standing))
+        except TimeoutError:
+            return False
+        return True
+
+
+def _show_standing(progress: Bar, standing: Standing) -> None:
+    queued = plural(standing.queued_messages, "message")
+    progress.to(standing.applied, f"applied, {queued} in the queue")
+
+
+def _report(
+    output: Output,
+    source: Source,
+    verification: Verification,
+    database: CatalogueDatabase,
+    *,
+    show_all: bool,
+    is_over: bool,
+) -> Exit:
+    standing = verification.standing
+    bad = database.count("bad")
+    for row in database.bad_rows():
+        output.hint(f"{source.name}:{row.line}: {row.problem}")
+    counts = Counter(deviation.fate for deviation in verification.deviations())
+    output.show(_table(source, standing, counts, bad))
+    for number, deviation in enumerate(verification.deviations()):
+        if number == MAX_SHOWN and not show_all:
+            output.say(f"… and {standing.open - number:,} more: --all or --json shows them")
+            break
+        output.say(_line(source, deviation))
+    _advise(output, source, counts, is_over=is_over)
+    if output.as_json:
+        output.document(
+            {
+                "file": source.name,
+                "images": standing.images,
+                "applied": standing.applied,
+                "states": {fate.value: counts[fate] for fate in Fate},
+                "queuedMessages": standing.queued_messages,
+                "timedOut": not is_over,
+                "problems": [asdict(row) for row in database.bad_rows()],
+                "deviations": [deviation.to_dict() for deviation in verification.deviations()],
+            }
+        )
+    return Exit.PROBLEM if standing.open or bad else Exit.OK
+
+
+def _table(source: Source, standing: Standing, counts: Counter[Fate], bad: int) -> Table:
+    title = Text(f"{source.name}, as Custom Vision has it")
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("images", f"{standing.images:,}")
+    table.add_row("as they are to be", Text(f"{standing.applied:,}", style="green"))
+    for fate in Fate:
+        if counts[fate]:
+            table.add_row(fate.value, Text(f"{counts[fate]:,}", style=STYLES[fate]))
+    if bad:
+        table.add_row("rows that cannot be sent", Text(f"{bad:,}", style="red"))
+    table.add_row("messages in the queue", f"{standing.queued_messages:,}")
+    return table
+
+
+def _line(source: Source, deviation: Deviation) -> str:
+    why = f": {deviation.why}" if deviation.why else f": {deviation.difference}"
+    return one_line(f"{source.name}:{deviation.line}: {deviation.image_id} {deviation.fate.value}{why}", MAX_LINE)
+
+
+def _advise(output: Output, source: Source, counts: Counter[Fate], *, is_over: bool) -> None:
+    if counts[Fate.DEAD_LETTER]:
+        output.hint("mend what the dead letters name, then: vision-relay dead-letters redrive")
+    if counts[Fate.NOWHERE]:
+        output.hint(f"not under way: vision-relay send {source.name} --again sends all of it once more")
+    if not is_over:
+        output.hint("the time is over; what is queued may still come")
+    elif counts[Fate.QUEUED]:
+        output.hint(f"to wait for what is queued: vision-relay verify {source.name} --wait")

@@ -1,0 +1,189 @@
+"""`vision-relay watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
+
+import typer
+
+from ops.apis import open_trainings
+from ops.commands.events import show_event
+from ops.commands.options import JsonOption, SettingsOption, as_duration
+from ops.commands.running import run
+from ops.output import Exit, OpsError, Output, duration
+from ops.settings import load_ops_settings
+from ops.storage import open_storage
+from ops.watching import Place, State, Waiting
+from shared.errors import InvalidMessage
+from shared.messages.event import EventType
+from shared.messages.watch import KINDS, Api, TrainingWatch, parse_watch
+from shared.text import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ops.settings import OpsSettings
+
+NOW = "now"
+
+
+def as_kind(text: str) -> str:
+    """Read what is trained, whatever the case of its letters."""
+    for kind in KINDS:
+        if text.lower() == kind.lower():
+            return kind
+    raise typer.BadParameter(f"{text!r} is none of {', '.join(KINDS)}")
+
+
+def watch_command(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", parser=as_kind, help=f"{', '.join(KINDS)}."),
+    ],
+    target_id: Annotated[str, typer.Argument(metavar="ID", help="Its id.")],
+    project_id: Annotated[
+        str | None, typer.Option("--project-id", metavar="UUID", help="Of an iteration, its project.")
+    ] = None,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Go on after the first completion.")] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after", metavar="TIME", help="Only a completion later than this: 2026-01-31T12:00:00Z, or now."
+        ),
+    ] = None,
+    expires_in: Annotated[
+        timedelta | None,
+        typer.Option("--expires-in", metavar="DURATION", parser=as_duration, help="Give up after so long, such as 2h."),
+    ] = None,
+    correlation_id: Annotated[
+        str | None,
+        typer.Option("--correlation-id", metavar="TEXT", help="Comes back in the event.", show_default="a new one"),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show how it stands until the event arrives.")] = False,
+    timeout: Annotated[
+        timedelta | None,
+        typer.Option("--timeout", metavar="DURATION", parser=as_duration, help="With --wait: no longer than this."),
+    ] = None,
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Have an event when a training is complete.
+
+    With --wait: exit code 0 if the training succeeded, 1 if it failed, the
+    group does not exist or the time is over. With --repeat it shows every
+    event until Ctrl-C.
+
+    [bold]Examples[/bold]
+
+      vision-relay watch personGroup employees
+      vision-relay watch personGroup employees --after now --wait
+      vision-relay watch largeFaceList visitors --repeat --expires-in 30d
+      vision-relay watch customVisionIteration UUID --project-id UUID
+    """
+    output = Output(as_json)
+    watch = _watch(kind, target_id, project_id, repeat, _time(after), expires_in, correlation_id)
+
+    async def work(loaded: OpsSettings) -> Exit:
+        async with AsyncExitStack() as stop:
+            storage = await stop.enter_async_context(open_storage(loaded))
+            queue = storage.queue(loaded.training_watches_queue)
+            if await queue.count() is None:
+                raise OpsError(
+                    f"there is no queue {queue.name}: look at TRAINING_WATCHES_QUEUE, or create it: "
+                    "vision-relay doctor --create-queues",
+                    Exit.SETTINGS,
+                )
+            place = Place(queue, *await queue.put(to_json(watch.to_dict())))
+            output.say(f"{watch.kind} {watch.id} is watched (correlation id {watch.correlation_id})")
+            if not wait:
+                output.document({"watch": watch.to_dict(), "messageId": place.message_id})
+                return Exit.OK
+            events = storage.queue(loaded.events_queue) if loaded.events_queue else None
+            api = watch.target.api
+            endpoint = loaded.face_endpoint if api is Api.FACE else loaded.custom_vision_endpoint
+            poll = await stop.enter_async_context(open_trainings(loaded, api)) if endpoint else None
+            waiting = Waiting(watch, place, events, poll)
+            return await _wait(output, waiting, timeout.total_seconds() if timeout is not None else None)
+
+    run(output, partial(load_ops_settings, settings), work)
+
+
+def _time(text: str | None) -> str | None:
+    return datetime.now(UTC).isoformat() if text == NOW else text
+
+
+def _watch(
+    kind: str,
+    target_id: str,
+    project_id: str | None,
+    repeat: bool,
+    after: str | None,
+    expires_in: timedelta | None,
+    correlation_id: str | None,
+) -> TrainingWatch:
+    """The watch, by the rules of its queue."""
+    expires_at = (datetime.now(UTC) + expires_in).isoformat() if expires_in is not None else None
+    fields = {
+        "kind": kind,
+        "id": target_id,
+        "projectId": project_id,
+        "after": after,
+        "repeat": repeat or None,
+        "expiresAt": expires_at,
+        "correlationId": correlation_id or f"watch-{uuid4().hex[:12]}",
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        return parse_watch(json.dumps(given).encode())
+    except InvalidMessage as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+async def _wait(output: Output, waiting: Waiting, seconds: float | None) -> Exit:
+    with _state_line(output) as show:
+        try:
+            async with asyncio.timeout(seconds):
+                ending = await waiting.until_settled(show, partial(show_event, output))
+        except TimeoutError:
+            output.hint("the time is over; the watch goes on")
+            return Exit.PROBLEM
+    if ending.event is not None:
+        return Exit.OK if ending.event.type == EventType.TRAINING_SUCCEEDED else Exit.PROBLEM
+    output.say(f"the watch is settled; the training: {ending.training}")
+    output.hint("its event was taken by its consumer, lies behind 32 others, or went to Event Grid")
+    output.line({"training": ending.training, "event": None})
+    return Exit.OK if ending.training == "succeeded" else Exit.PROBLEM
+
+
+@contextmanager
+def _state_line(output: Output) -> Iterator[Callable[[State], None]]:
+    """Show the state: on a terminal one line that changes, elsewhere a line whenever it does."""
+    began = asyncio.get_running_loop().time()
+
+    def text(state: State) -> str:
+        watch = "its watch waits" if state.is_waiting else "its watch is settled"
+        return f"training {state.training}, {watch}"
+
+    if not output.err.is_terminal:
+        last = ""
+
+        def say(state: State) -> None:
+            nonlocal last
+            if text(state) != last:
+                last = text(state)
+                output.hint(last)
+
+        yield say
+        return
+    with output.err.status("looking") as status:
+
+        def update(state: State) -> None:
+            status.update(f"{text(state)}, {duration(asyncio.get_running_loop().time() - began)}")
+
+        yield update

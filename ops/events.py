@@ -1,0 +1,105 @@
+"""Events as they stand in their queue, looked at without being taken."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from shared.services.queues import MAX_RECEIVE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ops.storage import OpsQueue, Seen
+
+POLL_SECONDS = 1.0
+MAX_REMEMBERED = 10_000
+
+WHAT_QUEUES_HIDE = (
+    "A queue shows its first 32 messages and nothing else: an event behind 32 others is seen when those are gone, "
+    "and one that its consumer takes between two looks, a second apart, is not seen at all."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A CloudEvent; fields that it does not have are empty."""
+
+    document: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """Such as `VisionRelay.Training.Succeeded`."""
+        return self._text("type")
+
+    @property
+    def subject(self) -> str:
+        """Such as `persongroups/employees`."""
+        return self._text("subject")
+
+    @property
+    def time(self) -> str:
+        """When it happened, as the event says it."""
+        return self._text("time")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it says."""
+        data = self.document.get("data")
+        return data if isinstance(data, dict) else {}
+
+    def _text(self, name: str) -> str:
+        value = self.document.get(name)
+        return value if isinstance(value, str) else ""
+
+
+def read_event(body: bytes) -> Event | None:
+    """Read a message of the events queue, in either encoding; None if it is no JSON object."""
+    try:
+        document = json.loads(body if body.lstrip().startswith(b"{") else base64.b64decode(body, validate=True))
+    except (ValueError, RecursionError):
+        return None
+    return Event(document) if isinstance(document, dict) else None
+
+
+@dataclass(slots=True)
+class Tail:
+    """Tells each event once. `is_full`: the last look saw as many messages as a queue shows, so there may be more."""
+
+    queue: OpsQueue
+    is_full: bool = False
+    _known: dict[str, None] = field(default_factory=dict)
+
+    async def new(self) -> list[Event]:
+        """Look once: the events that were not there before."""
+        messages = await self.queue.peek()
+        self.is_full = len(messages) == MAX_RECEIVE
+        new = [message for message in messages if self._is_new(message)]
+        return [event for event in (read_event(message.body) for message in new) if event is not None]
+
+    async def follow(self) -> AsyncIterator[Event]:
+        """Look every second, for ever."""
+        while True:
+            for event in await self.new():
+                yield event
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _is_new(self, message: Seen) -> bool:
+        if message.id in self._known:
+            return False
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+        self._known[message.id] = None
+        return True
+
+
+def matches(event: Event, types: tuple[str, ...]) -> bool:
+    """Whether an event is of one of these types, which may have `*` and leave out `VisionRelay.`; none means all."""
+    name = event.type.lower()
+    return not types or any(
+        fnmatchcase(name, wanted) or fnmatchcase(name, f"visionrelay.{wanted}") for wanted in map(str.lower, types)
+    )

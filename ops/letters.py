@@ -1,0 +1,182 @@
+"""A dead letter as people read it, which ones a filter means, and what to do about one. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from shared.text import one_line
+
+if TYPE_CHECKING:
+    from ops.storage import Seen
+
+BY_THE_HOST = "host"
+"""The reason of a letter without one: the host moved the message as it was, after all of its deliveries."""
+
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter. What it does not say is empty. `kind` is the queue it was in, `at` when it became one."""
+
+    kind: str
+    message: Seen
+    reason: str
+    code: str
+    sentence: str
+    at: datetime
+    project_id: str = ""
+    image_ids: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    correlation_id: str = ""
+    redrives: int = 0
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def was_valid(self) -> bool:
+        """Whether it was a valid message once, so that it makes sense to move it back."""
+        return "body" not in self.document and self.reason != UNREADABLE
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        return {
+            "id": self.message.id,
+            "queue": self.kind,
+            "reason": self.reason,
+            "code": self.code,
+            "message": self.sentence,
+            "at": self.at.isoformat(),
+            "insertedAt": self.message.inserted_at.isoformat(),
+            "projectId": self.project_id or None,
+            "imageIds": list(self.image_ids),
+            "metadata": self.metadata,
+            "correlationId": self.correlation_id or None,
+            "redrives": self.redrives,
+            "advice": advice(self),
+        }
+
+
+def read_letter(kind: str, message: Seen) -> Letter:
+    """Read whatever stands in a dead-letter queue."""
+    document = _load(message.body)
+    if document is None:
+        sentence = one_line(message.body.decode("utf-8", "backslashreplace"))
+        return Letter(kind, message, UNREADABLE, "", sentence, message.inserted_at)
+    failure = document.get("failure")
+    told = failure if isinstance(failure, dict) else {}
+    return Letter(
+        kind=kind,
+        message=message,
+        reason=_text(told.get("reason")) or BY_THE_HOST,
+        code=_text(told.get("code")),
+        sentence=_text(told.get("message")),
+        at=_date(told.get("at")) or message.inserted_at,
+        project_id=_text(document.get("projectId")),
+        image_ids=_texts(document.get("imageIds")),
+        metadata=_pairs(document.get("metadata")),
+        correlation_id=_text(document.get("correlationId")),
+        redrives=told.get("redrives", 0) if isinstance(told.get("redrives"), int) else 0,
+        document=document,
+    )
+
+
+def _load(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body if body.lstrip().startswith(b"{") else base64.b64decode(body, validate=True))
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(filter(None, map(_text, value))) if isinstance(value, list) else ()
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    return {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+
+
+def _date(value: Any) -> datetime | None:
+    try:
+        date = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which letters are meant: those of which all holds that is said. Codes may have `*`, ids be their beginning."""
+
+    ids: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    correlation_ids: tuple[str, ...] = ()
+    older_than: timedelta | None = None
+    newer_than: timedelta | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it means all letters."""
+        return self == Filter()
+
+    def means(self, letter: Letter, now: datetime) -> bool:
+        """Whether this letter is meant."""
+        age = now - letter.at
+        return (
+            _any(self.ids, letter.message.id.startswith)
+            and _any(self.reasons, letter.reason.__eq__)
+            and _any(self.codes, lambda code: fnmatchcase(letter.code.lower(), code.lower()))
+            and _any(self.projects, lambda project: letter.project_id.lower().startswith(project.lower()))
+            and _any(self.correlation_ids, lambda known: fnmatchcase(letter.correlation_id, known))
+            and (self.older_than is None or age > self.older_than)
+            and (self.newer_than is None or age < self.newer_than)
+        )
+
+
+def _any(wanted: tuple[str, ...], matches: Any) -> bool:
+    return not wanted or any(matches(each) for each in wanted)
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `45s`, `90m`, `2h`, `3d`. Raises `ValueError`."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError(f"{text!r} is no duration such as 45s, 90m, 2h or 3d")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+_ADVICE_BY_CODE = {
+    "ErrorImageNotFound": "the project has no such image: upload it and redrive, or drop the letter",
+    "ErrorLimitExceed": "the image would have too many pairs: take some off it and redrive, or drop the letter",
+    "NotFoundProject": "there is no such project: send it with the right id and drop the letter",
+    "BadRequestImageMetadataKey": "the service takes no such key: send another and drop the letter",
+    "BadRequestImageMetadataValue": "the service takes no such value: send another and drop the letter",
+}
+_ADVICE_BY_REASON = {
+    "refused": "mend what the service names and redrive, or send it anew and drop the letter",
+    "invalid": "it was never a valid message: mend it, send it anew and drop the letter",
+    "error": "an error in the app: redrive when a version without it is deployed",
+    BY_THE_HOST: "every delivery failed, as in an outage of a day: redrive when `vision-relay status` is well",
+    UNREADABLE: "it is no JSON: see who sends it, then drop the letter",
+}
+
+
+def advice(letter: Letter) -> str:
+    """What to do about a letter."""
+    return _ADVICE_BY_CODE.get(letter.code) or _ADVICE_BY_REASON.get(letter.reason, "see what the failure says")

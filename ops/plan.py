@@ -1,0 +1,242 @@
+"""Which messages a catalogue becomes, what they cost at the API, and how far a send has come.
+
+Packing is pure and always the same: one catalogue is always the same messages. They stand in a journal, a database
+that is written through to the disk, so that a send that was broken off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ops.catalogue.row import BYTES_PER_IMAGE, MAX_CONTENT_BYTES, content_bytes
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL
+from shared.text import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from ops.catalogue.database import Group
+
+_PLANNED, _RESERVED, _RELEASED = 0, 1, 2
+
+
+def capacity(fields: dict[str, Any]) -> int:
+    """So many images fit a message with these other fields: as many full calls as possible, where it is one or more."""
+    most = (MAX_CONTENT_BYTES - content_bytes({**fields, "imageIds": []})) // BYTES_PER_IMAGE
+    return most - most % MAX_IMAGES_PER_CALL if most > MAX_IMAGES_PER_CALL else max(most, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to be sent: its place in the plan, what it says as JSON, and of how many images."""
+
+    number: int
+    body: str
+    images: int
+
+
+def pack(groups: Iterable[Group], correlation_id: str | None = None) -> Iterator[Message]:
+    """Put the images of each group into as few messages as they fit; `correlation_id` is for groups without one."""
+    number = 0
+    for group in groups:
+        fields: dict[str, Any] = {"projectId": group.project_id, "imageIds": [], "metadata": group.metadata}
+        known_by = group.correlation_id or correlation_id
+        if known_by is not None:
+            fields["correlationId"] = known_by
+        most = capacity(fields)
+        while image_ids := list(islice(group.image_ids, most)):
+            number += 1
+            yield Message(number, to_json({**fields, "imageIds": image_ids}), len(image_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a catalogue costs at the API. `least_calls`: with equal metadata for all images of a project."""
+
+    images: int
+    metadata_sets: int
+    calls: int
+    least_calls: int
+
+    def seconds(self, calls_per_second: float) -> float:
+        """How long the calls take at a rate."""
+        return self.calls / calls_per_second
+
+    @property
+    def extra_calls(self) -> int:
+        """Calls that would not be needed if images did not differ in their metadata."""
+        return self.calls - self.least_calls
+
+
+def estimate(images_by_key: Iterable[tuple[str, dict[str, str], int]]) -> Estimate:
+    """Count calls: only images of the same project and metadata share one."""
+    by_project: Counter[str] = Counter()
+    sets = calls = 0
+    for project_id, _, images in images_by_key:
+        by_project[project_id] += images
+        sets += 1
+        calls += _calls(images)
+    return Estimate(by_project.total(), sets, calls, sum(map(_calls, by_project.values())))
+
+
+def costliest_column(images_by_key: Sequence[tuple[str, dict[str, str], int]], calls: int) -> tuple[str, int] | None:
+    """The metadata key without which the fewest calls would be needed, and how many; None if none matters."""
+    keys = {key for _, metadata, _ in images_by_key for key in metadata}
+    without = {key: _calls_without(key, images_by_key) for key in sorted(keys)}
+    best = min(without, key=without.__getitem__, default=None)
+    return (best, without[best]) if best is not None and without[best] < calls else None
+
+
+def _calls_without(key: str, images_by_key: Iterable[tuple[str, dict[str, str], int]]) -> int:
+    merged: Counter[tuple[str, frozenset[tuple[str, str]]]] = Counter()
+    for project_id, metadata, images in images_by_key:
+        merged[project_id, frozenset(pair for pair in metadata.items() if pair[0] != key)] += images
+    return sum(map(_calls, merged.values()))
+
+
+def _calls(images: int) -> int:
+    return math.ceil(images / MAX_IMAGES_PER_CALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A place that a message has in the queue: nobody sees it before it is released. `at` is in seconds since 1970."""
+
+    message: Message
+    id: str
+    pop_receipt: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a plan is sent, in messages and images."""
+
+    messages: int
+    messages_sent: int
+    images: int
+    images_sent: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to send."""
+        return self.messages_sent == self.messages
+
+
+class JournalBusy(Exception):
+    """Another process is sending the same."""
+
+
+class Journal:
+    """The messages of one send and what became of each. Every change is on the disk when its method returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+        try:
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("BEGIN EXCLUSIVE")
+            self._connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise JournalBusy(str(error)) from None
+
+    @classmethod
+    def create(cls, path: Path, groups: Iterable[Group], correlation_id: str | None, facts: dict[str, str]) -> Journal:
+        """Write the plan of a catalogue, in the place of any other. It is there as a whole or not at all."""
+        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+        unfinished.unlink(missing_ok=True)
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = OFF")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.executescript(
+                """
+                CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+                CREATE TABLE messages (
+                    number INTEGER PRIMARY KEY, body TEXT NOT NULL, images INTEGER NOT NULL,
+                    state INTEGER NOT NULL DEFAULT 0, id TEXT, receipt TEXT, reserved_at REAL
+                );
+                """
+            )
+            connection.execute("BEGIN")
+            connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+            connection.executemany(
+                "INSERT INTO messages (number, body, images) VALUES (?, ?, ?)",
+                ((message.number, message.body, message.images) for message in pack(groups, correlation_id)),
+            )
+            connection.execute("COMMIT")
+            connection.execute("CREATE INDEX reserved ON messages (state) WHERE state = 1")
+        _sync(unfinished)
+        unfinished.replace(path)
+        return cls(path)
+
+    def close(self) -> None:
+        """Close the file, and let others send."""
+        self._connection.close()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was written down about the send: its file, its queue, when it was complete."""
+        return dict(self._connection.execute("SELECT name, value FROM facts"))
+
+    def note(self, name: str, value: str) -> None:
+        """Write something down about the send."""
+        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def progress(self) -> Progress:
+        """How far the send has come."""
+        messages, images = self._connection.execute("SELECT count(*), total(images) FROM messages").fetchone()
+        sent, images_sent = self._connection.execute(
+            "SELECT count(*), total(images) FROM messages WHERE state = ?", (_RELEASED,)
+        ).fetchone()
+        return Progress(messages, sent, int(images), int(images_sent))
+
+    def reserved(self) -> list[Reservation]:
+        """Messages that have a place in the queue of which it is not known whether they were released."""
+        found = self._connection.execute(
+            "SELECT number, body, images, id, receipt, reserved_at FROM messages WHERE state = 1 ORDER BY number"
+        )
+        return [Reservation(Message(*row[:3]), *row[3:]) for row in found]
+
+    def planned(self, most: int, after: int = 0) -> list[Message]:
+        """The next messages that have no place in the queue yet."""
+        found = self._connection.execute(
+            "SELECT number, body, images FROM messages WHERE number > ? AND state = 0 ORDER BY number LIMIT ?",
+            (after, most),
+        )
+        return [Message(*row) for row in found]
+
+    def write(self, *, released: Iterable[Message], reserved: Iterable[Reservation]) -> None:
+        """Note that messages were released, and that others were reserved: both or neither."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany(
+            f"UPDATE messages SET state = {_RELEASED} WHERE number = ?",  # noqa: S608 - a number of ours
+            ((message.number,) for message in released),
+        )
+        self._connection.executemany(
+            f"UPDATE messages SET state = {_RESERVED}, id = ?, receipt = ?, reserved_at = ? WHERE number = ?",  # noqa: S608
+            ((place.id, place.pop_receipt, place.at, place.message.number) for place in reserved),
+        )
+        self._connection.execute("COMMIT")
+
+    def plan_again(self, messages: Iterable[Message]) -> None:
+        """Note that messages have no place in the queue after all."""
+        self._connection.executemany(
+            f"UPDATE messages SET state = {_PLANNED} WHERE number = ?",  # noqa: S608
+            ((message.number,) for message in messages),
+        )
+
+
+def _sync(path: Path) -> None:
+    """See that what a file has is on the disk, before it gets its name."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

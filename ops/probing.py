@@ -1,0 +1,65 @@
+"""Whether an API answers, lets us in, and how fast: one cheap call about something that does not exist."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops.apis import ProjectMissing, open_image_reader, open_trainings
+from shared.errors import AccessDenied, ApiError, NotFound, RateLimited
+from shared.messages.watch import Api, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from ops.settings import OpsSettings
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+NO_GROUP = "vision-relay-doctor"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiState:
+    """How an API answered. `problem` is empty where all is well, `advice` says what to do where it is not."""
+
+    name: str
+    endpoint: str
+    seconds: float = 0.0
+    problem: str = ""
+    advice: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the settings say where it is."""
+        return bool(self.endpoint)
+
+
+async def probe_custom_vision(settings: OpsSettings) -> ApiState:
+    """Ask Custom Vision for an image of a project that does not exist."""
+    if not settings.custom_vision_endpoint:
+        return ApiState("Custom Vision", "")
+    async with open_image_reader(settings, settings.custom_vision_calls_per_second) as reader:
+        return await _probe("Custom Vision", settings.custom_vision_endpoint, reader.ask(NOBODY, [NOBODY]))
+
+
+async def probe_face(settings: OpsSettings) -> ApiState:
+    """Ask Face for the training of a group that does not exist."""
+    if not settings.face_endpoint:
+        return ApiState("Face", "")
+    async with open_trainings(settings, Api.FACE) as poll:
+        return await _probe("Face", settings.face_endpoint, poll(Target("personGroup", NO_GROUP)))
+
+
+async def _probe(name: str, endpoint: str, call: Awaitable[object]) -> ApiState:
+    began = time.monotonic()
+    problem = advice = ""
+    try:
+        await call
+    except (NotFound, ProjectMissing, RateLimited):  # it answers, and has let us in
+        pass
+    except AccessDenied as error:
+        problem, advice = str(error), "set the right key, or give the identity its role and open the network"
+    except ApiError as error:
+        problem, advice = str(error), "nothing is lost: messages wait; see the service's own status page"
+    return ApiState(name, endpoint, time.monotonic() - began, problem, advice)

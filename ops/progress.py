@@ -1,0 +1,103 @@
+"""Progress of anything that takes longer than a moment: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from ops.output import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+SECONDS_BETWEEN_LINES = 10.0
+BYTES = "bytes"
+
+
+class Bar(Protocol):
+    """Something that goes on."""
+
+    def to(self, done: float, note: str | None = None) -> None:
+        """It has come so far; `note` is what else there is to say."""
+        ...
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_rate(task.speed or task.finished_speed, task.fields["unit"]), style="progress.data.speed")
+
+
+@contextmanager
+def bar(console: Console, what: str, total: float, unit: str, done: float = 0) -> Iterator[Bar]:
+    """Show how something goes on: from `done` to `total` of `unit` (`bytes` are shown in kB, MB and so on)."""
+    if not console.is_terminal:
+        yield _Lines(console, what, total, unit, done)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        _Rate(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, transient=False) as progress:
+        task = progress.add_task(what, total=total or 1, completed=int(done), unit=unit)
+        yield _Drawn(progress, task)
+
+
+class _Drawn:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def to(self, done: float, note: str | None = None) -> None:
+        self._progress.update(self._task, completed=done)
+        if note is not None:
+            self._progress.update(self._task, description=note)
+
+
+class _Lines:
+    """Says every ten seconds how far it is."""
+
+    def __init__(self, console: Console, what: str, total: float, unit: str, done: float) -> None:
+        self._console = console
+        self._what, self._total, self._unit = what, total, unit
+        self._began, self._done_before = time.monotonic(), done
+        self._said = self._began
+
+    def to(self, done: float, note: str | None = None) -> None:
+        now = time.monotonic()
+        if now - self._said < SECONDS_BETWEEN_LINES:
+            return
+        self._said = now
+        speed = (done - self._done_before) / (now - self._began)
+        left = f", {duration((self._total - done) / speed)} left" if speed > 0 else ""
+        amount = f"{_amount(done, self._unit)} of {_amount(self._total, self._unit)}"
+        self._console.print(f"{note or self._what}: {amount}, {_rate(speed, self._unit)}{left}", markup=False)
+
+
+def _amount(count: float, unit: str) -> str:
+    return decimal(int(count)) if unit == BYTES else f"{count:,.0f} {unit}"
+
+
+def _rate(speed: float | None, unit: str) -> str:
+    return f"{_amount(speed, unit)}/s" if speed else ""

@@ -1,0 +1,104 @@
+"""The settings of the command line: the app's own, from the environment or a settings file, and no more than is needed.
+
+Who only sends needs a storage account; who verifies needs Custom Vision too. What is missing is told when a command
+needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pydantic_settings import SettingsConfigDict
+
+from shared.errors import SettingsError
+from shared.messages.update import MetadataLimits
+from shared.setting_types import Endpoint, QueueName, Schedule
+from shared.settings import Settings, read_settings
+
+SETTINGS_FILE = Path("local.settings.json")
+SETTINGS_FILE_VARIABLE = "VISION_RELAY_SETTINGS"
+
+
+class OpsSettings(Settings):
+    """The app's settings, where queues have their usual names unless said otherwise, and an API may be unknown."""
+
+    model_config = SettingsConfigDict(validate_default=False)
+
+    metadata_updates_queue: QueueName = "image-metadata-updates"
+    training_watches_queue: QueueName = "training-watches"
+    training_poll_schedule: Schedule = ""
+    custom_vision_endpoint: Endpoint = ""
+    face_endpoint: Endpoint = ""
+    permits_queue: QueueName = "custom-vision-permits"
+
+    @property
+    def metadata_limits(self) -> MetadataLimits:
+        """How much metadata an image may have."""
+        return MetadataLimits(
+            self.max_metadata_pairs, self.max_metadata_key_characters, self.max_metadata_value_characters
+        )
+
+    def need_custom_vision(self) -> None:
+        """Raise `SettingsError` if it is not said where Custom Vision is."""
+        if not self.custom_vision_endpoint:
+            raise SettingsError("CUSTOM_VISION_ENDPOINT: is missing; this command asks Custom Vision itself")
+
+    def need_face(self) -> None:
+        """Raise `SettingsError` if it is not said where Face is."""
+        if not self.face_endpoint:
+            raise SettingsError("FACE_ENDPOINT: is missing; this command asks Face itself")
+
+
+def load_ops_settings(file: Path | None) -> OpsSettings:
+    """Read the settings. Raises `SettingsError` with a line for each that is wrong.
+
+    The environment goes before the file, as with the Functions host. The file is the one given, or the one that the
+    variable VISION_RELAY_SETTINGS names, or `local.settings.json` if there is one here.
+    """
+    for name, value in _read_file(_chosen(file)).items():
+        if not os.environ.get(name):
+            os.environ[name] = value
+    try:
+        return read_settings(OpsSettings)
+    except SettingsError as error:
+        raise SettingsError(f"{error}\n{where_from(file)}") from None
+
+
+def where_from(file: Path | None) -> str:
+    """Say where settings were looked for."""
+    chosen = _chosen(file)
+    if chosen is not None:
+        return f"settings come from the environment and {chosen}"
+    return (
+        f"settings come from the environment; there is no {SETTINGS_FILE} here, and neither --settings nor "
+        f"{SETTINGS_FILE_VARIABLE} names another file"
+    )
+
+
+def _chosen(file: Path | None) -> Path | None:
+    if file is not None:
+        return file
+    named = os.environ.get(SETTINGS_FILE_VARIABLE)
+    if named:
+        return Path(named)
+    return SETTINGS_FILE if SETTINGS_FILE.exists() else None
+
+
+def _read_file(file: Path | None) -> dict[str, str]:
+    """The `Values` of a settings file as the Functions host has it."""
+    if file is None:
+        return {}
+    try:
+        document = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{file}: not JSON: {error}") from None
+    values = document.get("Values") if isinstance(document, dict) else None
+    if not isinstance(values, dict):
+        raise SettingsError(f'{file}: has no "Values" with the settings in it')
+    if document.get("IsEncrypted") is True:
+        raise SettingsError(f"{file}: is encrypted; decrypt it with: func settings decrypt")
+    return {name: str(value) for name, value in values.items()}

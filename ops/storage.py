@@ -1,0 +1,223 @@
+"""The queues as the command line needs them: looked at without being touched, leased, and sent to without doubt.
+
+Methods raise `azure.core.exceptions.AzureError` where storage fails in spite of retries.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue.aio import QueueServiceClient
+
+from ops.dead_letters import DeadLetters
+from shared.messages.envelope import encode
+from shared.messages.reservation import RESERVATION
+from shared.services.authentication import new_credential
+from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
+from shared.settings import poison_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from azure.core.exceptions import AzureError
+    from azure.storage.queue import QueueMessage
+    from azure.storage.queue.aio import QueueClient
+
+    from ops.settings import OpsSettings
+    from shared.messages.envelope import Encoding
+
+POP_RECEIPT_MISMATCH = "PopReceiptMismatch"
+MESSAGE_NOT_FOUND = "MessageNotFound"
+
+RESERVED_FOR = timedelta(days=7)
+"""As long as Storage lets a message be invisible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A message as it stands in a queue. `pop_receipt` is empty where it was only looked at."""
+
+    id: str
+    body: bytes
+    inserted_at: datetime
+    dequeue_count: int
+    pop_receipt: str = ""
+
+
+class OpsQueue:
+    """One queue. `encoding` is how messages are written; read are both."""
+
+    def __init__(self, client: QueueClient, encoding: Encoding) -> None:
+        self._client = client
+        self._encoding = encoding
+        self.name: str = client.queue_name
+
+    async def create(self) -> None:
+        """Create the queue, unless it is there."""
+        try:
+            await self._client.create_queue()
+        except ResourceExistsError:
+            return
+
+    async def count(self) -> int | None:
+        """About how many messages there are, invisible ones included; None if there is no such queue."""
+        try:
+            properties = await self._client.get_queue_properties()
+        except ResourceNotFoundError:
+            return None
+        return properties.approximate_message_count or 0
+
+    async def server_time(self) -> datetime:
+        """What time it is in storage, to the second. Raises `ResourceNotFoundError` if there is no such queue."""
+        told: list[str] = []
+        await self._client.get_queue_properties(
+            raw_response_hook=lambda response: told.append(response.http_response.headers.get("Date", ""))
+        )
+        return parsedate_to_datetime(told[0]) if told and told[0] else datetime.now(UTC)
+
+    async def peek(self) -> list[Seen]:
+        """Up to 32 visible messages from the front, left as they are. A queue that does not exist is an empty one."""
+        try:
+            return [_seen(message) for message in await self._client.peek_messages(max_messages=MAX_RECEIVE)]
+        except ResourceNotFoundError:
+            return []
+
+    async def lease(self, seconds: int) -> list[Seen]:
+        """Up to 32 visible messages from the front, which nobody else sees for so long."""
+        pages = self._client.receive_messages(
+            messages_per_page=MAX_RECEIVE, max_messages=MAX_RECEIVE, visibility_timeout=seconds
+        )
+        try:
+            return [_seen(message) async for message in pages]
+        except ResourceNotFoundError:
+            return []
+
+    async def put(self, text: str) -> tuple[str, str]:
+        """Send a message, which lives until it is deleted; its id and pop receipt."""
+        message = await self._client.send_message(self._encoded(text), time_to_live=FOREVER)
+        return message.id, message.pop_receipt or ""
+
+    async def put_as_is(self, body: bytes) -> None:
+        """Send a message as it came from another queue."""
+        await self._client.send_message(body.decode("utf-8", "surrogatepass"), time_to_live=FOREVER)
+
+    async def reserve(self) -> tuple[str, str]:
+        """Take a place in the queue that nobody sees; its id and pop receipt. `release` says what stands there."""
+        place = await self._client.send_message(
+            self._encoded(RESERVATION), time_to_live=FOREVER, visibility_timeout=int(RESERVED_FOR.total_seconds())
+        )
+        return place.id, place.pop_receipt or ""
+
+    async def release(self, message_id: str, pop_receipt: str, text: str) -> bool:
+        """Let a reserved place say this, and be seen. False if that was done before: its receipt is used up."""
+        try:
+            await self._client.update_message(
+                message_id, pop_receipt, visibility_timeout=0, content=self._encoded(text)
+            )
+        except HttpResponseError as error:
+            if is_used_up(error):
+                return False
+            raise
+        return True
+
+    async def cancel(self, message_id: str, pop_receipt: str) -> None:
+        """Give up a reserved place."""
+        await self._client.delete_message(message_id, pop_receipt)
+
+    async def give_back(self, message: Seen) -> None:
+        """Let a leased message be seen again; nothing happens if its lease has ended."""
+        try:
+            await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0)
+        except HttpResponseError as error:
+            if not is_used_up(error):
+                raise
+
+    async def delete(self, message: Seen) -> bool:
+        """Delete a leased message. False if its lease has ended."""
+        try:
+            await self._client.delete_message(message.id, message.pop_receipt)
+        except HttpResponseError as error:
+            if is_used_up(error):
+                return False
+            raise
+        return True
+
+    async def is_there(self, message_id: str, pop_receipt: str) -> bool:
+        """Whether a message still exists of which only an old receipt is known: the refusal tells."""
+        try:
+            await self._client.update_message(message_id, pop_receipt, visibility_timeout=0)
+        except HttpResponseError as error:
+            if not is_used_up(error):
+                raise
+            return error_code(error) != MESSAGE_NOT_FOUND
+        return True
+
+    def _encoded(self, text: str) -> str:
+        return encode(text, self._encoding)
+
+
+def is_used_up(error: HttpResponseError) -> bool:
+    """Whether an error says that a pop receipt counts no more: somebody else has the message, or it is gone."""
+    return error_code(error) in (POP_RECEIPT_MISMATCH, MESSAGE_NOT_FOUND)
+
+
+def error_code(error: AzureError) -> str:
+    """The queue service's word for what is wrong; empty if it said none."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
+
+
+def _seen(message: QueueMessage) -> Seen:
+    content = message.content
+    return Seen(
+        id=message.id,
+        body=content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"),
+        inserted_at=message.inserted_on or datetime.now(UTC),
+        dequeue_count=message.dequeue_count or 0,
+        pop_receipt=message.pop_receipt or "",
+    )
+
+
+class Storage:
+    """The queues that the settings name."""
+
+    def __init__(self, service: QueueServiceClient, settings: OpsSettings) -> None:
+        self._service = service
+        self._settings = settings
+        self.address: str = f"{service.primary_hostname}/{service.account_name}"
+
+    def queue(self, name: str) -> OpsQueue:
+        """The queue of this name, whether it exists or not."""
+        return OpsQueue(self._service.get_queue_client(name), self._settings.message_encoding)
+
+    def dead_letters(self, name: str) -> DeadLetters:
+        """The dead letters of the queue of this name."""
+        return DeadLetters(name, self.queue(poison_of(name)), self.queue(name))
+
+
+@asynccontextmanager
+async def open_storage(settings: OpsSettings) -> AsyncIterator[Storage]:
+    """Connect to the storage account of the settings, by its connection string or by identity."""
+    options: dict[str, Any] = {
+        "connection_timeout": CONNECT_TIMEOUT_SECONDS,
+        "read_timeout": READ_TIMEOUT_SECONDS,
+        "initial_backoff": 0.2,  # who types a command waits for it: a connection that is not there is told in 7 s
+        "increment_base": 2,
+        "random_jitter_range": 0.2,
+        "retry_total": 3,
+    }
+    if settings.storage_connection_string is not None:
+        secret = settings.storage_connection_string.get_secret_value()
+        async with QueueServiceClient.from_connection_string(secret, **options) as service:
+            yield Storage(service, settings)
+        return
+    async with (
+        new_credential(settings.storage_client_id) as credential,
+        QueueServiceClient(settings.storage_endpoint or "", credential=credential, **options) as service,
+    ):
+        yield Storage(service, settings)
