@@ -90,6 +90,7 @@ class Settings(BaseSettings):
     training_watches_queue: QueueName
     events_queue: QueueName | None = "training-events"
     """None, set as an empty text: events go to the Event Grid topic only."""
+    permits_queue: QueueName = "custom-vision-permits"
     training_poll_schedule: Schedule
     """Read by the host, for the timer trigger; here only so that a missing or wrong one is told with the others."""
 
@@ -158,10 +159,10 @@ class Settings(BaseSettings):
     def _queues(self) -> Iterator[str]:
         """Events in a queue that is read as updates, say, would become dead letters, each with an event of its own."""
         read = (self.metadata_updates_queue, self.training_watches_queue)
-        names = (*read, *map(poison_of, read), self.events_queue)
+        names = (*read, *map(poison_of, read), self.events_queue, self.permits_queue)
         if len(set(names)) < len(names):
             yield (
-                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues, "
+                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE, PERMITS_QUEUE: must be four queues, "
                 "none of them the dead-letter queue (-poison) of another"
             )
 

@@ -57,7 +57,9 @@ class Relay:
 
     def __init__(self, app: App, cloud: LocalCloud) -> None:
         self._update = _user_function(update_image_metadata.blueprint(app.metadata_updates))
-        self._poll = _user_function(poll_training_status.blueprint(app.training_watches, app.warn_once))
+        self._poll = _user_function(
+            poll_training_status.blueprint(app.training_watches, app.permit_count, app.warn_once)
+        )
         self._cloud = cloud
         self._ids = itertools.count()
 
@@ -422,7 +424,7 @@ class TestOutages:
         self, cloud: LocalCloud, relay: Relay, caplog: pytest.LogCaptureFixture
     ) -> None:
         project_id, image_ids = await new_project(cloud)
-        await cloud.control.change_key(Api.CUSTOM_VISION, seconds=0.5)
+        await cloud.control.change_key(Api.CUSTOM_VISION, seconds=1.5)
         await relay.update(update(project_id, image_ids))
         assert await applied(cloud, project_id) == set(image_ids)
         [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -600,7 +602,7 @@ class TestTheWholeApp:
         project_id, image_ids = await new_project(cloud, 3)
         await cloud.control.refuse_calls_with([image_ids[1]], "BadRequestInvalidIds")
         await cloud.control.train("staff", running_seconds=0)
-        await cloud.control.change_key(Api.CUSTOM_VISION, seconds=0.5)
+        await cloud.control.change_key(Api.CUSTOM_VISION, seconds=1.5)
         settings = {**cloud.settings, "LINGER_SECONDS": "0.05", "TRAINING_POLL_SCHEDULE": "* * * * * *"}
         secrets = [settings["CUSTOM_VISION_TRAINING_KEY"], settings["FACE_KEY"]]
         secrets += [settings["AzureWebJobsStorage"].split("AccountKey=")[1].split(";")[0]]

@@ -405,11 +405,14 @@ class TestWrong:
             ("EVENTS_QUEUE", f"{GOOD['TRAINING_WATCHES_QUEUE']}-poison"),
             ("TRAINING_WATCHES_QUEUE", GOOD["METADATA_UPDATES_QUEUE"]),
             ("TRAINING_WATCHES_QUEUE", f"{GOOD['METADATA_UPDATES_QUEUE']}-poison"),
+            ("PERMITS_QUEUE", "training-events"),
         ],
     )
     def test_a_queue_has_one_role(self, monkeypatch: pytest.MonkeyPatch, name: str, queue: str) -> None:
         line = why_not(monkeypatch, **{name: queue})
-        assert line.startswith("METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues")
+        assert line.startswith(
+            "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE, PERMITS_QUEUE: must be four queues"
+        )
 
     def test_all_of_them_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SettingsError) as caught:
