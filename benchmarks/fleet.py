@@ -71,8 +71,7 @@ async def _work(plan: Plan) -> list[Calls]:
 
 async def _instance(transport: Transport, rng: random.Random, plan: Plan, begin: float, end: float) -> None:
     await asyncio.sleep(begin)
-    async with parts.simulated_http(transport) as http:
-        await work_for(end - begin, parts.new_api(http), PACES[plan.pace], rng)
+    await work_for(end - begin, parts.new_api(transport.exchange), PACES[plan.pace], rng)
 
 
 async def work_for(

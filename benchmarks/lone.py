@@ -70,7 +70,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
         await control.set_rate(Api.CUSTOM_VISION, None)
         await control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
         await load.add_images(control, IMAGES)
-        client = TimedClient(parts.new_api(http, simulation.address, simulation.credentials.custom_vision_key))
+        client = TimedClient(parts.new_api(http.exchange, simulation.address, simulation.credentials.custom_vision_key))
         rounds = []
         for _ in range(sizes.samples):
             rounds.append(await _round(client, SHORT_LINGER_SECONDS, sizes.lone_messages))

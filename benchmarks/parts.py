@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
 from pydantic import SecretStr
 
 from shared import app
@@ -16,7 +15,7 @@ from shared.metadata_updates import MetadataUpdates
 from shared.services.authentication import KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.events import EventPublisher
-from shared.services.http import JsonApi, new_client
+from shared.services.http import HttpClient, JsonApi
 from shared.services.queues import Queue
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from shared.batching.batcher import Batcher, Send
     from shared.messages.update import BatchKey
+    from shared.services.http import Exchange
 
 LINGER_SECONDS = 1.0
 MAX_WAIT_SECONDS = 240.0
@@ -77,17 +77,12 @@ def new_handler(batcher: Batcher[BatchKey]) -> MetadataUpdates:
     )
 
 
-def new_api(http: httpx.AsyncClient, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
+def new_api(exchange: Exchange, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
     """The deployed client of Custom Vision."""
     auth = KeyAuthentication("Training-key", SecretStr(key))
-    return CustomVisionClient(JsonApi(http, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
+    return CustomVisionClient(JsonApi(exchange, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
 
 
-def simulated_http(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    """An HTTP client whose network is simulated."""
-    return httpx.AsyncClient(transport=transport, trust_env=False)
-
-
-def real_http() -> httpx.AsyncClient:
+def real_http() -> HttpClient:
     """The app's HTTP client."""
-    return new_client(TIMEOUT_SECONDS)
+    return HttpClient()

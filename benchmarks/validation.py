@@ -105,5 +105,5 @@ async def _real(seconds: float) -> ApiCounters:
 async def _instance(simulation: SimulationProcess, rng: random.Random, begin: float, end: float) -> None:
     await asyncio.sleep(begin)
     async with parts.real_http() as http:
-        api = parts.new_api(http, simulation.address, simulation.credentials.custom_vision_key)
+        api = parts.new_api(http.exchange, simulation.address, simulation.credentials.custom_vision_key)
         await work_for(end - begin, api, parts.adaptive, rng)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from benchmarks import parts
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
-from benchmarks.service import LIMIT, Limit, Transport, json_response
+from benchmarks.service import LIMIT, Limit, Transport, json_answer
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
 from shared.app import ALONE
@@ -22,14 +22,12 @@ from shared.limits.pace import Pace
 from shared.services.authentication import KeyAuthentication
 from shared.services.events import EventPublisher
 from shared.services.face import FaceClient
-from shared.services.http import JsonApi
+from shared.services.http import Answer, JsonApi
 from shared.services.queues import Queue, Received
 from shared.training_watches import TrainingWatches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    import httpx
 
     from benchmarks.sizes import Sizes
 
@@ -115,10 +113,9 @@ def simulate(seed: int) -> tuple[Tick, Tick]:
 async def _ticks(rng: random.Random) -> tuple[Tick, Tick]:
     transport = Transport(Limit(), _trained, rng)
     queue, events = MemoryQueue(), MemoryQueue()
-    async with parts.simulated_http(transport) as http:
-        watches = _new_watches(http, queue, events, rng)
-        first = await _tick(watches, queue, events, transport)
-        return first, await _tick(watches, queue, events, transport)
+    watches = _new_watches(transport, queue, events, rng)
+    first = await _tick(watches, queue, events, transport)
+    return first, await _tick(watches, queue, events, transport)
 
 
 async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueue, transport: Transport) -> Tick:
@@ -133,11 +130,9 @@ async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueu
     return Tick(len(transport.calls) - calls_before, loop.time() - began)
 
 
-def _new_watches(
-    http: httpx.AsyncClient, queue: MemoryQueue, events: MemoryQueue, rng: random.Random
-) -> TrainingWatches:
+def _new_watches(transport: Transport, queue: MemoryQueue, events: MemoryQueue, rng: random.Random) -> TrainingWatches:
     auth = KeyAuthentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
-    api = JsonApi(http, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
+    api = JsonApi(transport.exchange, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
     return TrainingWatches(
         cast("Queue", queue),
         parts.NoQueue(),
@@ -156,6 +151,6 @@ def _watch(number: int) -> Received:
     return Received(f"watch-{number}", "receipt", json.dumps(watch).encode(), 1, None)
 
 
-def _trained(_: httpx.Request) -> httpx.Response:
+def _trained(_url: str) -> Answer:
     times = {"createdDateTime": TRAINED, "lastActionDateTime": TRAINED, "lastSuccessfulTrainingDateTime": TRAINED}
-    return json_response(200, {"status": "succeeded", **times})
+    return json_answer(200, {"status": "succeeded", **times})

@@ -60,6 +60,14 @@ class LocalCloud:
             "FACE_KEY": self._simulation.credentials.face_key,
         }
 
+    @property
+    def topic_settings(self) -> dict[str, str]:
+        """The app settings that let events go to this cloud's Event Grid topic too."""
+        return {
+            "EVENT_GRID_TOPIC_ENDPOINT": f"{self._simulation.address}/api/events",
+            "EVENT_GRID_TOPIC_KEY": self._simulation.credentials.event_grid_key,
+        }
+
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as undo:
             await undo.enter_async_context(self._azurite)

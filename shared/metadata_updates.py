@@ -31,7 +31,7 @@ from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter
 from shared.messages.dead_letter import Failure, Reason
 from shared.messages.event import EventType, new_event
-from shared.messages.update import MetadataUpdate, parse_update
+from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
 from shared.text import one_line
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ class Failed:
 
 
 class MetadataUpdates:
-    """Handles the messages of the updates queue. `source` is the Custom Vision resource's URL, for events."""
+    """Handles the messages of the updates queue. `source` is the Custom Vision resource's URL, for events.
+
+    `limits` is how much metadata the service takes.
+    """
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class MetadataUpdates:
         source: str,
         publish_updated: bool,
         redact: Callable[[str], str],
+        limits: MetadataLimits | None = None,
     ) -> None:
         self._batcher = batcher
         self._poison = poison
@@ -89,12 +93,13 @@ class MetadataUpdates:
         self._source = source
         self._publish_updated = publish_updated
         self._redact = redact
+        self._limits = limits
 
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
         update: MetadataUpdate | None = None
         try:
-            update = parse_update(delivery.body)
+            update = parse_update(delivery.body, self._limits)
             outcome = settle(await self._batcher.submit(update.key, update.image_ids))
             failed = await self._conclude(delivery, update, outcome)
         except InvalidMessage as error:

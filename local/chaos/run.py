@@ -92,7 +92,9 @@ class Chaos:
             await self._prepare(cloud)
             connection_string = cloud.settings[STORAGE]
             async with Relay(_port(connection_string)) as relay:
-                settings = cloud.settings | SHORTENED | {STORAGE: _through(relay, connection_string)}
+                settings = (
+                    cloud.settings | cloud.topic_settings | SHORTENED | {STORAGE: _through(relay, connection_string)}
+                )
                 hosts = [HostProcess(PROJECT, settings, _fresh_log(number)) for number in range(HOSTS)]
                 injector = Injector(cloud.control, relay, hosts, self._seed, self._tell)
                 async with AsyncExitStack() as running:
@@ -180,6 +182,7 @@ class Chaos:
             images=await cloud.images(self._workload.archive),
             dead_letters=await _texts(cloud, UPDATES_POISON, WATCHES_POISON),
             events=await _texts(cloud, EVENTS),
+            published=(await cloud.control.published_events()).events,
             still_queued=await _texts(cloud, UPDATES, WATCHES),
             faults=await injector.faults(),
             crashes=injector.crashes,

@@ -44,7 +44,7 @@ async def run(messages: int, seed: int, console: Console) -> Audit:
     async with asyncio.timeout(LONGEST_SECONDS), _cloud(console) as cloud:
         for project_id, images in catalogue.images.items():
             await cloud.control.add_images(project_id, images)
-        async with HostProcess(PROJECT, cloud.settings, log):
+        async with HostProcess(PROJECT, cloud.settings | cloud.topic_settings, log):
             began = time.monotonic()
             await _work(cloud, catalogue, console)
             seconds = time.monotonic() - began
@@ -53,7 +53,7 @@ async def run(messages: int, seed: int, console: Console) -> Audit:
 
 @asynccontextmanager
 async def _cloud(console: Console) -> AsyncIterator[LocalCloud]:
-    console.print("Starting Azurite, the simulated Custom Vision and Face, and the functions host.")
+    console.print("Starting Azurite, the simulated Custom Vision, Face and Event Grid topic, and the functions host.")
     async with LocalCloud() as cloud:
         yield cloud
 
@@ -107,6 +107,7 @@ async def _evidence(cloud: LocalCloud, catalogue: Catalogue, seconds: float) -> 
         images=await cloud.images(catalogue.images),
         dead_letters=tuple(json.loads(message.content) for message in await cloud.drain(UPDATES_POISON)),
         events=tuple(json.loads(message.content) for message in await cloud.drain(EVENTS)),
+        published=await cloud.control.published_events(),
         still_queued=await cloud.count(UPDATES) + await cloud.count(WATCHES),
         api_calls=counters.custom_vision.calls,
         seconds=seconds,
@@ -130,6 +131,7 @@ def show(account: Audit, console: Console) -> None:
         table.add_row(f"dead letters, {reason}", f"{count:,}")
     for kind, count in sorted(account.events_by_type.items()):
         table.add_row(f"events, {kind}", f"{count:,}")
+    table.add_row(f"the same at the Event Grid topic, in {account.publish_calls:,} calls", f"{account.published:,}")
     table.add_section()
     table.add_row("messages lost", f"[bold]{account.lost:,}[/bold]")
     table.add_row("seconds", f"{account.seconds:,.1f}")

@@ -14,6 +14,8 @@ _TRAINING_STATUS = re.compile(
     re.IGNORECASE,
 )
 
+_PUBLISH_EVENTS = re.compile(r"/api/events/?", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -46,7 +48,16 @@ class GetTrainingStatus:
     group_id: str
 
 
-Call = UpdateImageMetadata | GetTrainingStatus
+@dataclass(frozen=True, slots=True)
+class PublishEvents:
+    """One call of an Event Grid topic."""
+
+    api: ClassVar = Api.EVENT_GRID
+    content_type: str
+    body: bytes
+
+
+Call = UpdateImageMetadata | GetTrainingStatus | PublishEvents
 
 
 def route(request: Request) -> Call | None:
@@ -60,6 +71,8 @@ def route(request: Request) -> Call | None:
         )
     if request.method == "GET" and (match := _TRAINING_STATUS.fullmatch(request.path)):
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
+    if request.method == "POST" and _PUBLISH_EVENTS.fullmatch(request.path):
+        return PublishEvents(content_type=request.headers.get("content-type", ""), body=request.body)
     return None
 
 

@@ -111,9 +111,9 @@ class Admission:
         return self._service.circuit.opened_at is not None or self._scope_ready_at(scope, now) <= now
 
     def next_scope_at(self, now: float) -> float:
-        """When the next suspended scope may be tried; infinity if none is suspended, or its probe is out."""
+        """When a suspended scope may be tried that may not yet; infinity if there is none, or its probe is out."""
         suspended = (one.circuit for one in self._scopes.values() if one.circuit.opened_at is not None)
-        return min((circuit.ready_at(now) for circuit in suspended), default=math.inf)
+        return min((at for circuit in suspended if (at := circuit.ready_at(now)) > now), default=math.inf)
 
     def next_is_probe(self, scope: Hashable = None) -> bool:
         """Whether the next call of this scope tries an open circuit breaker."""
@@ -148,6 +148,8 @@ class Admission:
         self._reported.set()
 
     def _note(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
+        if not self._service.circuit.is_current(call.service):
+            return None  # it set out before the service's trouble began or ended, and tells of the past
         if not trips(error):
             self._failing.clear()
         elif call.scope is not None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, FailFast, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, FailFast, StringConstraints, TypeAdapter, ValidationInfo
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from shared.messages.ids import ImageId, ProjectId
 from shared.messages.validation import NO_UUIDS, WIRE, CorrelationId, read_message
 
-MAX_METADATA_PAIRS = 10
-MAX_METADATA_KEY = 128
-MAX_METADATA_VALUE = 256
+
+class MetadataLimits(NamedTuple):
+    """How much metadata the service takes, by default as Custom Vision Training 3.3, UpdateImageMetadata, says."""
+
+    pairs: int = 10
+    key_characters: int = 128
+    value_characters: int = 256
 
 
 def _not_empty(value: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
@@ -22,15 +26,35 @@ def _not_empty(value: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
     return value
 
 
-def _few_pairs(value: object) -> object:
+def _few_pairs(value: object, info: ValidationInfo) -> object:
     """Count before looking: 64 KiB of wrong pairs would be told one by one."""
-    if isinstance(value, dict) and len(value) > MAX_METADATA_PAIRS:
-        raise PydanticCustomError("pairs", f"must have at most {MAX_METADATA_PAIRS} pairs")
+    pairs = _limits(info).pairs
+    if isinstance(value, dict) and len(value) > pairs:
+        raise PydanticCustomError("pairs", f"must have at most {pairs} pairs (MAX_METADATA_PAIRS)")
     return value
 
 
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY)]
-MetadataValue = Annotated[str, StringConstraints(max_length=MAX_METADATA_VALUE)]
+def _short_key(key: str, info: ValidationInfo) -> str:
+    return _short(key, _limits(info).key_characters, "MAX_METADATA_KEY_CHARACTERS")
+
+
+def _short_value(value: str, info: ValidationInfo) -> str:
+    return _short(value, _limits(info).value_characters, "MAX_METADATA_VALUE_CHARACTERS")
+
+
+def _short(text: str, longest: int, setting: str) -> str:
+    if len(text) > longest:
+        raise PydanticCustomError("characters", f"must have at most {longest} characters ({setting})")
+    return text
+
+
+def _limits(info: ValidationInfo) -> MetadataLimits:
+    return info.context if isinstance(info.context, MetadataLimits) else MetadataLimits()
+
+
+MetadataKey = Annotated[str, StringConstraints(min_length=1), AfterValidator(_short_key)]
+MetadataValue = Annotated[str, StringConstraints(min_length=0), AfterValidator(_short_value)]
+"""With a constraint of any kind, pydantic refuses text that UTF-8 cannot write; without one it does not look."""
 
 
 class BatchKey(NamedTuple):
@@ -44,8 +68,8 @@ class BatchKey(NamedTuple):
 class MetadataUpdate:
     """One message of the updates queue: give these images this metadata.
 
-    Limits: 1 image or more, as many as fit a queue message of 64 KiB; at most 10 pairs, keys of 1 to 128 and values of
-    up to 256 characters (Custom Vision Training 3.3, UpdateImageMetadata).
+    Limits: 1 image or more, as many as fit a queue message of 64 KiB; of pairs and their lengths `MetadataLimits`, and
+    a key has at least 1 character.
     """
 
     project_id: ProjectId
@@ -67,6 +91,6 @@ class MetadataUpdate:
 _UPDATE = TypeAdapter(MetadataUpdate)
 
 
-def parse_update(body: bytes) -> MetadataUpdate:
+def parse_update(body: bytes, limits: MetadataLimits | None = None) -> MetadataUpdate:
     """Read a message of the updates queue. Raises `InvalidMessage`."""
-    return read_message(_UPDATE, body)
+    return read_message(_UPDATE, body, limits)

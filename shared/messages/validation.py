@@ -65,13 +65,13 @@ _CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
 M = TypeVar("M")
 
 
-def read_message(message: TypeAdapter[M], body: bytes) -> M:
-    """Read a queue message's body. Raises `InvalidMessage`."""
+def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -> M:
+    """Read a queue message's body. `context` is for the message's own validators. Raises `InvalidMessage`."""
     fields = read_envelope(body)
     if len(fields) > MAX_FIELDS:  # each would be told, which takes longer than all good messages together
         raise InvalidMessage(f"not a message: it has {len(fields)} fields", _correlation_id(fields))
     try:
-        return message.validate_python(fields)
+        return message.validate_python(fields, context=context)
     except ValidationError as error:
         raise InvalidMessage(_describe(error), _correlation_id(fields)) from None
 

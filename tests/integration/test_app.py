@@ -16,15 +16,17 @@ from uuid import UUID, uuid4
 import azure.functions as func
 import pytest
 import pytest_asyncio
+from azure.core.exceptions import AzureError
 
 from functions import poll_training_status, update_image_metadata
 from local.child_process import ChildFailedError
 from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud
 from local.host.process import HostProcess
-from local.simulation.models import Api, Fault, FaultKind, GroupKind
+from local.simulation.models import Api, Fault, FaultKind, GroupKind, MetadataLimits
 from shared.app import App
 from shared.errors import MaxWaitExceeded, MessageAbandoned
 from shared.settings import load_settings
+from tests.integration.test_http import http, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -59,8 +61,8 @@ class Relay:
         self._cloud = cloud
         self._ids = itertools.count()
 
-    async def update(self, body: str) -> None:
-        message = func.QueueMessage(id=f"message-{next(self._ids)}", body=body.encode())
+    async def update(self, body: str, message_id: str | None = None) -> None:
+        message = func.QueueMessage(id=message_id or f"message-{next(self._ids)}", body=body.encode())
         await self._update(message)
 
     async def poll(self) -> None:
@@ -219,6 +221,153 @@ class TestUpdates:
             assert event["subject"] == f"projects/{project_id}"
 
 
+MOST_METADATA = {"k" * 256: "v" * 512, **{f"key {number}": "" for number in range(49)}}
+RAISED = {"MAX_METADATA_PAIRS": "50", "MAX_METADATA_KEY_CHARACTERS": "256", "MAX_METADATA_VALUE_CHARACTERS": "512"}
+
+
+class TestTopic:
+    """Events that go to an Event Grid topic."""
+
+    async def published(self, cloud: LocalCloud) -> list[dict[str, Any]]:
+        return list((await cloud.control.published_events()).events)
+
+    async def test_queue_and_topic_get_the_same_event(self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings) as relay:
+            await relay.update("{")
+            (queued,) = await relay.events()
+        (event,) = await self.published(cloud)
+        assert datetime.fromisoformat(event.pop("time")) == datetime.fromisoformat(queued.pop("time"))
+        assert event == queued
+
+    async def test_without_a_queue_the_topic_alone_has_it(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings, EVENTS_QUEUE="") as relay:
+            await relay.update("{")
+            assert await relay.events() == []
+        assert len(await self.published(cloud)) == 1
+
+    async def test_the_events_of_one_batch_share_a_call(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = {**cloud.topic_settings, "PUBLISH_UPDATED_EVENTS": "true"}
+        async with relay_with(cloud, monkeypatch, **settings) as relay:
+            project_id, image_ids = await new_project(cloud, 64)
+            await asyncio.gather(*(relay.update(update(project_id, [image_id])) for image_id in image_ids))
+        calls = (await cloud.control.published_events()).calls
+        assert sum(calls) == 64
+        assert len(calls) == (await cloud.control.counters()).custom_vision.calls == 1
+
+    async def test_a_message_stays_until_the_topic_has_its_event(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings) as relay:
+            async with cloud.control.outage(Api.EVENT_GRID, FaultKind.BAD_GATEWAY_EMPTY):
+                with pytest.raises(AzureError, match="the Event Grid topic has not taken an event"):
+                    await relay.update("{", "message-1")
+            assert await relay.dead_letters() == []
+            await relay.update("{", "message-1")
+            assert len(await relay.dead_letters()) == 1
+            queued = await relay.events()
+        (event,) = await self.published(cloud)
+        assert {one["id"] for one in queued} == {event["id"]}
+
+    async def test_a_watch_stays_until_the_topic_has_its_event(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await cloud.control.train("staff", running_seconds=0)
+        await cloud.queues.get_queue_client(WATCHES).send_message('{"kind": "personGroup", "id": "staff"}')
+        settings = {**cloud.topic_settings, "WATCH_LEASE_SECONDS": "4", "API_TIMEOUT_SECONDS": "3"}
+        async with relay_with(cloud, monkeypatch, **settings) as relay:
+            async with cloud.control.outage(Api.EVENT_GRID, FaultKind.FORBIDDEN):
+                await relay.poll()
+            assert await cloud.count(WATCHES) == 1
+            async with asyncio.timeout(20):
+                while await cloud.count(WATCHES):
+                    await relay.poll()
+                    await asyncio.sleep(0.2)
+            queued = await relay.events()
+        (event,) = await self.published(cloud)
+        assert event["type"] == "VisionRelay.Training.Succeeded"
+        assert {one["id"] for one in queued} == {event["id"]}
+
+    async def test_a_refused_key_is_told_with_the_settings(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **{**cloud.topic_settings, "EVENT_GRID_TOPIC_KEY": "wrong"}) as relay:
+            with pytest.raises(AzureError, match="look at EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY"):
+                await relay.update("{")
+
+
+class TestMetadataLimits:
+    async def test_what_is_over_a_limit_is_refused_with_the_setting_that_raises_it(
+        self, cloud: LocalCloud, relay: Relay
+    ) -> None:
+        project_id, image_ids = await new_project(cloud)
+        await relay.update(update(project_id, image_ids, metadata=MOST_METADATA))
+        (letter,) = await relay.dead_letters()
+        assert letter["failure"]["message"] == "metadata: must have at most 10 pairs (MAX_METADATA_PAIRS)"
+        assert (await cloud.control.counters()).custom_vision.calls == 0
+
+    async def test_the_limits_can_be_raised_for_a_service_that_takes_more(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await cloud.control.set_metadata_limits(MetadataLimits(pairs=50, key_characters=256, value_characters=512))
+        async with relay_with(cloud, monkeypatch, **RAISED) as relay:
+            project_id, image_ids = await new_project(cloud)
+            await relay.update(update(project_id, image_ids, metadata=MOST_METADATA))
+            states = await cloud.control.images(project_id)
+            assert [state.metadata for state in states.values()] == [MOST_METADATA]
+
+    async def test_a_service_that_takes_less_refuses_what_shares_the_metadata(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **RAISED) as relay:
+            project_id, image_ids = await new_project(cloud)
+            await relay.update(update(project_id, image_ids, metadata=MOST_METADATA))
+            (letter,) = await relay.dead_letters()
+            assert letter["failure"]["code"] == "BadRequestImageMetadataKey"
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("status", [b"400 Bad Request", b"500 Server Error"])
+    async def test_a_key_that_the_service_repeats_is_in_no_dead_letter_event_or_log(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, status: bytes
+    ) -> None:
+        key = cloud.settings["CUSTOM_VISION_TRAINING_KEY"]
+        body = json.dumps({"code": "BadRequestInvalidIds", "message": f"{key} may not do that"}).encode()
+        async with (
+            serving(http(body, status)) as service,
+            relay_with(cloud, monkeypatch, CUSTOM_VISION_ENDPOINT=service.address) as relay,
+        ):
+            with caplog.at_level(logging.DEBUG, "shared"):
+                await relay.update(update(uuid4(), [uuid4()]))
+            letters, events = await relay.dead_letters(), await relay.events()
+        assert service.heads
+        assert letters[0]["failure"]["message"] == "[secret] may not do that"
+        assert events[0]["data"]["message"] == "[secret] may not do that"
+        assert key not in json.dumps([letters, events]) + caplog.text
+
+    async def test_who_is_not_let_in_reads_the_services_sentence_in_the_log(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        key = cloud.settings["CUSTOM_VISION_TRAINING_KEY"]
+        sentence = "missing approval for one or more features: Identification,Verification. " * 2
+        body = json.dumps({"error": {"code": "403", "message": f"{sentence}({key})"}}).encode()
+        async with serving(http(body, b"403 Forbidden")) as service:
+            settings = {
+                "MAX_WAIT_SECONDS": "1.5",
+                "API_TIMEOUT_SECONDS": "1",
+                "CUSTOM_VISION_ENDPOINT": service.address,
+            }
+            async with relay_with(cloud, monkeypatch, **settings) as relay:
+                with pytest.raises(MaxWaitExceeded):
+                    await relay.update(update(uuid4(), [uuid4()]))
+        assert f"{sentence}([secret])" in caplog.text
+        assert "CUSTOM_VISION_TRAINING_KEY and CUSTOM_VISION_ENDPOINT" in caplog.text
+        assert key not in caplog.text
+
+
 class TestOutages:
     async def test_messages_wait_for_a_service_that_is_down_and_it_is_logged_once(
         self, cloud: LocalCloud, relay: Relay, caplog: pytest.LogCaptureFixture
@@ -246,7 +395,7 @@ class TestOutages:
     async def test_a_message_goes_back_to_its_queue_when_it_has_waited_for_hold(
         self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with relay_with(cloud, monkeypatch, MAX_WAIT_SECONDS="0.5") as relay:
+        async with relay_with(cloud, monkeypatch, MAX_WAIT_SECONDS="1.5", API_TIMEOUT_SECONDS="1") as relay:
             project_id, image_ids = await new_project(cloud)
             async with cloud.control.outage(Api.CUSTOM_VISION):
                 with pytest.raises(MaxWaitExceeded):

@@ -280,7 +280,7 @@ class TestBug:
         assert SECRET[:5] not in relay.poison.sent[0] + relay.events.sent[0]
 
     async def test_a_bug_in_the_parser_leaves_the_body(self, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-        def broken(body: bytes) -> None:
+        def broken(*_: object) -> None:
             raise KeyError("x")
 
         monkeypatch.setattr(metadata_updates, "parse_update", broken)

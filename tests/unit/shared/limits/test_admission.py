@@ -202,3 +202,49 @@ class TestLog:
     async def test_what_the_service_says_is_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
         self.outage(new_admission(), Unavailable("a\nb"))
         assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
+class TestScopes:
+    def test_a_call_from_before_an_outage_suspends_nobody_after_it(self) -> None:
+        admission = new_admission()
+        old = admission.admit(0, "a"), admission.admit(0, "b")
+        for scope in "cd":
+            admission.report(admission.admit(0, scope), DOWN, 0)
+        at = admission.ready_at(0)
+        assert admission.report(admission.admit(at, "c"), None, at) is not None
+        assert [admission.report(call, DOWN, at + 1) for call in old] == [None, None]
+        assert all(admission.admits(scope, at + 1) for scope in "abcd")
+        assert admission.ready_at(at + 1) == at + 1
+
+    def test_a_second_project_that_fails_before_any_succeeds_suspends_all(self) -> None:
+        admission = new_admission()
+        first = admission.report(admission.admit(0, "a"), DOWN, 0)
+        second = admission.report(admission.admit(0, "b"), DOWN, 0)
+        assert first is not None
+        assert second is not None
+        assert (first.text, second.text) == (
+            "Face: calls are suspended for a: 503",
+            "Face: calls are suspended: 503",
+        )
+        assert admission.ready_at(0) > 0
+
+    def test_a_second_project_that_fails_after_a_success_suspends_itself(self) -> None:
+        admission = new_admission()
+        admission.report(admission.admit(0, "a"), DOWN, 0)
+        admission.report(admission.admit(0, "c"), None, 0)
+        admission.report(admission.admit(0, "b"), DOWN, 0)
+        assert [admission.admits(scope, 0) for scope in "abc"] == [False, False, True]
+        assert admission.ready_at(0) == 0
+
+    async def test_who_waits_for_a_suspended_project_does_not_hold_up_the_others(self) -> None:
+        admission = new_admission()
+        admission.report(admission.admit(0, "a"), Unavailable("503", retry_after_seconds=50), 0)
+
+        async def turn(scope: str) -> float:
+            async with admission.turn(scope):
+                return now()
+
+        suspended = asyncio.ensure_future(turn("a"))
+        await asyncio.sleep(1)
+        assert await turn("b") == 1
+        assert await suspended == 50

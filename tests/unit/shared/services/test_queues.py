@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+)
 from azure.storage.queue import QueueMessage
 
 from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received
@@ -118,10 +126,67 @@ class TestSettle:
         assert client.asked == [("delete", "id-1", "receipt-1")]
 
 
-async def test_other_errors_of_storage_are_the_callers() -> None:
-    class Failing(FakeClient):
-        async def send_message(self, text: str, **options: Any) -> None:
-            raise HttpResponseError("ServerBusy")
+class Failing(FakeClient):
+    """Fails whatever it is asked."""
 
-    with pytest.raises(HttpResponseError):
-        await queue_of(Failing()).send("text")
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    async def send_message(self, text: str, **options: Any) -> None:
+        raise self._error
+
+    async def receive_messages(self, **options: Any) -> AsyncIterator[QueueMessage]:
+        for one in self._messages:
+            yield one
+        raise self._error
+
+    async def update_message(self, *message: str, **options: Any) -> None:
+        raise self._error
+
+    async def delete_message(self, *message: str) -> None:
+        raise self._error
+
+
+async def use(queue: Queue, how: str) -> None:
+    match how:
+        case "send":
+            await queue.send("text")
+        case "receive":
+            assert [one async for one in queue.receive(1, 600)]
+        case "put back":
+            await queue.put_back(RECEIVED)
+        case "delete":
+            await queue.delete(RECEIVED)
+
+
+class TestTrouble:
+    @pytest.mark.parametrize("how", ["send", "receive", "put back", "delete"])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            HttpResponseError("ServerBusy"),
+            ServiceRequestError("no route"),
+            ClientAuthenticationError("key"),
+            OSError("reset"),
+            RuntimeError("Session is closed"),
+            UnicodeEncodeError("utf-8", "\udce9", 0, 1, "no"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    async def test_whatever_goes_wrong_is_an_error_of_storage(self, how: str, error: Exception) -> None:
+        with pytest.raises(AzureError, match=f"^queue training-watches: {type(error).__name__}"):
+            await use(queue_of(Failing(error)), how)
+
+    @pytest.mark.parametrize("how", ["send", "receive", "put back", "delete"])
+    async def test_no_error_tells_a_secret(self, how: str) -> None:
+        error = HttpResponseError("the signature marked-key is wrong")
+        queue = Queue(Failing(error), lambda text: text.replace("marked-key", "[secret]"))  # type: ignore[arg-type]
+        with pytest.raises(AzureError, match=r"the signature \[secret\] is wrong") as caught:
+            await use(queue, how)
+        assert "marked-key" not in f"{caught.value!r}{caught.value.__cause__!r}"
+        assert caught.value.__suppress_context__
+
+    async def test_who_cancels_is_obeyed(self) -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await use(queue_of(Failing(asyncio.CancelledError())), "send")  # type: ignore[arg-type]
