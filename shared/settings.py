@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import getproxies
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    AliasGenerator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from shared.clouds import cloud_of
 from shared.errors import SettingsError
@@ -42,7 +50,7 @@ from shared.setting_types import (
 from shared.text import Redact, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -73,10 +81,10 @@ def poison_of(queue: str) -> str:
     return f"{queue}-poison"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be set. Without a key, the app's managed identity is used."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     storage_connection_string: Annotated[ConnectionString | None, Field(validation_alias=STORAGE)] = None
     storage_queue_service_uri: Annotated[QueueService | None, Field(validation_alias=f"{STORAGE}__queueServiceUri")] = (
@@ -257,7 +265,7 @@ def load_settings() -> Settings:
     Logs a warning for each setting that nothing knows but that resembles one of the app's.
     """
     try:
-        settings = Settings()
+        settings = Settings.model_validate(_given(os.environ))
     except ValidationError as error:
         wrong = _NEXT_LINE.join(_line(item) for item in error.errors(include_url=False))
     else:
@@ -265,6 +273,12 @@ def load_settings() -> Settings:
             log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
         return settings
     raise SettingsError(f"the app settings cannot be used:\n  {wrong}")
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those variables that are app settings, whatever case their names are in."""
+    known = {name.lower(): name for name in setting_names()}
+    return {known[name.lower()]: value for name, value in environment.items() if name.lower() in known}
 
 
 def setting_names() -> list[str]:
