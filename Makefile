@@ -14,7 +14,7 @@ VENV_MB    := 475
 AZURITE_MB := 125
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test coverage conformance chaos bench bench-environments bench-quick fuzz check check-infra format lock lock-check clean
+.PHONY: help setup demo run cloud test contracts coverage conformance chaos bench bench-environments bench-quick fuzz check check-infra format lock lock-check clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ tests/neighbours/node_modules/.installed: tests/neighbours/package.json tests/ne
 	@$(PROGRESS) "libraries of JavaScript producers and consumers" tests/neighbours/node_modules $(BIN)/python -m local.npm tests/neighbours
 	@touch $@
 
+tests/npm/node_modules/.installed: tests/npm/package.json tests/npm/package-lock.json $(VENV)/.installed
+	@$(PROGRESS) "packages for the tests" tests/npm/node_modules $(BIN)/python -m local.npm tests/npm
+	@touch $@
+
 setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything the other commands need
 
 demo: setup ## the main job on a sample (MESSAGES=3000 SEED=1); writes build/demo.json
@@ -49,7 +53,7 @@ run: setup ## start the local cloud and the app, and stay up
 cloud: setup ## start the local cloud alone, for `func start`
 	@$(BIN)/python -m local.run --cloud-only
 
-test: setup tests/neighbours/node_modules/.installed ## all tests
+test: setup tests/neighbours/node_modules/.installed tests/npm/node_modules/.installed ## all tests
 	@$(BIN)/python -m pytest
 
 # Microsoft's worker library runs on Python 3.13 and newer, whatever runs the rest.
@@ -64,6 +68,9 @@ $(WORKER)/.installed: requirements.txt requirements/dev.txt requirements/conform
 
 conformance: setup $(WORKER)/.installed ## the app in Microsoft's worker library (needs a Python 3.13; WORKER_PYTHON=... says where)
 	@$(WORKER)/bin/python -m pytest tests/conformance
+
+contracts: $(VENV)/.installed ## write docs/contracts anew from the models
+	@$(BIN)/python -m contracts
 
 chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
@@ -95,7 +102,7 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.installed
 	@$(PROGRESS) "packages for the fuzzer" $(VENV) $(INSTALL) -r requirements/fuzz.txt
 	@touch $@
 
-coverage: setup tests/neighbours/node_modules/.installed ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
+coverage: setup tests/neighbours/node_modules/.installed tests/npm/node_modules/.installed ## all tests, and fail under 95 % of the lines and branches of shared/ and functions/
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
 check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
@@ -152,4 +159,4 @@ lock-check: $(VENV)/.installed ## see whether the locks can be installed on Pyth
 		echo "requirements/conformance.txt on Python $$version"; $(LOCK_CHECK) --python-version $$version -r requirements/conformance.txt || exit 1; done
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) $(WORKER) $(DEPLOYED) $(VENV)-infra build .local local/azurite/node_modules tests/neighbours/node_modules infra/check/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(WORKER) $(DEPLOYED) $(VENV)-infra build .local local/azurite/node_modules tests/neighbours/node_modules tests/npm/node_modules infra/check/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*

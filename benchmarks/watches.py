@@ -15,16 +15,16 @@ from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.service import LIMIT, Limit, Transport, json_answer
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
-from shared.app import ALONE
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
+from shared.messages.watch import Api
 from shared.services.authentication import KeyAuthentication
 from shared.services.events import EventPublisher
 from shared.services.face import FaceClient
 from shared.services.http import Answer, JsonApi
 from shared.services.queues import Queue, Received
-from shared.training_watches import TrainingWatches
+from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -37,7 +37,7 @@ WATCHES = 1000
 GROUPS = 200
 ABOUT = f"""\
 {WATCHES:,} watches on {GROUPS} groups, all of which have just been trained, so that every watch ends with an
-event. One tick collects them, looks at each group once, within ten calls a second, publishes and deletes. The
+event. One tick collects them, polls each group once, within ten calls a second, publishes and deletes. The
 queues are lists with 5 ms a call; Face is simulated. {GROUPS} calls at ten a second take {GROUPS / LIMIT:g} s,
 which is what the time of a tick is divided by. Looked at are the first tick of a process and a later one. Beside it:
 one call per watch at the same rate.
@@ -133,13 +133,13 @@ async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueu
 def _new_watches(transport: Transport, queue: MemoryQueue, events: MemoryQueue, rng: random.Random) -> TrainingWatches:
     auth = KeyAuthentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
     api = JsonApi(transport.exchange, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
+    admission = Admission("Face", EvenSpacing(LIMIT), CircuitBreaker(uniform=rng.uniform))
+    face = FaceClient(api, "v1.2", "the benchmark")
     return TrainingWatches(
         cast("Queue", queue),
         parts.NoQueue(),
-        FaceClient(api, "v1.2", "the benchmark"),
-        Admission("Face", Pace(LIMIT, start_share=ALONE, rng=rng), CircuitBreaker(uniform=rng.uniform)),
+        {Api.FACE: Service(face.poll, admission, LIMIT, source="http://127.0.0.1")},
         EventPublisher(events),
-        source="http://127.0.0.1",
         lease_seconds=600,
         max_wait_seconds=parts.MAX_WAIT_SECONDS,
         most=WATCHES,

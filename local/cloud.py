@@ -11,6 +11,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.azurite.server import Azurite
+from local.queue import plain
 from local.simulation.process import SimulationProcess
 
 if TYPE_CHECKING:
@@ -128,6 +129,11 @@ class LocalCloud:
             await self.queues.create_queue(name)
         except ResourceExistsError:
             return
+
+
+def text_of(message: QueueMessage) -> str:
+    """What a message says: the app writes Base64, and the host copies what it was sent."""
+    return plain(message.content)
 
 
 def to_base64(text: str) -> str:

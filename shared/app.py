@@ -9,17 +9,22 @@ from shared.batching.batcher import Batcher
 from shared.clouds import cloud_of
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
+from shared.limits.permits import Permits, permits_for
 from shared.messages.update import MetadataLimits
+from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
+from shared.permit_count import PermitCount
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
 from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.face import FaceClient
 from shared.services.http import MAX_CONNECTIONS, HttpClient, JsonApi
+from shared.services.iterations import IterationClient
+from shared.services.permits import SharedLimit
 from shared.services.queues import Queues
 from shared.settings import poison_of
-from shared.training_watches import TrainingWatches
+from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 
     from shared.batching.batcher import Send
     from shared.messages.update import BatchKey
+    from shared.messages.watch import Target
     from shared.settings import Settings
 
 STARVATION_SHARE_OF_HOLD = 1 / 8
@@ -34,13 +40,17 @@ STARVATION_SHARE_OF_HOLD = 1 / 8
 
 CONNECTIONS_KEPT_FOR_FACE = 16
 
+CUSTOM_VISION_KEY = "CUSTOM_VISION_TRAINING_KEY"
+CUSTOM_VISION_ACCESS = f"{CUSTOM_VISION_KEY} and CUSTOM_VISION_ENDPOINT"
 QUIET = {"azure.core.pipeline.policies.http_logging_policy": logging.WARNING, "azure.identity": logging.ERROR}
 """Loggers that tell of every request or token, and how much they may: at ten calls a second and a thousand messages,
 one would see nothing else. What keeps a token away is told by who asked for it, without the secrets that the endpoint's
 answer may repeat. No more of `azure` is silenced: from Python 3.13 on, the worker's own logger is `azure.functions`."""
 
-ALONE = 1.0
-"""The timer runs in one instance at a time, so Face's rate is shared with nobody and needs no careful start."""
+
+def project_of(call: BatchKey | Target) -> str:
+    """What a call to Custom Vision is about, in the words of a log line."""
+    return f"project {call.project_id}"
 
 
 def new_batcher(
@@ -50,7 +60,7 @@ def new_batcher(
     return Batcher(
         send,
         admission,
-        scope_of=lambda key: f"project {key.project_id}",
+        scope_of=project_of,
         batch_size=MAX_IMAGES_PER_CALL,
         linger_seconds=linger_seconds,
         max_wait_seconds=max_wait_seconds,
@@ -75,9 +85,15 @@ class App:
         self._events = EventPublisher(
             self._queues[settings.events_queue] if settings.events_queue is not None else None, self._topic
         )
+        self._custom_vision = self._build_custom_vision()
+        self._permits = self._queues.permits(settings.permits_queue)
+        limit = SharedLimit(Permits(settings.custom_vision_calls_per_second), self._permits)
+        self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
         self._batcher = self._build_batcher()
         self.metadata_updates = self._build_metadata_updates()
         self.training_watches = self._build_training_watches()
+        permits, _ = permits_for(settings.custom_vision_calls_per_second)
+        self.permit_count = PermitCount(self._permits, permits)
 
     async def aclose(self) -> None:
         """Close all connections, those of the identity too."""
@@ -97,18 +113,20 @@ class App:
         access = settings.event_grid_topic_key or self._identity()
         return new_topic(endpoint, access, cloud_of(endpoint).event_grid, settings.redact)
 
+    def _build_custom_vision(self) -> JsonApi:
+        auth = self._auth(
+            self._settings.custom_vision_endpoint,
+            "Training-key",
+            self._settings.custom_vision_training_key,
+            CUSTOM_VISION_KEY,
+        )
+        return self._api(self._settings.custom_vision_endpoint, auth, Api.CUSTOM_VISION)
+
     def _build_batcher(self) -> Batcher[BatchKey]:
         settings = self._settings
-        key_setting = "CUSTOM_VISION_TRAINING_KEY"
-        auth = self._auth(
-            settings.custom_vision_endpoint, "Training-key", settings.custom_vision_training_key, key_setting
-        )
-        api = self._api(settings.custom_vision_endpoint, auth, "Custom Vision")
-        client = CustomVisionClient(api, f"{key_setting} and CUSTOM_VISION_ENDPOINT")
-        admission = Admission("Custom Vision", Pace(settings.custom_vision_calls_per_second), CircuitBreaker())
         return new_batcher(
-            client.update_image_metadata,
-            admission,
+            CustomVisionClient(self._custom_vision, CUSTOM_VISION_ACCESS).update_image_metadata,
+            self._custom_vision_admission,
             linger_seconds=settings.linger_seconds,
             max_wait_seconds=settings.max_wait_seconds,
         )
@@ -131,18 +149,36 @@ class App:
 
     def _build_training_watches(self) -> TrainingWatches:
         settings = self._settings
-        auth = self._auth(settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY")
-        api = self._api(settings.face_endpoint, auth, "Face")
         return TrainingWatches(
             self._queues[settings.training_watches_queue],
             self._queues[poison_of(settings.training_watches_queue)],
-            FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT"),
-            Admission("Face", Pace(settings.face_calls_per_second, start_share=ALONE), CircuitBreaker()),
+            {Api.FACE: self._build_face(), Api.CUSTOM_VISION: self._build_iterations()},
             self._events,
-            source=settings.face_endpoint,
             lease_seconds=settings.watch_lease_seconds,
             max_wait_seconds=settings.max_wait_seconds,
             most=settings.watches_per_tick,
+        )
+
+    def _build_face(self) -> Service:
+        settings = self._settings
+        auth = self._auth(settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY")
+        api = self._api(settings.face_endpoint, auth, Api.FACE)
+        return Service(
+            FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll,
+            Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second), CircuitBreaker()),
+            settings.face_calls_per_second,
+            source=settings.face_endpoint,
+        )
+
+    def _build_iterations(self) -> Service:
+        settings = self._settings
+        return Service(
+            IterationClient(self._custom_vision, CUSTOM_VISION_ACCESS).poll,
+            self._custom_vision_admission,
+            settings.custom_vision_calls_per_second,
+            source=settings.custom_vision_endpoint,
+            scope_of=project_of,
+            afterwards=self._batcher.wake,
         )
 
     def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:

@@ -13,7 +13,7 @@ import functools
 import logging
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import getproxies
 
@@ -21,6 +21,7 @@ from pydantic import (
     AliasChoices,
     AliasGenerator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -81,6 +82,10 @@ def poison_of(queue: str) -> str:
     return f"{queue}-poison"
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 class Settings(BaseModel):
     """Everything that can be set. Without a key, the app's managed identity is used."""
 
@@ -97,6 +102,7 @@ class Settings(BaseModel):
     training_watches_queue: QueueName
     events_queue: QueueName | None = "training-events"
     """None, set as an empty text: events go to the Event Grid topic only."""
+    permits_queue: QueueName = "custom-vision-permits"
     training_poll_schedule: Schedule
     """Read by the host, for the timer trigger; here only so that a missing or wrong one is told with the others."""
 
@@ -129,6 +135,8 @@ class Settings(BaseModel):
     watch_lease_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 600
     watches_per_tick: Annotated[int, Field(ge=1, le=100_000)] = 5000
     publish_updated_events: bool = False
+    message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(_lower)] = "base64"
+    """Of all messages that the app writes. What it reads is recognised."""
 
     @model_validator(mode="before")
     @classmethod
@@ -163,10 +171,10 @@ class Settings(BaseModel):
     def _queues(self) -> Iterator[str]:
         """Events in a queue that is read as updates, say, would become dead letters, each with an event of its own."""
         read = (self.metadata_updates_queue, self.training_watches_queue)
-        names = (*read, *map(poison_of, read), self.events_queue)
+        names = (*read, *map(poison_of, read), self.events_queue, self.permits_queue)
         if len(set(names)) < len(names):
             yield (
-                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues, "
+                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE, PERMITS_QUEUE: must be four queues, "
                 "none of them the dead-letter queue (-poison) of another"
             )
 

@@ -275,7 +275,4 @@ def _fact(event: Json) -> tuple[str, ...]:
     kind, data = event["type"], event["data"]
     if kind == REJECTED:
         return kind, data["messageId"]
-    completed_at = data.get(COMPLETION.get(kind, ""))
-    if completed_at:
-        return kind, event["subject"], completed_at
-    return kind, event["subject"], str(data.get("correlationId"))
+    return kind, event["subject"], str(data.get(COMPLETION.get(kind, ""))), str(data.get("correlationId"))

@@ -15,6 +15,7 @@ _TRAINING_STATUS = re.compile(
 )
 
 _PUBLISH_EVENTS = re.compile(r"/api/events/?", re.IGNORECASE)
+_ITERATION = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/iterations/([^/]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,16 @@ class PublishEvents:
     body: bytes
 
 
-Call = UpdateImageMetadata | GetTrainingStatus | PublishEvents
+@dataclass(frozen=True, slots=True)
+class GetIteration:
+    """One look at an iteration of a project; both ids are in lower case."""
+
+    api: ClassVar = Api.CUSTOM_VISION
+    project_id: str
+    iteration_id: str
+
+
+Call = UpdateImageMetadata | GetTrainingStatus | PublishEvents | GetIteration
 
 
 def route(request: Request) -> Call | None:
@@ -73,6 +83,8 @@ def route(request: Request) -> Call | None:
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
     if request.method == "POST" and _PUBLISH_EVENTS.fullmatch(request.path):
         return PublishEvents(content_type=request.headers.get("content-type", ""), body=request.body)
+    if request.method == "GET" and (match := _ITERATION.fullmatch(request.path)):
+        return GetIteration(match[1].lower(), match[2].lower())
     return None
 
 

@@ -29,6 +29,7 @@ from local.simulation.models import (
     IdentitySetting,
     Images,
     ImageState,
+    IterationTraining,
     KeyChange,
     Latency,
     Mark,
@@ -95,6 +96,25 @@ class SimulationControl:
         """All images of a project, with everything that was applied to them if asked for."""
         query = "?history=true" if history else ""
         return _IMAGES.validate_json(await self._call("GET", f"/projects/{project_id}/images{query}"))
+
+    async def train_iteration(
+        self,
+        project_id: UUID,
+        iteration_id: UUID,
+        *,
+        running_seconds: float = 1.0,
+        fails: bool = False,
+        status: str | None = None,
+    ) -> None:
+        """Start the training of an iteration; `status` is a word to answer with in place of the documented ones."""
+        training = IterationTraining(
+            project_id=str(project_id),
+            id=str(iteration_id),
+            running_seconds=running_seconds,
+            fails=fails,
+            status=status,
+        )
+        await self._call("POST", "/iterations/training", training)
 
     async def set_metadata_limits(self, limits: MetadataLimits) -> None:
         """Take so much metadata from now on: as the page says by default, or as the OpenAPI file does."""

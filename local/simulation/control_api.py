@@ -9,6 +9,7 @@ needs a key or counts as a call.
     PUT    /projects/images             Images
     GET    /projects/{id}/images        {image id: ImageState}; ?history=true for all that was applied
     PUT    /metadata-limits             MetadataLimits
+    POST   /iterations/training         IterationTraining
     PUT    /marks                       Mark
     DELETE /marks
     GET    /events                      PublishedEvents
@@ -48,6 +49,7 @@ from local.simulation.models import (
     IdentitySetting,
     Images,
     ImageState,
+    IterationTraining,
     KeyChange,
     Latency,
     Mark,
@@ -120,6 +122,7 @@ def _custom_vision(simulation: Simulation) -> list[Route]:
         _setter("PUT", "/projects/images", Images, add_images),
         _route("GET", "/projects/{id}/images", read_images),
         _setter("PUT", "/metadata-limits", MetadataLimits, set_limits),
+        _setter("POST", "/iterations/training", IterationTraining, simulation.train_iteration),
         _setter("PUT", "/marks", Mark, mark_images),
         _route("DELETE", "/marks", delete_marks),
     ]

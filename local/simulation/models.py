@@ -202,6 +202,19 @@ class Training(Model):
     failure: str | None = None
 
 
+class IterationTraining(Model):
+    """A training of an iteration to start now, in a project that is made if need be.
+
+    It runs, then is completed, or fails. `status`: a word to answer with in place of the documented ones.
+    """
+
+    project_id: Uuid
+    id: Uuid
+    running_seconds: Seconds = 1.0
+    fails: bool = False
+    status: str | None = None
+
+
 class ImageState(Model):
     """An image's metadata, how many updates were applied to it, and, if asked for, which, oldest first."""
 

@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Mapping
 
 from local.simulation.answers import Answer, Reply
-from local.simulation.calls import Call, PublishEvents, UpdateImageMetadata
+from local.simulation.calls import Call, GetIteration, PublishEvents, UpdateImageMetadata
 from local.simulation.custom_vision import CustomVision
 from local.simulation.event_grid import EventGrid
 from local.simulation.face import Face
 from local.simulation.faults import IMAGE_FAULTS, REFUSALS, SPOILERS, Refusal
 from local.simulation.gateway import Credentials, Gateway
 from local.simulation.identity import Identity
-from local.simulation.models import Api, Counters, Fault
+from local.simulation.iterations import Iterations
+from local.simulation.models import Api, Counters, Fault, IterationTraining
 
 Clock = Callable[[], float]
 
@@ -35,6 +36,7 @@ class Simulation:
         """Forget everything, counters and settings included; only the credentials stay."""
         now = self.clock()
         self.custom_vision = CustomVision()
+        self.iterations = Iterations(self.custom_vision.projects)
         self.face = Face()
         self.event_grid = EventGrid()
         self.identity = Identity(self._credentials.identity_header)
@@ -50,6 +52,11 @@ class Simulation:
             wrong_paths=self.wrong_paths,
             images_updated=self.custom_vision.images_updated,
         )
+
+    def train_iteration(self, asked: IterationTraining) -> None:
+        """Start the training of an iteration, in a project that is made if need be."""
+        self.custom_vision.add_images(asked.project_id, (), {})
+        self.iterations.train(asked, self.clock())
 
     async def reply(self, gateway: Gateway, call: Call, headers: Mapping[str, str]) -> Reply:
         """Handle a call. It takes effect after its latency, if at all, whether or not the client still waits."""
@@ -67,6 +74,8 @@ class Simulation:
             return self.custom_vision.update_image_metadata(call, disturbed)
         if isinstance(call, PublishEvents):
             return self.event_grid.publish(call)
+        if isinstance(call, GetIteration):
+            return self.iterations.answer(call, self.clock())
         return self.face.training_status(call, self.clock())
 
     def _misbehave(self, gateway: Gateway, call: Call, fault: Fault) -> Reply:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, FailFast, StringConstraints, TypeAdapter, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, FailFast, Field, StringConstraints, TypeAdapter, ValidationInfo
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from shared.messages.ids import ImageId, ProjectId
-from shared.messages.validation import NO_UUIDS, WIRE, CorrelationId, read_message
+from shared.messages.validation import CORRELATION_ID_MEANS, NO_UUIDS, WIRE, CorrelationId, read_message
 
 
 class MetadataLimits(NamedTuple):
@@ -57,6 +57,15 @@ MetadataValue = Annotated[str, StringConstraints(min_length=0), AfterValidator(_
 """With a constraint of any kind, pydantic refuses text that UTF-8 cannot write; without one it does not look."""
 
 
+_DEFAULTS = MetadataLimits()
+_LIMITS_BY_DEFAULT: dict[str, Any] = {
+    "maxProperties": _DEFAULTS.pairs,
+    "propertyNames": {"minLength": 1, "maxLength": _DEFAULTS.key_characters},
+    "additionalProperties": {"type": "string", "maxLength": _DEFAULTS.value_characters},
+}
+"""What the contract says; three settings of an app can raise it."""
+
+
 class BatchKey(NamedTuple):
     """What updates must have in common to share a call: the project and, whatever their order, the pairs."""
 
@@ -72,10 +81,21 @@ class MetadataUpdate:
     a key has at least 1 character.
     """
 
-    project_id: ProjectId
-    image_ids: Annotated[tuple[ImageId, ...], FailFast(), AfterValidator(_not_empty)]
-    metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few_pairs)]
-    correlation_id: CorrelationId | None = None
+    project_id: Annotated[ProjectId, Field(description="The Custom Vision project.")]
+    image_ids: Annotated[
+        tuple[ImageId, ...],
+        FailFast(),
+        AfterValidator(_not_empty),
+        Field(description="As many as fit a message of 64 KiB.", json_schema_extra={"minItems": 1}),
+    ]
+    metadata: Annotated[
+        dict[MetadataKey, MetadataValue],
+        BeforeValidator(_few_pairs),
+        Field(
+            description="What each image gets. An app can be set to take more.", json_schema_extra=_LIMITS_BY_DEFAULT
+        ),
+    ]
+    correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
 
     @property
     def key(self) -> BatchKey:

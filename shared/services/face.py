@@ -6,70 +6,24 @@ the gateway's alike; only the service's codes say that a group does not exist.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
 from shared.errors import ApiError, NotFound, Unavailable, UnexpectedAnswer
-from shared.messages.watch import GroupKind
+from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
+from shared.messages.watch import Api, codes_of
 from shared.services.http import Answer, JsonApi, ServiceError, access_denied, raise_for_gateway
 
 if TYPE_CHECKING:
-    from datetime import datetime
-    from typing import Final
+    from shared.messages.watch import Target
 
 SERVICE = "Face"
 
-PATHS: Final = {
-    GroupKind.PERSON_GROUP: "persongroups",
-    GroupKind.LARGE_PERSON_GROUP: "largepersongroups",
-    GroupKind.LARGE_FACE_LIST: "largefacelists",
-}
-"""The path segment of each kind, also the beginning of its events' subjects."""
-
-NOT_FOUND_CODES = frozenset({"PersonGroupNotFound", "LargePersonGroupNotFound", "LargeFaceListNotFound"})
-NOT_TRAINED_CODES = frozenset({"PersonGroupNotTrained", "LargePersonGroupNotTrained", "LargeFaceListNotTrained"})
+NOT_FOUND_CODES = codes_of(Api.FACE, "not_found")
+NOT_TRAINED_CODES = codes_of(Api.FACE, "not_trained")
 ARGUMENT_CODES = frozenset({"BadArgument"})
 """Codes of 400 that speak of what was asked, and not of how the resource is set up."""
-
-
-class TrainingStatus(StrEnum):
-    """The state of a training."""
-
-    NOT_STARTED = "notStarted"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-class TrainingResult(BaseModel):
-    """What Face says of a group's last training. Times are UTC; `message` says why it failed, in one line."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
-
-    status: TrainingStatus
-    created_date_time: AwareDatetime | None = None
-    last_action_date_time: AwareDatetime | None = None
-    last_successful_training_date_time: AwareDatetime | None = None
-    message: str | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the training has ended, well or not."""
-        return self.status in (TrainingStatus.SUCCEEDED, TrainingStatus.FAILED)
-
-    @property
-    def completed_at(self) -> datetime | None:
-        """When it ended, as far as Face tells: after a failure only the last change of the group is known."""
-        if self.status is TrainingStatus.SUCCEEDED:
-            return self.last_successful_training_date_time or self.last_action_date_time
-        return self.last_action_date_time if self.status is TrainingStatus.FAILED else None
-
-
-NOT_TRAINED = TrainingResult(status=TrainingStatus.NOT_STARTED)
-"""Training was never asked for. To a watch, that is a training which has not started."""
 
 
 class FaceClient:
@@ -80,9 +34,9 @@ class FaceClient:
         self._api_version = api_version
         self._access = access
 
-    async def training(self, kind: GroupKind, group_id: str) -> TrainingResult:
+    async def poll(self, target: Target) -> TrainingResult:
         """Ask how the training of one group stands. Raises `NotFound` and the other kinds of `ApiError`."""
-        path = f"/face/{self._api_version}/{PATHS[kind]}/{group_id}/training"
+        path = f"/face/{self._api_version}/{target.path}/training"
         return read_answer(await self._api.call("GET", path), self._access)
 
 
@@ -103,10 +57,18 @@ def _read_result(answer: Answer) -> TrainingResult:
     except ValueError:
         raise Unavailable(f"{SERVICE} answered {answer.status} with a body that is not JSON") from None
     try:
-        result = TrainingResult.model_validate(body)
-    except ValidationError:
+        result = TrainingResult.model_validate({**body, "status": _read_status(body["status"])})
+    except (TypeError, KeyError, AttributeError, ValidationError):
         raise UnexpectedAnswer(f"{SERVICE} answered {answer.status} with a body that is no training result") from None
     return result if result.message is None else result.model_copy(update={"message": answer.quote(result.message)})
+
+
+def _read_status(status: Any) -> TrainingStatus:
+    """The status by its word, in any case: API v1.0 writes `notstarted`."""
+    return _STATUSES.get(status.lower(), TrainingStatus.UNKNOWN)
+
+
+_STATUSES = {status.lower(): status for status in TrainingStatus}
 
 
 def _service_error(answer: Answer) -> ServiceError:

@@ -1,4 +1,4 @@
-"""Storage queues, as this app uses them: plain text in, plain text out, and leases.
+"""Storage queues, as this app uses them: bytes in, text out in the encoding of the settings, and leases.
 
 A message holds 64 KiB at most, a receive takes 32 (Azure Storage, "Scalability and performance targets for Queue
 Storage"). Messages that this app writes live until somebody deletes them: an expired one would be gone without a trace.
@@ -7,12 +7,15 @@ Storage"). Messages that this app writes live until somebody deletes them: an ex
 from __future__ import annotations
 
 import functools
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.limits.permits import NEW_PERMIT
+from shared.messages.envelope import encode
 from shared.text import Redact, one_line
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from azure.storage.queue import QueueMessage
     from azure.storage.queue.aio import QueueClient
 
+    from shared.messages.envelope import Encoding
     from shared.settings import Settings
 
 MAX_RECEIVE = 32
@@ -30,6 +34,13 @@ FOREVER = -1
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 20
+
+
+AT_ONCE: dict[str, Any] = {"retry_total": 0, "connection_timeout": 2, "read_timeout": 2}
+"""A request for a permit that is late is worth nothing: it is made anew, not repeated."""
+
+NOT_OURS_ANY_MORE = (400, 404)
+"""The pop receipt is not the last one, or the message is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +79,21 @@ class Queue:
     Who catches one may log it: it carries no secret.
     """
 
-    def __init__(self, client: QueueClient, redact: Redact = str) -> None:
+    def __init__(self, client: QueueClient, encoding: Encoding = "none", redact: Redact = str) -> None:
         self._client = client
+        self._encoding = encoding
         self._redact = redact
         self.name: str = client.queue_name
 
     @_failing_as_azure_error
     async def send(self, text: str) -> None:
         """Put a message of at most 64 KiB, which lives until it is deleted. Creates the queue if need be."""
+        content = encode(text, self._encoding)
         try:
-            await self._client.send_message(text, time_to_live=FOREVER)
+            await self._client.send_message(content, time_to_live=FOREVER)
         except ResourceNotFoundError:
             await self._create()
-            await self._client.send_message(text, time_to_live=FOREVER)
+            await self._client.send_message(content, time_to_live=FOREVER)
 
     async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:
         """Take up to `most` of the messages that are visible; nobody else sees them for `lease_seconds`.
@@ -101,7 +114,8 @@ class Queue:
     @_failing_as_azure_error
     async def put_back(self, message: Received, text: str | None = None) -> None:
         """Make a message visible again at once, with new content if any is given. Its expiry stays what it was."""
-        await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=text)
+        content = None if text is None else encode(text, self._encoding)
+        await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=content)
 
     @_failing_as_azure_error
     async def delete(self, message: Received) -> None:
@@ -131,6 +145,61 @@ def _received(message: QueueMessage) -> Received:
     )
 
 
+class PermitQueue:
+    """The queue. Methods raise `AzureError` where storage fails, and `ResourceNotFoundError` if there is no queue."""
+
+    def __init__(self, client: QueueClient) -> None:
+        self._client = client
+        self.name: str = client.queue_name
+
+    async def receive(self, most: int, lease_seconds: int) -> list[Received]:
+        """Take up to `most` of the permits that are visible, in one request."""
+        pages = self._client.receive_messages(
+            messages_per_page=most, visibility_timeout=lease_seconds, **AT_ONCE
+        ).by_page()
+        async for page in pages:
+            return [_received(message) async for message in page]
+        return []
+
+    async def put_back(self, message: Received, text: str, unseen_seconds: int) -> bool:
+        """Put a permit back with this text, visible after so many seconds; False if it was not ours any more."""
+        try:
+            await self._client.update_message(
+                message.id, message.pop_receipt, visibility_timeout=unseen_seconds, content=text, **AT_ONCE
+            )
+        except HttpResponseError as error:
+            if error.status_code in NOT_OURS_ANY_MORE:
+                return False
+            raise
+        return True
+
+    async def count(self) -> int:
+        """How many there are, held ones included: not fewer than it says, and for a while perhaps more."""
+        properties = await self._client.get_queue_properties()
+        return properties.approximate_message_count or 0
+
+    async def create(self, number: int) -> bool:
+        """Create the queue with so many permits. Returns False if somebody else has created it."""
+        try:
+            await self._client.create_queue(metadata={"creator": uuid.uuid4().hex})
+        except ResourceExistsError:  # with another creator's metadata: so only one of us gets to the next line
+            return False
+        await self.add(number)
+        return True
+
+    async def add(self, number: int) -> None:
+        """Put so many new permits."""
+        for _ in range(number):
+            await self._client.send_message(NEW_PERMIT, time_to_live=FOREVER)
+
+    async def remove(self, most: int) -> int:
+        """Delete up to `most` of those that are visible now. Returns how many."""
+        messages = await self.receive(most, lease_seconds=30)
+        for message in messages:
+            await self._client.delete_message(message.id, message.pop_receipt)
+        return len(messages)
+
+
 class Queues:
     """The queue service. Connections are made at first use."""
 
@@ -143,6 +212,7 @@ class Queues:
             "random_jitter_range": 1,
             "retry_total": 3,
         }
+        self._encoding = settings.message_encoding
         self._redact = settings.redact
         if settings.storage_connection_string is not None:
             secret = settings.storage_connection_string.get_secret_value()
@@ -152,7 +222,11 @@ class Queues:
 
     def __getitem__(self, name: str) -> Queue:
         """The queue of this name, whether it exists or not."""
-        return Queue(self._service.get_queue_client(name), self._redact)
+        return Queue(self._service.get_queue_client(name), self._encoding, self._redact)
+
+    def permits(self, name: str) -> PermitQueue:
+        """The queue of permits of this name, whether it exists or not."""
+        return PermitQueue(self._service.get_queue_client(name))
 
     async def aclose(self) -> None:
         """Close the connections."""

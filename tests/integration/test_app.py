@@ -20,7 +20,7 @@ from azure.core.exceptions import AzureError
 
 from functions import poll_training_status, update_image_metadata
 from local.child_process import ChildFailedError
-from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud
+from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud, text_of
 from local.host.process import HostProcess
 from local.simulation.models import Api, Fault, FaultKind, GroupKind, MetadataLimits
 from shared.app import App
@@ -57,7 +57,7 @@ class Relay:
 
     def __init__(self, app: App, cloud: LocalCloud) -> None:
         self._update = _user_function(update_image_metadata.blueprint(app.metadata_updates))
-        self._poll = _user_function(poll_training_status.blueprint(app.training_watches))
+        self._poll = _user_function(poll_training_status.blueprint(app.training_watches, app.permit_count))
         self._cloud = cloud
         self._ids = itertools.count()
 
@@ -69,10 +69,10 @@ class Relay:
         await self._poll(None)
 
     async def dead_letters(self) -> list[dict[str, Any]]:
-        return [json.loads(message.content) for message in await self._cloud.drain(UPDATES_POISON)]
+        return [json.loads(text_of(message)) for message in await self._cloud.drain(UPDATES_POISON)]
 
     async def events(self) -> list[dict[str, Any]]:
-        return [json.loads(message.content) for message in await self._cloud.drain(EVENTS)]
+        return [json.loads(text_of(message)) for message in await self._cloud.drain(EVENTS)]
 
 
 def _user_function(blueprint: func.Blueprint) -> Any:
@@ -472,21 +472,68 @@ class TestWatches:
         assert len({event["id"] for event in await relay.events()}) == 2
         assert await cloud.count(WATCHES) == 1
 
-    async def test_many_watches_of_one_group_cost_one_look(self, cloud: LocalCloud, relay: Relay) -> None:
+    async def test_many_watches_of_one_group_cost_one_poll(self, cloud: LocalCloud, relay: Relay) -> None:
         await cloud.control.train("staff", running_seconds=0)
         watches = [{"kind": "personGroup", "id": "staff", "correlationId": f"c-{n}"} for n in range(40)]
         await self.watch(cloud, *watches)
         await relay.poll()
         events = await relay.events()
         assert {event["data"]["correlationId"] for event in events} == {watch["correlationId"] for watch in watches}
-        assert len({event["id"] for event in events}) == 1
+        assert len({event["id"] for event in events}) == 40
         assert (await cloud.control.counters()).face.calls == 1
+
+    @pytest.mark.parametrize("fails", [False, True])
+    async def test_the_training_of_an_iteration_is_told(self, cloud: LocalCloud, relay: Relay, fails: bool) -> None:
+        project_id, iteration_id = uuid4(), uuid4()
+        await cloud.control.train_iteration(project_id, iteration_id, running_seconds=0.5, fails=fails)
+        about = {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(iteration_id)}
+        await self.watch(cloud, {**about, "correlationId": "c"})
+        async with asyncio.timeout(10):
+            while await cloud.count(WATCHES):
+                await relay.poll()
+        [event] = await relay.events()
+        assert event["type"] == f"VisionRelay.Training.{'Failed' if fails else 'Succeeded'}"
+        assert event["source"] == cloud.settings["CUSTOM_VISION_ENDPOINT"]
+        assert event["subject"] == f"projects/{project_id}/iterations/{iteration_id}"
+        data = event["data"]
+        assert about.items() <= data.items()
+        assert data["status"] == ("failed" if fails else "succeeded")
+        completed = data["lastActionDateTime" if fails else "lastSuccessfulTrainingDateTime"]
+        assert datetime.fromisoformat(event["time"]) == datetime.fromisoformat(completed)
+
+    async def test_an_iteration_that_does_not_exist_is_told(self, cloud: LocalCloud, relay: Relay) -> None:
+        project_id, _ = await new_project(cloud)
+        await self.watch(cloud, {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(uuid4())})
+        await relay.poll()
+        [event] = await relay.events()
+        assert event["type"] == "VisionRelay.Training.NotFound"
+
+    async def test_polls_of_iterations_share_the_limit_of_the_updates(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project_id, image_ids = await new_project(cloud, 10)
+        await cloud.control.set_rate(Api.CUSTOM_VISION, 4, burst=1.5)
+        iterations = [uuid4() for _ in range(4)]
+        for iteration_id in iterations:
+            await cloud.control.train_iteration(project_id, iteration_id, running_seconds=0)
+        watch = {"kind": "customVisionIteration", "projectId": str(project_id)}
+        await self.watch(cloud, *({**watch, "id": str(iteration_id)} for iteration_id in iterations))
+        async with relay_with(cloud, monkeypatch, CUSTOM_VISION_CALLS_PER_SECOND="4") as relay:
+            updates = (
+                relay.update(update(project_id, [image_id], metadata={"n": str(n)}))
+                for n, image_id in enumerate(image_ids)
+            )
+            await asyncio.gather(relay.poll(), *updates)
+            assert len(await relay.events()) == 4
+        counters = (await cloud.control.counters()).custom_vision
+        assert counters.calls - counters.rate_limited == 14
+        assert counters.max_calls_per_second <= 6
 
     async def test_a_malformed_watch_is_dead_lettered(self, cloud: LocalCloud, relay: Relay) -> None:
         await self.watch(cloud, '{"kind": "personGroup", "id": "Staff!"}')
         await relay.poll()
         [message] = await cloud.drain(WATCHES_POISON)
-        assert "id" in json.loads(message.content)["failure"]["message"]
+        assert "id" in json.loads(text_of(message))["failure"]["message"]
         assert await cloud.count(WATCHES) == 0
 
     async def test_watches_stay_while_the_service_is_down(self, cloud: LocalCloud, relay: Relay) -> None:
@@ -533,7 +580,7 @@ class TestTheWholeApp:
         for queue, count in ((UPDATES_POISON, 3), (WATCHES_POISON, 1), (EVENTS, 4)):
             messages = await cloud.drain(queue)
             assert len(messages) == count
-            written += [str(message.content) for message in messages]
+            written += map(text_of, messages)
         assert not [secret for secret in secrets if any(secret in text for text in written)]
 
     async def test_a_wrong_setting_stops_the_start_and_is_named(self, cloud: LocalCloud, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 from dataclasses import dataclass, field
@@ -253,6 +254,35 @@ class TestInvalid:
     async def test_64_kib_of_junk_leave_a_letter_that_fits(self, relay: Relay) -> None:
         await relay.handle(b"\x01" * 65_536)
         assert len(relay.poison.sent) == 1
+
+
+class TestMovedBack:
+    """A dead letter that somebody has moved back as it is."""
+
+    async def test_it_is_the_update_again_and_each_time_is_counted(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(1): GONE}
+        await relay.handle(update(2))
+        for redrives in (0, 1, 2):
+            letter = relay.poison.documents[-1]
+            assert letter["failure"]["redrives"] == redrives
+            assert letter["imageIds"] == [image(1)]
+            await relay.handle(json.dumps(letter).encode())
+        assert len({event["subject"] for event in relay.events.documents}) == 1
+
+    async def test_one_that_can_be_applied_now_is(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(1): GONE}
+        await relay.handle(update(2))
+        relay.batcher.not_applied = {}
+        await relay.handle(relay.poison.sent[0].encode())
+        assert relay.batcher.submitted[-1][1] == (image(1),)
+        assert len(relay.poison.sent) == 1
+
+    async def test_one_of_a_message_that_is_still_not_valid_stands_as_it_first_came(self, relay: Relay) -> None:
+        await relay.handle(b"junk")
+        await relay.handle(relay.poison.sent[-1].encode())
+        await relay.handle(base64.b64encode(relay.poison.sent[-1].encode()))
+        assert [letter["body"] for letter in relay.poison.documents] == ["junk"] * 3
+        assert [letter["failure"]["redrives"] for letter in relay.poison.documents] == [0, 1, 2]
 
 
 class TestBug:

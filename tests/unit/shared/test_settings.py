@@ -71,7 +71,12 @@ class TestGood:
         assert settings.face_api_version == "v1.2"
         assert settings.linger_seconds == 1
         assert settings.max_wait_seconds == 240
+        assert settings.message_encoding == "base64"
         assert settings.face_key is None
+
+    @pytest.mark.parametrize("value", ["none", "None", "NONE"])
+    def test_the_encoding_is_taken_in_any_case(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        assert load(monkeypatch, MESSAGE_ENCODING=value).message_encoding == "none"
 
     def test_the_sample_can_be_loaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sample = Path(__file__).parents[3] / "local.settings.sample.json"
@@ -389,6 +394,7 @@ class TestWrong:
             ("API_TIMEOUT_SECONDS", "0.5", "input should be greater than or equal to 1"),
             ("WATCH_LEASE_SECONDS", "1.5", "input should be a valid integer"),
             ("PUBLISH_UPDATED_EVENTS", "perhaps", "input should be a valid boolean"),
+            ("MESSAGE_ENCODING", "utf-8", "input should be 'base64' or 'none'"),
         ],
     )
     def test_a_wrong_one_is_named_and_its_value_is_not_told(
@@ -405,11 +411,14 @@ class TestWrong:
             ("EVENTS_QUEUE", f"{GOOD['TRAINING_WATCHES_QUEUE']}-poison"),
             ("TRAINING_WATCHES_QUEUE", GOOD["METADATA_UPDATES_QUEUE"]),
             ("TRAINING_WATCHES_QUEUE", f"{GOOD['METADATA_UPDATES_QUEUE']}-poison"),
+            ("PERMITS_QUEUE", "training-events"),
         ],
     )
     def test_a_queue_has_one_role(self, monkeypatch: pytest.MonkeyPatch, name: str, queue: str) -> None:
         line = why_not(monkeypatch, **{name: queue})
-        assert line.startswith("METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues")
+        assert line.startswith(
+            "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE, PERMITS_QUEUE: must be four queues"
+        )
 
     def test_all_of_them_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SettingsError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from shared.messages.envelope import Encoding
 
 EXPIRY = datetime(2026, 2, 7, tzinfo=UTC)
 
@@ -61,8 +64,8 @@ class FakeClient:
         self.asked.append(("delete", *message))
 
 
-def queue_of(client: FakeClient) -> Queue:
-    return Queue(client)  # type: ignore[arg-type]
+def queue_of(client: FakeClient, encoding: Encoding = "none") -> Queue:
+    return Queue(client, encoding)  # type: ignore[arg-type]
 
 
 def message(content: Any, **fields: Any) -> QueueMessage:
@@ -111,6 +114,18 @@ class TestReceive:
 
     async def test_a_queue_that_does_not_exist_is_empty(self) -> None:
         assert [one async for one in queue_of(FakeClient(exists=False)).receive(1, 600)] == []
+
+
+class TestEncoding:
+    async def test_all_that_is_written_is_base64_if_told_so(self) -> None:
+        client = FakeClient()
+        queue = queue_of(client, "base64")
+        await queue.send('{"name":"Jürg"}')
+        await queue.put_back(RECEIVED, '{"name":"Jürg"}')
+        await queue.put_back(RECEIVED)
+        encoded = base64.b64encode('{"name":"Jürg"}'.encode()).decode()
+        assert client.asked[0] == ("send", encoded, {"time_to_live": FOREVER})
+        assert [asked[-1]["content"] for asked in client.asked[1:]] == [encoded, None]
 
 
 class TestSettle:
@@ -181,7 +196,7 @@ class TestTrouble:
     @pytest.mark.parametrize("how", ["send", "receive", "put back", "delete"])
     async def test_no_error_tells_a_secret(self, how: str) -> None:
         error = HttpResponseError("the signature marked-key is wrong")
-        queue = Queue(Failing(error), lambda text: text.replace("marked-key", "[secret]"))  # type: ignore[arg-type]
+        queue = Queue(Failing(error), redact=lambda text: text.replace("marked-key", "[secret]"))  # type: ignore[arg-type]
         with pytest.raises(AzureError, match=r"the signature \[secret\] is wrong") as caught:
             await use(queue, how)
         assert "marked-key" not in f"{caught.value!r}{caught.value.__cause__!r}"
