@@ -760,4 +760,10 @@ class TestMalformed:
         relay.add({"kind": 1})
         relay.queue.fails_to_delete = True
         await relay.watches.tick()
-        assert "is dead-lettered" in caplog.text
+        assert caplog.text.count("is dead-lettered") == 1
+
+    async def test_it_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({"kind": 1})
+        await relay.watches.tick()
+        assert caplog.text.count("is dead-lettered") == 1
