@@ -14,7 +14,7 @@ VENV_MB    := 475
 AZURITE_MB := 125
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test contracts coverage conformance chaos bench bench-environments bench-quick fuzz check check-infra format lock lock-check clean
+.PHONY: help setup demo run cloud test contracts coverage conformance chaos bench bench-environments bench-quick screenshots story fuzz check check-infra format lock lock-check clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,12 @@ bench: bench-environments ## measure everything (15 to 25 minutes; ONLY=cpu: tha
 
 bench-quick: bench-environments ## all cases small; fails if a ratio has become worse
 	@$(BIN)/python -m benchmarks --quick
+
+screenshots: setup ## draw docs/screenshots anew from what the commands show
+	@$(BIN)/python -m tests.screenshots
+
+story: setup ## a catalogue of 20,000 rows sent, mended, redriven and proven by five commands
+	@STORY_ROWS=20000 $(BIN)/python -m pytest tests/integration/ops/test_story.py
 
 fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS=60; 0: until Ctrl-C)
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
