@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks import machine, plots, report, store
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, hindrance
 from benchmarks.results import Figure, is_worse, number
 from benchmarks.sizes import FULL, QUICK
 
@@ -36,7 +36,11 @@ def main() -> int:
     """Run the cases; the exit code is 0 unless a quick run found a ratio that has become worse."""
     arguments = _parse_arguments()
     console = Console()
-    chosen = [case for case in CASES if case.NAME in arguments.only] if arguments.only else list(CASES)
+    wanted = [case for case in CASES if case.NAME in arguments.only] if arguments.only else list(CASES)
+    hindrances = {case.NAME: hindrance(case) for case in wanted}
+    for reason in filter(None, hindrances.values()):
+        console.print(f"[yellow]{reason}[/yellow]")
+    chosen = [case for case in wanted if not hindrances[case.NAME]]
     if arguments.quick:
         return _quick(chosen, console)
     measured = BUILD / "bench.json"

@@ -122,15 +122,14 @@ def work_off(run: Run) -> Ratios:
 
 
 async def _handle_all(keys: Sequence[int], window: int, transport: Transport, rng: random.Random) -> None:
-    async with parts.simulated_http(transport) as http:
-        queue = SimulatedPermitQueue(PermitStore(int(LIMIT), rng))
-        limiter = parts.shared_limit(LIMIT, queue, rng)
-        batcher = parts.new_batcher(parts.new_api(http).update_image_metadata, rng, limiter=limiter)
-        handler = parts.new_handler(batcher)
-        loop = asyncio.get_running_loop()
-        messages = (loop.create_task(handler.handle(load.delivery(key, at))) for at, key in enumerate(keys))
-        await load.keep_full(window, load.starter(messages))
-        await batcher.aclose()
+    queue = SimulatedPermitQueue(PermitStore(int(LIMIT), rng))
+    limiter = parts.shared_limit(LIMIT, queue, rng)
+    batcher = parts.new_batcher(parts.new_api(transport.exchange).update_image_metadata, rng, limiter=limiter)
+    handler = parts.new_handler(batcher)
+    loop = asyncio.get_running_loop()
+    messages = (loop.create_task(handler.handle(load.delivery(key, at))) for at, key in enumerate(keys))
+    await load.keep_full(window, load.starter(messages))
+    await batcher.aclose()
 
 
 def _each(things: Sequence[Any], size: int, first: int = 0) -> list[tuple[int, Any]]:

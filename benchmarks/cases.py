@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
-from benchmarks import calls, cpu, http, instances, limits, lone, memory, scaling, validation, watches, whole_path
+from benchmarks import (
+    calls,
+    cpu,
+    http,
+    instances,
+    limits,
+    lone,
+    memory,
+    official_worker,
+    scaling,
+    start,
+    validation,
+    watches,
+    whole_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from benchmarks.results import Outcome
     from benchmarks.sizes import Sizes
@@ -29,7 +44,27 @@ class Case(Protocol):
         ...
 
 
+def hindrance(case: Case) -> str | None:
+    """Why a case cannot be measured here: it needs a Python of its own (`NEEDS`), which make could not set up."""
+    python: Path | None = getattr(case, "NEEDS", None)
+    return None if python is None or python.exists() else f"{case.NAME}: left out, there is no {python.parents[1].name}"
+
+
 CASES = tuple(
     cast("Case", module)
-    for module in (calls, instances, scaling, limits, watches, cpu, memory, lone, http, whole_path, validation)
+    for module in (
+        calls,
+        instances,
+        scaling,
+        limits,
+        watches,
+        cpu,
+        memory,
+        lone,
+        http,
+        whole_path,
+        official_worker,
+        start,
+        validation,
+    )
 )

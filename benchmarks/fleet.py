@@ -12,8 +12,6 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
-
 from benchmarks import load, parts
 from benchmarks.gateways import GATEWAYS, LOW_LIMITS
 from benchmarks.peers import AdditiveIncrease
@@ -37,7 +35,7 @@ WINDOW = 1024
 STARTED_WITHIN_SECONDS = 1.0
 """Instances that start together do so at random times within this."""
 BUCKET = next(iter(GATEWAYS))
-ONE_IMAGE = httpx.Request("POST", "http://127.0.0.1/?imageIds=10000000-0000-4000-8000-000000000000")
+ONE_IMAGE = "http://127.0.0.1/?imageIds=10000000-0000-4000-8000-000000000000"
 TOO_MANY_REQUESTS = 429
 TICK_SECONDS = 15.0
 """How often the timer counts the permits, as in the sample settings."""
@@ -177,9 +175,9 @@ async def _call(seconds: float, transport: Transport, limiter: Limiter, rng: ran
     calls: set[asyncio.Task[None]] = set()
 
     async def call(admitted: Admitted) -> None:
-        response = await transport.handle_async_request(ONE_IMAGE)
-        is_limited = response.status_code == TOO_MANY_REQUESTS
-        error = RateLimited("429", retry_after_seconds=float(response.headers["retry-after"])) if is_limited else None
+        answer = await transport.exchange("POST", ONE_IMAGE, {}, None)
+        is_limited = answer.status == TOO_MANY_REQUESTS
+        error = RateLimited("429", retry_after_seconds=answer.retry_after_seconds) if is_limited else None
         admission.report(admitted, error, loop.time())
         changed.set()
 
@@ -204,8 +202,7 @@ async def _call(seconds: float, transport: Transport, limiter: Limiter, rng: ran
 
 async def _batch(seconds: float, transport: Transport, limiter: Limiter, rng: random.Random) -> None:
     """Be an instance as it is deployed."""
-    async with parts.simulated_http(transport) as http:
-        await work_for(seconds, parts.new_api(http), limiter, rng)
+    await work_for(seconds, parts.new_api(transport.exchange), limiter, rng)
 
 
 async def work_for(seconds: float, api: CustomVisionClient, limiter: Limiter, rng: random.Random) -> None:

@@ -114,7 +114,7 @@ def _relay(job: Job, bodies: list[bytes]) -> None:
 async def _send_batched(job: Job, bodies: list[bytes]) -> None:
     async with parts.real_http() as http:
         rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
-        send = parts.new_api(http, job.address, job.key).update_image_metadata
+        send = parts.new_api(http.exchange, job.address, job.key).update_image_metadata
         batcher = parts.new_batcher(send, rng, parts.Timing(parts.UNLIMITED, linger_seconds=0.1))
         handler = parts.new_handler(batcher)
         loop = asyncio.get_running_loop()
@@ -129,7 +129,7 @@ def _one_each(job: Job, bodies: list[bytes]) -> None:
 
 async def _send_each(job: Job, bodies: list[bytes]) -> None:
     async with parts.real_http() as http:
-        api = parts.new_api(http, job.address, job.key)
+        api = parts.new_api(http.exchange, job.address, job.key)
         loop = asyncio.get_running_loop()
 
         async def send(body: bytes) -> None:

@@ -76,7 +76,7 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
         await cloud.control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
         await load.add_images(cloud.control, IMAGES)
         endpoint, key = cloud.settings["CUSTOM_VISION_ENDPOINT"], cloud.settings["CUSTOM_VISION_TRAINING_KEY"]
-        client = TimedClient(parts.new_api(http, endpoint, key))
+        client = TimedClient(parts.new_api(http.exchange, endpoint, key))
         rounds = []
         for _ in range(sizes.samples):
             rounds.append(await _round(client, SHORT_LINGER_SECONDS, sizes.lone_messages))

@@ -11,7 +11,6 @@ PACKAGES = (
     "azure-functions",
     "azure-storage-queue",
     "azure-cognitiveservices-vision-customvision",
-    "httpx",
     "pydantic",
     "aiohttp",
     "uvicorn",

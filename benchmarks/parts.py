@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
 from pydantic import SecretStr
 
 from shared import app
@@ -17,7 +16,7 @@ from shared.metadata_updates import MetadataUpdates
 from shared.services.authentication import KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.events import EventPublisher
-from shared.services.http import JsonApi, new_client
+from shared.services.http import HttpClient, JsonApi
 from shared.services.permits import SharedLimit
 from shared.services.queues import PermitQueue, Queue
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from shared.batching.batcher import Batcher, Send
     from shared.limits.admission import Limiter
     from shared.messages.update import BatchKey
+    from shared.services.http import Exchange
 
 LINGER_SECONDS = 1.0
 MAX_WAIT_SECONDS = 240.0
@@ -80,17 +80,12 @@ def new_handler(batcher: Batcher[BatchKey]) -> MetadataUpdates:
     )
 
 
-def new_api(http: httpx.AsyncClient, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
+def new_api(exchange: Exchange, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
     """The deployed client of Custom Vision."""
     auth = KeyAuthentication("Training-key", SecretStr(key))
-    return CustomVisionClient(JsonApi(http, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
+    return CustomVisionClient(JsonApi(exchange, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
 
 
-def simulated_http(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    """An HTTP client whose network is simulated."""
-    return httpx.AsyncClient(transport=transport, trust_env=False)
-
-
-def real_http() -> httpx.AsyncClient:
+def real_http() -> HttpClient:
     """The app's HTTP client."""
-    return new_client(TIMEOUT_SECONDS)
+    return HttpClient()

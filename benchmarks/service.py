@@ -1,6 +1,6 @@
-"""The API under the virtual clock: a gateway that counts, a network and a latency, as an httpx transport.
+"""The API under the virtual clock: a gateway that counts, a network and a latency, in place of the app's HTTP client.
 
-The app's own clients talk to it, so that everything above the socket is the deployed code.
+The app's own clients talk to it, so that everything above the sending of a request is the deployed code.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import math
 from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
-
-import httpx
+from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.gateways import bucket
+from shared.services.http import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,23 +84,23 @@ class Limit:
     def __init__(self, gateway: Gateway | None = None) -> None:
         self._gateway = gateway or bucket(LIMIT)
 
-    def refuse(self, now: float) -> httpx.Response | None:
+    def refuse(self, now: float) -> Answer | None:
         """The gateway's 429 with `Retry-After` in whole seconds, or None for a call that may pass."""
         wait = self._gateway.take(now)
         if not wait:
             return None
         seconds = max(1, math.ceil(wait))
         error = {"code": "429", "message": f"Rate limit is exceeded. Try again in {seconds} seconds."}
-        return json_response(429, {"error": error}, {"retry-after": str(seconds)})
+        return json_answer(429, {"error": error}, {"retry-after": str(seconds)})
 
 
-class Transport(httpx.AsyncBaseTransport):
+class Transport:
     """One client's way to the service. `calls` is what the gateway saw of this client."""
 
     def __init__(
         self,
         limit: Limit,
-        answer: Callable[[httpx.Request], httpx.Response],
+        answer: Callable[[str], Answer],
         rng: Random,
         network: Network = INTERNET,
     ) -> None:
@@ -111,33 +110,33 @@ class Transport(httpx.AsyncBaseTransport):
         self._rng = rng
         self._network = network
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:  # noqa: ARG002
         """Carry a call there, and its answer back."""
         await asyncio.sleep(self._network.way_there(self._rng))
         now = asyncio.get_running_loop().time()
-        response = self._limit.refuse(now)
-        if response is not None:
+        answer = self._limit.refuse(now)
+        if answer is not None:
             self.calls.add(now, 0)
         else:
-            self.calls.add(now, count_images(request))
-            response = self._answer(request)
+            self.calls.add(now, count_images(url))
+            answer = self._answer(url)
             await asyncio.sleep(self._network.service(self._rng))
         await asyncio.sleep(self._network.way(self._rng))
-        return response
+        return answer
 
 
-def count_images(request: httpx.Request) -> int:
+def count_images(url: str) -> int:
     """How many images a call names; 1 where it names none, as calls to Face do."""
-    return request.url.query.count(b",") + 1
+    return urlsplit(url).query.count(",") + 1
 
 
-def all_ok(request: httpx.Request) -> httpx.Response:
+def all_ok(url: str) -> Answer:
     """Custom Vision's answer where every image is updated."""
-    ids = parse_qs(request.url.query.decode("ascii"))["imageIds"][0].split(",")
+    ids = parse_qs(urlsplit(url).query)["imageIds"][0].split(",")
     entries = [{"imageId": image_id, "status": "OK", "metadata": {}} for image_id in ids]
-    return json_response(200, {"isBatchSuccessful": True, "images": entries})
+    return json_answer(200, {"isBatchSuccessful": True, "images": entries})
 
 
-def json_response(status: int, document: Any, headers: Mapping[str, str] | None = None) -> httpx.Response:
-    """A response that is still to be read, as one from a socket is."""
-    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(json.dumps(document).encode()))
+def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer with this document as its body."""
+    return Answer(status, headers or {}, json.dumps(document).encode())

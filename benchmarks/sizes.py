@@ -44,6 +44,9 @@ class Sizes:
     http_messages: int
     queue_messages: int
     """Messages that go through a real queue."""
+    worker_messages: int
+    """Messages that go through Microsoft's worker."""
+    starts: int
     validation_seconds: float
     simulated_messages: int
     """Messages of the run whose real duration is measured."""
@@ -79,6 +82,8 @@ FULL = Sizes(
     lone_default_messages=10,
     http_messages=64_000,
     queue_messages=4_000,
+    worker_messages=8_192,
+    starts=21,
     validation_seconds=60,
     simulated_messages=1_000_000,
 )
@@ -104,6 +109,8 @@ QUICK = Sizes(
     lone_default_messages=1,
     http_messages=6_400,
     queue_messages=3_000,
+    worker_messages=2_048,
+    starts=5,
     validation_seconds=4,
     simulated_messages=20_000,
 )

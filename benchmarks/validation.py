@@ -128,4 +128,4 @@ async def _instance(job: Job) -> None:
         endpoint, key = job.settings["CUSTOM_VISION_ENDPOINT"], job.settings["CUSTOM_VISION_TRAINING_KEY"]
         limiter = parts.shared_limit(LIMIT, PermitQueue(storage.get_queue_client(PERMITS)), rng)
         await asyncio.sleep(max(0.0, job.begins_at - time.time()))
-        await work_for(job.ends_at - time.time(), parts.new_api(http, endpoint, key), limiter, rng)
+        await work_for(job.ends_at - time.time(), parts.new_api(http.exchange, endpoint, key), limiter, rng)

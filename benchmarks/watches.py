@@ -12,23 +12,22 @@ from pydantic import SecretStr
 
 from benchmarks import parts
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
-from benchmarks.service import LIMIT, Limit, Transport, json_response
+from benchmarks.service import LIMIT, Limit, Transport, json_answer
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.even_spacing import EvenSpacing
+from shared.messages.watch import Api
 from shared.services.authentication import KeyAuthentication
 from shared.services.events import EventPublisher
 from shared.services.face import FaceClient
-from shared.services.http import JsonApi
+from shared.services.http import Answer, JsonApi
 from shared.services.queues import Queue, Received
-from shared.training_watches import TrainingWatches
+from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    import httpx
 
     from benchmarks.sizes import Sizes
 
@@ -38,7 +37,7 @@ WATCHES = 1000
 GROUPS = 200
 ABOUT = f"""\
 {WATCHES:,} watches on {GROUPS} groups, all of which have just been trained, so that every watch ends with an
-event. One tick collects them, looks at each group once, within ten calls a second, publishes and deletes. The
+event. One tick collects them, polls each group once, within ten calls a second, publishes and deletes. The
 queues are lists with 5 ms a call; Face is simulated. {GROUPS} calls at ten a second take {GROUPS / LIMIT:g} s,
 which is what the time of a tick is divided by. Looked at are the first tick of a process and a later one. Beside it:
 one call per watch at the same rate.
@@ -114,10 +113,9 @@ def simulate(seed: int) -> tuple[Tick, Tick]:
 async def _ticks(rng: random.Random) -> tuple[Tick, Tick]:
     transport = Transport(Limit(), _trained, rng)
     queue, events = MemoryQueue(), MemoryQueue()
-    async with parts.simulated_http(transport) as http:
-        watches = _new_watches(http, queue, events, rng)
-        first = await _tick(watches, queue, events, transport)
-        return first, await _tick(watches, queue, events, transport)
+    watches = _new_watches(transport, queue, events, rng)
+    first = await _tick(watches, queue, events, transport)
+    return first, await _tick(watches, queue, events, transport)
 
 
 async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueue, transport: Transport) -> Tick:
@@ -132,18 +130,16 @@ async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueu
     return Tick(len(transport.calls) - calls_before, loop.time() - began)
 
 
-def _new_watches(
-    http: httpx.AsyncClient, queue: MemoryQueue, events: MemoryQueue, rng: random.Random
-) -> TrainingWatches:
+def _new_watches(transport: Transport, queue: MemoryQueue, events: MemoryQueue, rng: random.Random) -> TrainingWatches:
     auth = KeyAuthentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
-    api = JsonApi(http, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
+    api = JsonApi(transport.exchange, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
+    admission = Admission("Face", EvenSpacing(LIMIT), CircuitBreaker(uniform=rng.uniform))
+    face = FaceClient(api, "v1.2", "the benchmark")
     return TrainingWatches(
         cast("Queue", queue),
         parts.NoQueue(),
-        FaceClient(api, "v1.2", "the benchmark"),
-        Admission("Face", EvenSpacing(LIMIT), CircuitBreaker(uniform=rng.uniform)),
+        {Api.FACE: Service(face.poll, admission, LIMIT, source="http://127.0.0.1")},
         EventPublisher(events),
-        source="http://127.0.0.1",
         lease_seconds=600,
         max_wait_seconds=parts.MAX_WAIT_SECONDS,
         most=WATCHES,
@@ -155,6 +151,6 @@ def _watch(number: int) -> Received:
     return Received(f"watch-{number}", "receipt", json.dumps(watch).encode(), 1, None)
 
 
-def _trained(_: httpx.Request) -> httpx.Response:
+def _trained(_url: str) -> Answer:
     times = {"createdDateTime": TRAINED, "lastActionDateTime": TRAINED, "lastSuccessfulTrainingDateTime": TRAINED}
-    return json_response(200, {"status": "succeeded", **times})
+    return json_answer(200, {"status": "succeeded", **times})

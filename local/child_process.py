@@ -63,6 +63,11 @@ class ChildProcess:
         """Whether the program was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The program's process id. Raises RuntimeError before the start."""
+        return self._started().pid
+
     async def start(self, ready: re.Pattern[str], timeout_seconds: float) -> re.Match[str]:
         """Start the program and return the match of `ready` in what it wrote since.
 

@@ -11,6 +11,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.azurite.server import Azurite
+from local.queue import plain
 from local.simulation.process import SimulationProcess
 
 if TYPE_CHECKING:
@@ -58,6 +59,14 @@ class LocalCloud:
             "CUSTOM_VISION_TRAINING_KEY": self._simulation.credentials.custom_vision_key,
             "FACE_ENDPOINT": self._simulation.address,
             "FACE_KEY": self._simulation.credentials.face_key,
+        }
+
+    @property
+    def topic_settings(self) -> dict[str, str]:
+        """The app settings that let events go to this cloud's Event Grid topic too."""
+        return {
+            "EVENT_GRID_TOPIC_ENDPOINT": f"{self._simulation.address}/api/events",
+            "EVENT_GRID_TOPIC_KEY": self._simulation.credentials.event_grid_key,
         }
 
     async def __aenter__(self) -> Self:
@@ -120,6 +129,11 @@ class LocalCloud:
             await self.queues.create_queue(name)
         except ResourceExistsError:
             return
+
+
+def text_of(message: QueueMessage) -> str:
+    """What a message says: the app writes Base64, and the host copies what it was sent."""
+    return plain(message.content)
 
 
 def to_base64(text: str) -> str:

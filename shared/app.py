@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from shared.batching.batcher import Batcher
+from shared.clouds import cloud_of
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.even_spacing import EvenSpacing
 from shared.limits.permits import Permits, permits_for
+from shared.messages.update import MetadataLimits
+from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
 from shared.permit_count import PermitCount
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
-from shared.services.events import EventPublisher
+from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.face import FaceClient
-from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
+from shared.services.http import MAX_CONNECTIONS, HttpClient, JsonApi
+from shared.services.iterations import IterationClient
 from shared.services.permits import SharedLimit
 from shared.services.queues import Queues
-from shared.settings import poison_of
-from shared.text import redact
-from shared.training_watches import TrainingWatches
+from shared.settings import poison_of, resembling
+from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -30,16 +33,27 @@ if TYPE_CHECKING:
 
     from shared.batching.batcher import Send
     from shared.messages.update import BatchKey
+    from shared.messages.watch import Target
     from shared.settings import Settings
+
+log = logging.getLogger(__name__)
 
 STARVATION_SHARE_OF_HOLD = 1 / 8
 """An update may be passed over in favour of fuller batches for this share of the time after which it would give up."""
 
 CONNECTIONS_KEPT_FOR_FACE = 16
 
-ONE_LINE_A_REQUEST = ("azure.core.pipeline.policies.http_logging_policy", "azure.identity", "httpx")
-"""Loggers that tell of every request or token at INFO: at ten calls a second and a thousand messages, one would see
-nothing else. No more of `azure` is silenced: from Python 3.13 on, the worker's own logger is `azure.functions`."""
+CUSTOM_VISION_KEY = "CUSTOM_VISION_TRAINING_KEY"
+CUSTOM_VISION_ACCESS = f"{CUSTOM_VISION_KEY} and CUSTOM_VISION_ENDPOINT"
+QUIET = {"azure.core.pipeline.policies.http_logging_policy": logging.WARNING, "azure.identity": logging.ERROR}
+"""Loggers that tell of every request or token, and how much they may: at ten calls a second and a thousand messages,
+one would see nothing else. What keeps a token away is told by who asked for it, without the secrets that the endpoint's
+answer may repeat. No more of `azure` is silenced: from Python 3.13 on, the worker's own logger is `azure.functions`."""
+
+
+def project_of(call: BatchKey | Target) -> str:
+    """What a call to Custom Vision is about, in the words of a log line."""
+    return f"project {call.project_id}"
 
 
 def new_batcher(
@@ -49,7 +63,7 @@ def new_batcher(
     return Batcher(
         send,
         admission,
-        scope_of=lambda key: f"project {key.project_id}",
+        scope_of=project_of,
         batch_size=MAX_IMAGES_PER_CALL,
         linger_seconds=linger_seconds,
         max_wait_seconds=max_wait_seconds,
@@ -62,38 +76,67 @@ class App:
     """Builds everything from the settings. Nothing connects to anything before it is used."""
 
     def __init__(self, settings: Settings) -> None:
-        for name in ONE_LINE_A_REQUEST:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
         self._settings = settings
-        self._http = new_client(settings.api_timeout_seconds)
+        self._resembling = list(resembling(os.environ))
+        self._credentials: dict[str | None, AsyncTokenCredential] = {}
+        self._http = HttpClient()
         self._queues = Queues(
             settings, self._identity(settings.storage_client_id) if _uses_identity(settings) else None
         )
-        self._events = EventPublisher(self._queues[settings.events_queue])
+        self._topic = self._build_topic()
+        self._events = EventPublisher(
+            self._queues[settings.events_queue] if settings.events_queue is not None else None, self._topic
+        )
+        self._custom_vision = self._build_custom_vision()
         self._permits = self._queues.permits(settings.permits_queue)
+        limit = SharedLimit(Permits(settings.custom_vision_calls_per_second), self._permits)
+        self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
         self._batcher = self._build_batcher()
         self.metadata_updates = self._build_metadata_updates()
         self.training_watches = self._build_training_watches()
         permits, _ = permits_for(settings.custom_vision_calls_per_second)
         self.permit_count = PermitCount(self._permits, permits)
 
+    def warn_once(self) -> None:
+        """Log what is odd about the settings. To be called by an invocation: the host drops what the start logs."""
+        for unknown, known in self._resembling:
+            log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
+        self._resembling = []
+
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, those of the identity too."""
         await self._batcher.aclose()
         await self._http.aclose()
         await self._queues.aclose()
+        if self._topic is not None:
+            await self._topic.aclose()
+        for credential in self._credentials.values():
+            await credential.close()
+
+    def _build_topic(self) -> EventGridTopic | None:
+        settings = self._settings
+        endpoint = settings.event_grid_topic_endpoint
+        if endpoint is None:
+            return None
+        access = settings.event_grid_topic_key or self._identity()
+        return new_topic(endpoint, access, cloud_of(endpoint).event_grid, settings.redact)
+
+    def _build_custom_vision(self) -> JsonApi:
+        auth = self._auth(
+            self._settings.custom_vision_endpoint,
+            "Training-key",
+            self._settings.custom_vision_training_key,
+            CUSTOM_VISION_KEY,
+        )
+        return self._api(self._settings.custom_vision_endpoint, auth, Api.CUSTOM_VISION)
 
     def _build_batcher(self) -> Batcher[BatchKey]:
         settings = self._settings
-        key_setting = "CUSTOM_VISION_TRAINING_KEY"
-        auth = self._auth("Training-key", settings.custom_vision_training_key, key_setting)
-        api = self._api(settings.custom_vision_endpoint, auth, "Custom Vision")
-        client = CustomVisionClient(api, f"{key_setting} and CUSTOM_VISION_ENDPOINT")
-        limit = SharedLimit(Permits(settings.custom_vision_calls_per_second), self._permits)
-        admission = Admission("Custom Vision", limit, CircuitBreaker())
         return new_batcher(
-            client.update_image_metadata,
-            admission,
+            CustomVisionClient(self._custom_vision, CUSTOM_VISION_ACCESS).update_image_metadata,
+            self._custom_vision_admission,
             linger_seconds=settings.linger_seconds,
             max_wait_seconds=settings.max_wait_seconds,
         )
@@ -106,37 +149,64 @@ class App:
             self._events,
             source=settings.custom_vision_endpoint,
             publish_updated=settings.publish_updated_events,
-            redact=functools.partial(redact, settings.secrets),
+            redact=settings.redact,
+            limits=MetadataLimits(
+                settings.max_metadata_pairs,
+                settings.max_metadata_key_characters,
+                settings.max_metadata_value_characters,
+            ),
         )
 
     def _build_training_watches(self) -> TrainingWatches:
         settings = self._settings
-        auth = self._auth("Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY")
-        api = self._api(settings.face_endpoint, auth, "Face")
         return TrainingWatches(
             self._queues[settings.training_watches_queue],
             self._queues[poison_of(settings.training_watches_queue)],
-            FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT"),
-            # The timer runs in one instance at a time, so Face's rate is shared with nobody.
-            Admission("Face", EvenSpacing(settings.face_calls_per_second), CircuitBreaker()),
+            {Api.FACE: self._build_face(), Api.CUSTOM_VISION: self._build_iterations()},
             self._events,
-            source=settings.face_endpoint,
             lease_seconds=settings.watch_lease_seconds,
             max_wait_seconds=settings.max_wait_seconds,
             most=settings.watches_per_tick,
         )
 
-    def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:
-        return JsonApi(self._http, endpoint, auth, service, self._settings.api_timeout_seconds)
-
-    def _auth(self, header: str, key: SecretStr | None, setting: str) -> Authentication:
-        return (
-            KeyAuthentication(header, key) if key is not None else IdentityAuthentication(self._identity(None), setting)
+    def _build_face(self) -> Service:
+        settings = self._settings
+        auth = self._auth(settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY")
+        api = self._api(settings.face_endpoint, auth, Api.FACE)
+        return Service(
+            FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll,
+            Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second), CircuitBreaker()),
+            settings.face_calls_per_second,
+            source=settings.face_endpoint,
         )
 
-    @functools.cache  # noqa: B019  # an app lives as long as its process
-    def _identity(self, client_id: str | None) -> AsyncTokenCredential:
-        return new_credential(client_id)
+    def _build_iterations(self) -> Service:
+        settings = self._settings
+        return Service(
+            IterationClient(self._custom_vision, CUSTOM_VISION_ACCESS).poll,
+            self._custom_vision_admission,
+            settings.custom_vision_calls_per_second,
+            source=settings.custom_vision_endpoint,
+            scope_of=project_of,
+            afterwards=self._batcher.wake,
+        )
+
+    def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:
+        return JsonApi(
+            self._http.exchange, endpoint, auth, service, self._settings.api_timeout_seconds, self._settings.redact
+        )
+
+    def _auth(self, endpoint: str, header: str, key: SecretStr | None, setting: str) -> Authentication:
+        if key is not None:
+            return KeyAuthentication(header, key)
+        settings = self._settings
+        return IdentityAuthentication(self._identity(), settings.audience_of(endpoint), setting, settings.redact)
+
+    def _identity(self, client_id: str | None = None) -> AsyncTokenCredential:
+        """One credential for each identity, so that its tokens are asked for once."""
+        if client_id not in self._credentials:
+            self._credentials[client_id] = new_credential(client_id)
+        return self._credentials[client_id]
 
 
 def _uses_identity(settings: Settings) -> bool:

@@ -20,9 +20,9 @@ their message, `batching.outcomes`.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
@@ -30,8 +30,10 @@ from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, set
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter
 from shared.messages.dead_letter import Failure, Reason
+from shared.messages.envelope import origin_of
 from shared.messages.event import EventType, new_event
-from shared.messages.update import MetadataUpdate, parse_update
+from shared.messages.event_data import RejectedData, UpdatedData
+from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
 from shared.text import one_line
 
 if TYPE_CHECKING:
@@ -71,7 +73,10 @@ class Failed:
 
 
 class MetadataUpdates:
-    """Handles the messages of the updates queue. `source` is the Custom Vision resource's URL, for events."""
+    """Handles the messages of the updates queue. `source` is the Custom Vision resource's URL, for events.
+
+    `limits` is how much metadata the service takes.
+    """
 
     def __init__(
         self,
@@ -82,6 +87,7 @@ class MetadataUpdates:
         source: str,
         publish_updated: bool,
         redact: Callable[[str], str],
+        limits: MetadataLimits | None = None,
     ) -> None:
         self._batcher = batcher
         self._poison = poison
@@ -89,12 +95,13 @@ class MetadataUpdates:
         self._source = source
         self._publish_updated = publish_updated
         self._redact = redact
+        self._limits = limits
 
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
         update: MetadataUpdate | None = None
         try:
-            update = parse_update(delivery.body)
+            update = parse_update(delivery.body, self._limits)
             outcome = settle(await self._batcher.submit(update.key, update.image_ids))
             failed = await self._conclude(delivery, update, outcome)
         except InvalidMessage as error:
@@ -124,10 +131,13 @@ class MetadataUpdates:
         return None
 
     async def _publish_update(self, delivery: Delivery, update: MetadataUpdate) -> None:
-        data = {"images": len(update.image_ids)}
-        await self._publish(
-            EventType.METADATA_UPDATED, delivery, update, update.correlation_id, datetime.now(UTC), data
+        data = UpdatedData(
+            message_id=delivery.id,
+            project_id=update.project_id,
+            correlation_id=update.correlation_id,
+            images=len(update.image_ids),
         )
+        await self._publish(EventType.METADATA_UPDATED, data, datetime.now(UTC))
 
     async def _dead_letter(self, delivery: Delivery, failed: Failed) -> None:
         """Tell of a failure and write its dead letter.
@@ -136,13 +146,16 @@ class MetadataUpdates:
         round, the next delivery would write a second dead letter.
         """
         update, failure = failed.update, failed.failure
-        data = {
-            "reason": failure.reason,
-            "code": failure.code,
-            "message": one_line(failure.message, MAX_ERROR),
-            "images": len(failure.images),
-        }
-        await self._publish(EventType.METADATA_REJECTED, delivery, update, failed.correlation_id, failure.at, data)
+        data = RejectedData(
+            message_id=delivery.id,
+            project_id=update.project_id if update is not None else None,
+            correlation_id=failed.correlation_id,
+            reason=failure.reason,
+            code=failure.code,
+            message=one_line(failure.message, MAX_ERROR),
+            images=len(failure.images),
+        )
+        await self._publish(EventType.METADATA_REJECTED, data, failure.at)
         letters = dead_letter.of_update(update, failure) if update else [dead_letter.of_body(delivery.body, failure)]
         for letter in letters:
             await self._poison.send(letter)
@@ -155,39 +168,20 @@ class MetadataUpdates:
             one_line(failure.message),
         )
 
-    async def _publish(
-        self,
-        kind: EventType,
-        delivery: Delivery,
-        update: MetadataUpdate | None,
-        correlation_id: str | None,
-        time: datetime,
-        data: dict[str, Any],
-    ) -> None:
-        about = {"messageId": delivery.id}
-        subject = f"messages/{delivery.id}"
-        if update is not None:
-            subject = f"projects/{update.project_id}"
-            about["projectId"] = update.project_id
-        if correlation_id is not None:
-            about["correlationId"] = correlation_id
+    async def _publish(self, kind: EventType, data: UpdatedData | RejectedData, time: datetime) -> None:
+        about = f"messages/{data.message_id}" if data.project_id is None else f"projects/{data.project_id}"
         event = new_event(
-            kind, source=self._source, subject=subject, identity=delivery.id, time=time, data={**about, **data}
+            kind, source=self._source, subject=about, identity=data.message_id, time=time, data=data.to_dict()
         )
         await self._events.publish(event)
 
 
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:
-    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count)
+    redrives = origin_of(delivery.body).redrives
+    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count, redrives=redrives)
 
 
 def _refusal(delivery: Delivery, refused: Mapping[str, Refused]) -> Failure:
     first, *others = dict.fromkeys(refused.values())
-    return Failure(
-        Reason.REFUSED,
-        "Various" if others else first.code,
-        first.message,
-        datetime.now(UTC),
-        delivery.dequeue_count,
-        {image_id: outcome.code for image_id, outcome in refused.items()},
-    )
+    failure = _failure(delivery, Reason.REFUSED, "Various" if others else first.code, first.message)
+    return replace(failure, images={image_id: outcome.code for image_id, outcome in refused.items()})

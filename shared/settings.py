@@ -8,65 +8,61 @@ may go, with `AzureWebJobsStorage__clientId` for a user-assigned one.
 
 from __future__ import annotations
 
-import ipaddress
+import difflib
+import functools
+import os
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import parse_qs, quote, urlsplit
+from urllib.request import getproxies
 
-import httpx
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.clouds import cloud_of
 from shared.errors import SettingsError
+from shared.setting_types import (
+    CONNECTION_SECRETS,
+    AccountName,
+    ApiVersion,
+    Audience,
+    CallsPerSecond,
+    ConnectionString,
+    Endpoint,
+    Key,
+    QueueName,
+    QueueService,
+    Schedule,
+    TopicEndpoint,
+    as_meant,
+    connection_fields,
+    is_empty,
+)
+from shared.text import Redact, redact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from pydantic_core import ErrorDetails
 
 STORAGE = "AzureWebJobsStorage"
-MAX_CALLS_PER_SECOND = 10_000.0
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before
-MAX_PORT = 65_535
 
-_DEVELOPMENT_STORAGE = "usedevelopmentstorage=true"
-_CONNECTION_SECRETS = ("accountkey", "sharedaccesssignature")
-
-
-def _https_or_loopback(url: str) -> str:
-    """Check an endpoint: https, or http on the loopback address; a host and at most a path. Drop a final slash."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        raise ValueError("is not a URL") from None
-    if not parsed.host or parsed.scheme not in ("http", "https"):
-        raise ValueError("must be a URL such as https://NAME.cognitiveservices.azure.com")
-    if parsed.port is not None and not 0 < parsed.port <= MAX_PORT:
-        raise ValueError("must have a port from 1 to 65535, or none")
-    if parsed.userinfo or "?" in url or "#" in url:
-        raise ValueError("must not carry a user, a query or a fragment")
-    if parsed.scheme == "http" and not _is_loopback(parsed.host):
-        raise ValueError("must be https: http would send the key in the clear (it is taken for loopback only)")
-    return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _sendable(secret: SecretStr | None) -> SecretStr | None:
-    """Check that a key can stand in a header. A line break copied with it is the usual reason why it cannot."""
-    if secret is not None and not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
-        raise ValueError("must be one word of ASCII characters, without a space or a line break")
-    return secret
-
-
-Key = Annotated[SecretStr | None, AfterValidator(_sendable)]
-Endpoint = Annotated[str, AfterValidator(_https_or_loopback)]
-QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", min_length=3, max_length=56)]
-"""Storage allows 63 characters; 7 are kept for the `-poison` that a dead-letter queue's name adds."""
+_MAY_BE_EMPTY = "events_queue"
+_NEXT_LINE = ";\n  "
+_SECRETS_OF_THE_ENVIRONMENT = (
+    "IDENTITY_HEADER",
+    "MSI_SECRET",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+)
+_REGIONAL = (".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us", ".api.cognitive.azure.cn")
+_OF_THE_HOST = re.compile(
+    r"AzureWebJobs(?!Storage)|AzureWebJobsStorage__(credential|tenantId|blob|table|file)", re.IGNORECASE
+)
+"""What resembles a setting of the app without being meant as one."""
+_RESEMBLES = 0.73
+"""How much two names must have in common, 1 being all (`difflib`)."""
 
 
 def poison_of(queue: str) -> str:
@@ -74,67 +70,48 @@ def poison_of(queue: str) -> str:
     return f"{queue}-poison"
 
 
-CallsPerSecond = Annotated[float, Field(gt=0, le=MAX_CALLS_PER_SECOND)]
-
-
-def _connection_fields(connection_string: str) -> dict[str, str]:
-    """Take a connection string apart. Names are lower-case in the answer: Azure takes any case."""
-    parts = (part.partition("=") for part in connection_string.split(";"))
-    return {name.strip().lower(): text.strip() for name, _, text in parts}
-
-
-def _usable_connection_string(secret: SecretStr | None) -> SecretStr | None:
-    if secret is None:
-        return None
-    value = secret.get_secret_value()
-    if value.replace(" ", "").rstrip(";").lower() == _DEVELOPMENT_STORAGE:
-        raise ValueError(
-            "is UseDevelopmentStorage=true, which names no key: use Azurite's full connection string, "
-            "or start the app with `make run`"
-        )
-    fields = _connection_fields(value)
-    if not any(fields.get(name) for name in _CONNECTION_SECRETS):
-        raise ValueError("is not a connection string: it has neither AccountKey nor SharedAccessSignature")
-    if not fields.get("accountname") and not fields.get("queueendpoint"):
-        raise ValueError("is not a connection string: it has neither AccountName nor QueueEndpoint")
-    if "queueendpoint" in fields:
-        _https_or_loopback(fields["queueendpoint"])
-    elif fields.get("defaultendpointsprotocol", "https").lower() != "https":
-        raise ValueError("must say DefaultEndpointsProtocol=https: http would send messages in the clear")
-    return secret
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
     """Everything that can be set. Without a key, the app's managed identity is used."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    storage_connection_string: Annotated[
-        SecretStr | None, AfterValidator(_usable_connection_string), Field(validation_alias=STORAGE)
-    ] = None
-    storage_queue_service_uri: Annotated[Endpoint | None, Field(validation_alias=f"{STORAGE}__queueServiceUri")] = None
-    storage_account_name: Annotated[
-        str | None,
-        StringConstraints(pattern=r"^[a-z0-9]{3,24}$"),
-        Field(validation_alias=f"{STORAGE}__accountName"),
-    ] = None
+    storage_connection_string: Annotated[ConnectionString | None, Field(validation_alias=STORAGE)] = None
+    storage_queue_service_uri: Annotated[QueueService | None, Field(validation_alias=f"{STORAGE}__queueServiceUri")] = (
+        None
+    )
+    storage_account_name: Annotated[AccountName | None, Field(validation_alias=f"{STORAGE}__accountName")] = None
     storage_client_id: Annotated[str | None, Field(validation_alias=f"{STORAGE}__clientId")] = None
 
     metadata_updates_queue: QueueName
     training_watches_queue: QueueName
-    events_queue: QueueName = "training-events"
+    events_queue: QueueName | None = "training-events"
+    """None, set as an empty text: events go to the Event Grid topic only."""
     permits_queue: QueueName = "custom-vision-permits"
-    training_poll_schedule: str
-    """Read by the host, for the timer trigger; here only so that a missing one is told with the others."""
+    training_poll_schedule: Schedule
+    """Read by the host, for the timer trigger; here only so that a missing or wrong one is told with the others."""
+
+    event_grid_topic_endpoint: TopicEndpoint | None = None
+    event_grid_topic_key: Key | None = None
 
     custom_vision_endpoint: Endpoint
-    custom_vision_training_key: Key = None
+    custom_vision_training_key: Key | None = None
     custom_vision_calls_per_second: CallsPerSecond = 10.0
 
     face_endpoint: Endpoint
-    face_key: Key = None
-    face_api_version: Annotated[str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+(-[a-z]+\.[0-9]+)?$")] = "v1.2"
+    face_key: Key | None = None
+    face_api_version: ApiVersion = "v1.2"
     face_calls_per_second: CallsPerSecond = 10.0
+
+    cognitive_services_audience: Audience | None = None
+
+    max_metadata_pairs: Annotated[int, Field(ge=1, le=50)] = 10
+    max_metadata_key_characters: Annotated[int, Field(ge=1, le=256)] = 128
+    max_metadata_value_characters: Annotated[int, Field(ge=1, le=512)] = 256
+    """The operation's page says the defaults, the published OpenAPI file of the same version says the upper bounds."""
 
     linger_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     max_wait_seconds: Annotated[
@@ -142,30 +119,92 @@ class Settings(BaseSettings):
         Field(gt=0, lt=FUNCTION_TIMEOUT_SECONDS, validation_alias=AliasChoices("MAX_WAIT_SECONDS", "HOLD_SECONDS")),
     ] = 240.0
     """`HOLD_SECONDS` is the name that it had first."""
-    api_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
+    api_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 30.0
     watch_lease_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 600
     watches_per_tick: Annotated[int, Field(ge=1, le=100_000)] = 5000
     publish_updated_events: bool = False
+    message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(_lower)] = "base64"
+    """Of all messages that the app writes. What it reads is recognised."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Except for the events queue, where it says that there is none."""
+        empty = {name for name, value in given.items() if isinstance(value, str) and is_empty(value)}
+        kept = {name: value for name, value in given.items() if name not in empty}
+        return kept | {name: None for name in empty if name.lower() == _MAY_BE_EMPTY}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: Any) -> Any:
+        return as_meant(value)
 
     @model_validator(mode="after")
-    def _storage_is_somewhere(self) -> Settings:
-        if self.storage_connection_string is None and self.storage_endpoint is None:
-            raise ValueError(
-                f"{STORAGE}: is missing: set a connection string, or {STORAGE}__queueServiceUri for the app's identity"
-            )
+    def _fit_together(self) -> Settings:
+        problems = [*self._places(), *self._queues(), *self._times(), *self._identities()]
+        if problems:
+            raise ValueError(_NEXT_LINE.join(problems))
         return self
 
-    @model_validator(mode="after")
-    def _each_queue_has_one_role(self) -> Settings:
+    def _places(self) -> Iterator[str]:
+        if self.storage_connection_string is None and self.storage_endpoint is None:
+            yield (
+                f"{STORAGE}: is missing: set a connection string, or {STORAGE}__queueServiceUri for the app's identity"
+            )
+        if self.events_queue is None and self.event_grid_topic_endpoint is None:
+            yield "EVENTS_QUEUE: is empty and EVENT_GRID_TOPIC_ENDPOINT is not set: events must go somewhere"
+        if self.event_grid_topic_key is not None and self.event_grid_topic_endpoint is None:
+            yield "EVENT_GRID_TOPIC_ENDPOINT: is missing, although EVENT_GRID_TOPIC_KEY is set"
+
+    def _queues(self) -> Iterator[str]:
         """Events in a queue that is read as updates, say, would become dead letters, each with an event of its own."""
         read = (self.metadata_updates_queue, self.training_watches_queue)
         names = (*read, *map(poison_of, read), self.events_queue, self.permits_queue)
         if len(set(names)) < len(names):
-            raise ValueError(
+            yield (
                 "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE, PERMITS_QUEUE: must be four queues, "
                 "none of them the dead-letter queue (-poison) of another"
             )
-        return self
+
+    def _times(self) -> Iterator[str]:
+        """What waits longer than it may can never be sent."""
+        if self.linger_seconds >= self.max_wait_seconds:
+            yield "LINGER_SECONDS: must be less than MAX_WAIT_SECONDS: each update would be sent away before it is sent"
+            return
+        setting, rate, linger = max(
+            ("CUSTOM_VISION_CALLS_PER_SECOND", self.custom_vision_calls_per_second, self.linger_seconds),
+            ("FACE_CALLS_PER_SECOND", self.face_calls_per_second, 0.0),
+            key=lambda limit: limit[2] + 1 / limit[1],
+        )
+        needed = linger + 1 / rate + self.api_timeout_seconds
+        if needed > self.max_wait_seconds:
+            yield (
+                f"MAX_WAIT_SECONDS: must be at least {needed:.4g}, which one call may take: {linger:g} "
+                f"(LINGER_SECONDS) + {1 / rate:.4g} (1 / {setting}) + {self.api_timeout_seconds:g} "
+                "(API_TIMEOUT_SECONDS); raise it, or change those"
+            )
+        if self.watch_lease_seconds <= self.api_timeout_seconds:
+            yield (
+                f"WATCH_LEASE_SECONDS: must be more than API_TIMEOUT_SECONDS ({self.api_timeout_seconds:g}): a watch "
+                "would be somebody else's again before Face has answered"
+            )
+
+    def _identities(self) -> Iterator[str]:
+        """Where no token of the identity is ever taken."""
+        for key, endpoint, setting in (
+            (self.custom_vision_training_key, self.custom_vision_endpoint, "CUSTOM_VISION_TRAINING_KEY"),
+            (self.face_key, self.face_endpoint, "FACE_KEY"),
+        ):
+            if key is None and (urlsplit(endpoint).hostname or "").endswith(_REGIONAL):
+                yield (
+                    f"{setting}: is missing, and a regional endpoint takes no identity: set it, or give the resource a "
+                    "custom subdomain and set that as the endpoint"
+                )
+        if self.storage_connection_string is None and (self.storage_endpoint or "").startswith("http:"):
+            yield f"{STORAGE}__queueServiceUri: must be https: no token is sent over http"
+        topic = self.event_grid_topic_endpoint or ""
+        if self.event_grid_topic_key is None and topic.startswith("http:"):
+            yield "EVENT_GRID_TOPIC_ENDPOINT: must be https without EVENT_GRID_TOPIC_KEY: no token is sent over http"
 
     @property
     def storage_endpoint(self) -> str | None:
@@ -173,18 +212,47 @@ class Settings(BaseSettings):
         if self.storage_queue_service_uri is not None:
             return self.storage_queue_service_uri
         if self.storage_account_name is not None:
-            return f"https://{self.storage_account_name}.queue.core.windows.net"
+            return f"https://{self.storage_account_name}.queue.{cloud_of(self.custom_vision_endpoint).storage}"
         return None
+
+    def audience_of(self, endpoint: str) -> str:
+        """Whom the identity's tokens for this Custom Vision or Face resource are for."""
+        return self.cognitive_services_audience or cloud_of(endpoint).cognitive_services
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret among the settings, the longer first, for whoever has to keep them out of a text."""
-        given = (self.custom_vision_training_key, self.face_key, self.storage_connection_string)
+        """Every secret that the app knows, the longer first, for whoever has to keep them out of a text."""
+        given = (
+            self.custom_vision_training_key,
+            self.face_key,
+            self.event_grid_topic_key,
+            self.storage_connection_string,
+        )
         found = [secret.get_secret_value() for secret in given if secret is not None]
         if self.storage_connection_string is not None:
-            fields = _connection_fields(self.storage_connection_string.get_secret_value())
-            found += [fields[name] for name in _CONNECTION_SECRETS if fields.get(name)]
-        return sorted(found, key=len, reverse=True)
+            fields = connection_fields(self.storage_connection_string.get_secret_value())
+            found += [fields[name] for name in CONNECTION_SECRETS if fields.get(name)]
+            found += _signatures(fields.get("sharedaccesssignature", ""))
+        found += _secrets_of_the_environment()
+        as_in_urls = [quote(secret, safe="") for secret in found]
+        return sorted(dict.fromkeys([*found, *as_in_urls]), key=len, reverse=True)
+
+    @property
+    def redact(self) -> Redact:
+        """Takes all secrets out of a text."""
+        return functools.partial(redact, self.secrets)
+
+
+def _signatures(shared_access_signature: str) -> list[str]:
+    """The part of a shared access signature that is secret, as it stands in a URL and as it was made."""
+    return parse_qs(shared_access_signature).get("sig", [])
+
+
+def _secrets_of_the_environment() -> list[str]:
+    """What the identity's and the proxies' settings say, which are the libraries' and not the app's."""
+    found = [os.environ.get(name) for name in _SECRETS_OF_THE_ENVIRONMENT]
+    found += [urlsplit(url).password for url in getproxies().values()]
+    return [secret for secret in found if secret]
 
 
 def load_settings() -> Settings:
@@ -192,13 +260,39 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = ";\n  ".join(_line(item) for item in error.errors(include_url=False))
+        wrong = _NEXT_LINE.join(_line(item) for item in error.errors(include_url=False))
     raise SettingsError(f"the app settings cannot be used:\n  {wrong}")
+
+
+def setting_names() -> list[str]:
+    """The names of all app settings."""
+    return [name for field, info in Settings.model_fields.items() for name in _names(field, info.validation_alias)]
+
+
+def _names(field: str, alias: Any) -> list[str]:
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [str(alias or field.upper())]
+
+
+def resembling(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Of these names, those that are no app setting but resemble one, each with the setting that may be meant."""
+    known = {_letters(name): name for name in setting_names()}
+    exact = {name.lower() for name in known.values()}
+    for name in names:
+        if name.lower() not in exact and not _OF_THE_HOST.match(name):
+            closest = difflib.get_close_matches(_letters(name), known, n=1, cutoff=_RESEMBLES)
+            if closest:
+                yield name, known[closest[0]]
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
 
 
 def _line(item: ErrorDetails) -> str:
     """Name the setting; what is wrong with several together names them itself."""
-    return f"{_name(item['loc'])}: {_told(item)}" if item["loc"] else _told(item)
+    return f"{_name(item['loc'])}: {_described(item)}" if item["loc"] else _described(item)
 
 
 def _name(loc: tuple[int | str, ...]) -> str:
@@ -206,7 +300,7 @@ def _name(loc: tuple[int | str, ...]) -> str:
     return STORAGE + name[len(STORAGE) :] if name.lower().startswith(STORAGE.lower()) else name.upper()
 
 
-def _told(item: ErrorDetails) -> str:
+def _described(item: ErrorDetails) -> str:
     """Say what is wrong without saying the value."""
     if item["type"] == "missing":
         return "is missing"

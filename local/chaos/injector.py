@@ -7,8 +7,9 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from local.chaos.audit import KILL, OUTAGE, STORAGE_CUT, TERMINATION, WORKER_LOSS, WRONG_KEY
-from local.chaos.schedule import HostFault, Outage, ServiceFault, Stop, StorageCut, Storm, WrongKey
+from local.chaos.audit import KILL, OUTAGE, STORAGE_CUT, TERMINATION, TOPIC_FAILURE, WORKER_LOSS, WRONG_KEY
+from local.chaos.schedule import HostFault, Outage, ServiceFault, Stop, StorageCut, Storm, TopicFailure, WrongKey
+from local.simulation.counters import OUTAGE as SIMULATED_OUTAGE
 from local.simulation.faults import IMAGE_FAULTS
 from local.simulation.models import Api, Fault
 
@@ -53,7 +54,8 @@ class Injector:
     async def faults(self) -> Counter[str]:
         """How often each kind of fault has struck: counted by the simulation, by the relay, and at each kill."""
         counters = await self._control.counters()
-        found = self._stops + Counter({STORAGE_CUT: self._relay.resets})
+        failed = counters.event_grid.faults.get(SIMULATED_OUTAGE, 0)
+        found = self._stops + Counter({STORAGE_CUT: self._relay.resets, TOPIC_FAILURE: failed})
         for api in (counters.custom_vision, counters.face):
             found.update(api.faults)
         return found
@@ -129,10 +131,13 @@ class Injector:
             case StorageCut():
                 async with self._relay.cut():
                     yield
+            case TopicFailure():
+                async with control.outage(Api.EVENT_GRID, fault.how):
+                    yield
 
     @asynccontextmanager
     async def _storm(self, storm: Storm) -> AsyncIterator[None]:
-        apis = [Api.CUSTOM_VISION] if storm.kind in IMAGE_FAULTS else list(Api)
+        apis = [Api.CUSTOM_VISION] if storm.kind in IMAGE_FAULTS else [Api.CUSTOM_VISION, Api.FACE]
         for api in apis:
             await self._control.set_faults(api, Fault(kind=storm.kind, share=storm.share), seed=self._seed)
         try:
@@ -153,6 +158,8 @@ def _describe(fault: ServiceFault) -> tuple[str, str]:
             return WRONG_KEY, f"both APIs refuse the key for {fault.seconds:g} s"
         case StorageCut():
             return STORAGE_CUT, f"storage cut off for {fault.seconds:g} s"
+        case TopicFailure():
+            return TOPIC_FAILURE, f"the topic takes no event ({fault.how}) for {fault.seconds:g} s"
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> bool:

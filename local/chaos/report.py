@@ -46,6 +46,7 @@ def _messages(account: Audit) -> Table:
     table.add_row("dead letters nobody deserved", f"{account.unjustified_dead_letters:,}")
     table.add_row("messages poisoned by an outage", f"{account.poisoned_by_outage:,}")
     table.add_row("events repeated under a new id", f"{account.duplicate_events_with_new_id:,}")
+    table.add_row("events in the queue only, or at the topic only", f"{account.events_in_one_place:,}")
     table.add_row("dead letters without an event", f"{account.untold_dead_letters:,}")
     table.add_row("hosts that crashed", f"{account.crashes:,}")
     table.add_row("tracebacks in the hosts' logs", f"{account.tracebacks:,}")

@@ -19,7 +19,7 @@ from local.chaos.injector import Injector
 from local.chaos.schedule import HOSTS, build_schedule
 from local.chaos.tcp_proxy import Relay
 from local.chaos.workload import INVALID_IDS, NEVER_TRAINED, build_workload
-from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud
+from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud, text_of
 from local.host.process import HostProcess
 from local.simulation.models import Api, GroupKind
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
+    from azure.storage.queue import QueueMessage
     from rich.console import Console
 
     from local.chaos.workload import Metadata
@@ -92,7 +93,9 @@ class Chaos:
             await self._prepare(cloud)
             connection_string = cloud.settings[STORAGE]
             async with Relay(_port(connection_string)) as relay:
-                settings = cloud.settings | SHORTENED | {STORAGE: _through(relay, connection_string)}
+                settings = (
+                    cloud.settings | cloud.topic_settings | SHORTENED | {STORAGE: _through(relay, connection_string)}
+                )
                 hosts = [HostProcess(PROJECT, settings, _fresh_log(number)) for number in range(HOSTS)]
                 injector = Injector(cloud.control, relay, hosts, self._seed, self._tell)
                 async with AsyncExitStack() as running:
@@ -178,9 +181,10 @@ class Chaos:
     async def _evidence(self, cloud: LocalCloud, injector: Injector) -> Evidence:
         return Evidence(
             images=await cloud.images(self._workload.archive),
-            dead_letters=await _texts(cloud, UPDATES_POISON, WATCHES_POISON),
-            events=await _texts(cloud, EVENTS),
-            still_queued=await _texts(cloud, UPDATES, WATCHES),
+            dead_letters=tuple(map(text_of, await _taken(cloud, UPDATES_POISON, WATCHES_POISON))),
+            events=tuple(map(text_of, await _taken(cloud, EVENTS))),
+            published=(await cloud.control.published_events()).events,
+            still_queued=tuple(message.content for message in await _taken(cloud, UPDATES, WATCHES)),
             faults=await injector.faults(),
             crashes=injector.crashes,
             tracebacks=sum(_log(number).read_text().count(TRACEBACK) for number in range(HOSTS)),
@@ -189,14 +193,14 @@ class Chaos:
         )
 
 
-async def _texts(cloud: LocalCloud, *queues: str) -> tuple[str, ...]:
+async def _taken(cloud: LocalCloud, *queues: str) -> list[QueueMessage]:
     """Take everything out of the queues; what is invisible will be visible when its lease ends."""
-    texts: list[str] = []
+    messages: list[QueueMessage] = []
     for queue in queues:
         while await cloud.count(queue):
-            texts += [message.content for message in await cloud.drain(queue)]
+            messages += await cloud.drain(queue)
             await asyncio.sleep(POLL_SECONDS)
-    return tuple(texts)
+    return messages
 
 
 async def _queued(cloud: LocalCloud) -> int:

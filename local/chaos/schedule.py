@@ -33,6 +33,7 @@ OUTAGE_KINDS = (FaultKind.CONNECTION_RESET, FaultKind.UNAVAILABLE_HTML, FaultKin
 OUTAGE_SECONDS = 20.0
 WRONG_KEY_SECONDS = 10.0
 STORAGE_CUT_SECONDS = 10.0
+TOPIC_FAILURE_SECONDS = 10.0
 STORM_SECONDS = (3.0, 5.0)
 STORM_SHARE = (0.3, 0.6)
 
@@ -74,7 +75,15 @@ class StorageCut:
     seconds: float
 
 
-ServiceFault = Storm | Outage | WrongKey | StorageCut
+@dataclass(frozen=True)
+class TopicFailure:
+    """The Event Grid topic takes no event."""
+
+    how: FaultKind
+    seconds: float
+
+
+ServiceFault = Storm | Outage | WrongKey | StorageCut | TopicFailure
 
 
 class Stop(Enum):
@@ -121,6 +130,7 @@ def build_schedule(seed: int) -> Schedule:
     service_faults.append(Outage(rng.choice(OUTAGE_KINDS), OUTAGE_SECONDS))
     service_faults.append(WrongKey(WRONG_KEY_SECONDS))
     service_faults.append(StorageCut(STORAGE_CUT_SECONDS))
+    service_faults.append(TopicFailure(rng.choice(OUTAGE_KINDS), TOPIC_FAILURE_SECONDS))
     rng.shuffle(service_faults)
     seconds = sum(fault.seconds for fault in service_faults)
     return Schedule(seed, tuple(service_faults), tuple(_host_faults(rng, seconds)))

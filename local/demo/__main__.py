@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, LocalCloud
+from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, LocalCloud, text_of
 from local.demo.audit import Audit, Evidence, settle
 from local.demo.catalogue import Catalogue, build_catalogue
 from local.host.process import HostProcess
@@ -32,28 +33,34 @@ LONGEST_SECONDS = 170.0
 
 GROUPS = ("staff", "visitors", "artists", "press", "contractors")
 FAILING_GROUP = "press"
-EXPECTED_EVENTS = {"VisionRelay.Training.Succeeded": len(GROUPS) - 1, "VisionRelay.Training.Failed": 1}
+ITERATION = UUID("6f0d7c1e-0000-4000-8000-0000000000aa")
+TRAININGS = len(GROUPS) + 1
+EXPECTED_EVENTS = {"VisionRelay.Training.Succeeded": TRAININGS - 1, "VisionRelay.Training.Failed": 1}
 
 
-async def run(messages: int, seed: int, console: Console) -> Audit:
-    """Do the demo and return its account. Raises `TimeoutError` if it takes too long."""
-    catalogue = build_catalogue(messages, seed)
-    BUILD.mkdir(exist_ok=True)
-    log = BUILD / "demo-host.log"
-    log.unlink(missing_ok=True)
+async def run(catalogue: Catalogue, log: Path, console: Console) -> Evidence:
+    """Do the demo and return what is found at its end. Raises `TimeoutError` if it takes too long."""
     async with asyncio.timeout(LONGEST_SECONDS), _cloud(console) as cloud:
         for project_id, images in catalogue.images.items():
             await cloud.control.add_images(project_id, images)
-        async with HostProcess(PROJECT, cloud.settings, log):
+        async with HostProcess(PROJECT, cloud.settings | cloud.topic_settings, log):
             began = time.monotonic()
             await _work(cloud, catalogue, console)
             seconds = time.monotonic() - began
-        return settle(catalogue, EXPECTED_EVENTS, await _evidence(cloud, catalogue, seconds))
+        return await _evidence(cloud, catalogue, seconds)
+
+
+def watches_of(project_id: UUID) -> list[dict[str, str]]:
+    """A watch of each group's training, and of that of an iteration of this project."""
+    return [
+        {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(ITERATION)},
+        *({"kind": "personGroup", "id": group, "correlationId": f"demo-{group}"} for group in GROUPS),
+    ]
 
 
 @asynccontextmanager
 async def _cloud(console: Console) -> AsyncIterator[LocalCloud]:
-    console.print("Starting Azurite, the simulated Custom Vision and Face, and the functions host.")
+    console.print("Starting Azurite, the simulated Custom Vision, Face and Event Grid topic, and the functions host.")
     async with LocalCloud() as cloud:
         yield cloud
 
@@ -64,10 +71,10 @@ async def _work(cloud: LocalCloud, catalogue: Catalogue, console: Console) -> No
     with Progress(*columns, console=console) as progress:
         sent = progress.add_task("messages sent", total=len(texts))
         settled = progress.add_task("messages settled", total=len(texts))
-        trained = progress.add_task("trainings reported", total=len(GROUPS))
+        trained = progress.add_task("trainings reported", total=TRAININGS)
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(_send(cloud, texts, progress, sent))
-            await _train(cloud)
+            await _train(cloud, next(iter(catalogue.images)))
             tasks.create_task(_follow(cloud, sending, progress, settled, trained))
 
 
@@ -76,13 +83,13 @@ async def _send(cloud: LocalCloud, texts: list[str], progress: Progress, bar: Ta
         progress.advance(bar)
 
 
-async def _train(cloud: LocalCloud) -> None:
-    """Start a training of each group and ask for an event when it is complete."""
+async def _train(cloud: LocalCloud, project_id: UUID) -> None:
+    """Start a training of each group and of an iteration, and ask for an event when it is complete."""
     for seconds, group in enumerate(GROUPS, start=2):
         failure = "There is no face in the group." if group == FAILING_GROUP else None
         await cloud.control.train(group, running_seconds=2.0 * seconds, failure=failure)
-    watches = [json.dumps({"kind": "personGroup", "id": group, "correlationId": f"demo-{group}"}) for group in GROUPS]
-    async for _ in cloud.send(WATCHES, watches):
+    await cloud.control.train_iteration(project_id, ITERATION, running_seconds=3.0)
+    async for _ in cloud.send(WATCHES, map(json.dumps, watches_of(project_id))):
         pass
 
 
@@ -95,7 +102,7 @@ async def _follow(
         all_sent = sending.done()
         updates, watches = await cloud.count(UPDATES), await cloud.count(WATCHES)
         progress.update(settled, completed=min(progress.tasks[0].completed, total) - updates)
-        progress.update(trained, completed=len(GROUPS) - watches)
+        progress.update(trained, completed=TRAININGS - watches)
         if all_sent and updates == 0 and watches == 0:
             return
         await asyncio.sleep(0.25)
@@ -105,10 +112,11 @@ async def _evidence(cloud: LocalCloud, catalogue: Catalogue, seconds: float) -> 
     counters = await cloud.control.counters()
     return Evidence(
         images=await cloud.images(catalogue.images),
-        dead_letters=tuple(json.loads(message.content) for message in await cloud.drain(UPDATES_POISON)),
-        events=tuple(json.loads(message.content) for message in await cloud.drain(EVENTS)),
+        dead_letters=tuple(json.loads(text_of(message)) for message in await cloud.drain(UPDATES_POISON)),
+        events=tuple(json.loads(text_of(message)) for message in await cloud.drain(EVENTS)),
+        published=await cloud.control.published_events(),
         still_queued=await cloud.count(UPDATES) + await cloud.count(WATCHES),
-        api_calls=counters.custom_vision.calls,
+        api_calls=sum(counters.custom_vision.images_per_call.values()),
         seconds=seconds,
     )
 
@@ -130,6 +138,7 @@ def show(account: Audit, console: Console) -> None:
         table.add_row(f"dead letters, {reason}", f"{count:,}")
     for kind, count in sorted(account.events_by_type.items()):
         table.add_row(f"events, {kind}", f"{count:,}")
+    table.add_row(f"the same at the Event Grid topic, in {account.publish_calls:,} calls", f"{account.published:,}")
     table.add_section()
     table.add_row("messages lost", f"[bold]{account.lost:,}[/bold]")
     table.add_row("seconds", f"{account.seconds:,.1f}")
@@ -149,11 +158,16 @@ def main() -> int:
     if arguments.messages < 1:
         parser.error("--messages must be at least 1")
     console = Console()
+    catalogue = build_catalogue(arguments.messages, arguments.seed)
+    BUILD.mkdir(exist_ok=True)
+    log = BUILD / "demo-host.log"
+    log.unlink(missing_ok=True)
     try:
-        account = asyncio.run(run(arguments.messages, arguments.seed, console))
+        evidence = asyncio.run(run(catalogue, log, console))
     except TimeoutError:
         console.print(f"[red]not done within {LONGEST_SECONDS:g} s[/red]; see build/demo-host.log")
         return 1
+    account = settle(catalogue, EXPECTED_EVENTS, evidence)
     show(account, console)
     (BUILD / "demo.json").write_text(json.dumps(asdict(account), indent=2) + "\n")
     return 0 if account.is_balanced else 1

@@ -12,17 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from local.demo.catalogue import Catalogue, Update
+    from local.simulation.models import PublishedEvents
 
 TRAINING_EVENTS = "VisionRelay.Training."
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is found at the end: the service's images by project, the dead letters and events, what is still queued."""
+    """What is found at the end: the service's images by project, the dead letters and events, what is still queued.
+
+    Events are those in the queue; `published` is what the Event Grid topic has taken.
+    """
 
     images: Mapping[UUID, Mapping[UUID, dict[str, str]]]
     dead_letters: tuple[dict[str, Any], ...]
     events: tuple[dict[str, Any], ...]
+    published: PublishedEvents
     still_queued: int
     api_calls: int
     seconds: float
@@ -41,6 +46,8 @@ class Audit:
     dead_letters_by_reason: dict[str, int]
     events: int
     events_by_type: dict[str, int]
+    published: int
+    publish_calls: int
     lost: int
     wrong: tuple[str, ...]
     seconds: float
@@ -78,6 +85,8 @@ def settle(catalogue: Catalogue, expected_events: Mapping[str, int], evidence: E
         dead_letters_by_reason=dict(Counter(map(_reason, evidence.dead_letters))),
         events=len(events),
         events_by_type=dict(by_type),
+        published=len({event["id"] for event in evidence.published.events}),
+        publish_calls=len(evidence.published.calls),
         lost=lost,
         wrong=tuple(_wrong(+letters, by_type, expected_events, evidence)),
         seconds=round(evidence.seconds, 1),
@@ -119,6 +128,8 @@ def _wrong(
 ) -> Iterable[str]:
     if letters:
         yield f"{letters.total()} dead letters that nobody expected"
+    if {event["id"] for event in evidence.events} != {event["id"] for event in evidence.published.events}:
+        yield "the topic and the queue have different events"
     if evidence.still_queued:
         yield f"{evidence.still_queued} messages are still queued"
     trained = {kind: count for kind, count in by_type.items() if kind.startswith(TRAINING_EVENTS)}

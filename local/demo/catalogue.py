@@ -55,14 +55,18 @@ class Update:
     base64: bool
 
     @property
-    def text(self) -> str:
-        """The message on the wire."""
-        message = {
+    def message(self) -> dict[str, object]:
+        """The message."""
+        return {
             "projectId": str(self.project_id),
             "imageIds": [str(image_id) for image_id in self.image_ids],
             "metadata": self.metadata,
         }
-        text = json.dumps(message)
+
+    @property
+    def text(self) -> str:
+        """The message on the wire."""
+        text = json.dumps(self.message)
         return to_base64(text) if self.base64 else text
 
 

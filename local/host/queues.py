@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from urllib.request import getproxies
 
 import aiohttp
 from azure.core.credentials_async import AsyncTokenCredential
@@ -151,7 +152,8 @@ class QueueServices:
             except ValueError:
                 # The SDK's words are not repeated: they may quote the string.
                 raise HostStartError(f"the setting {connection} is not a valid connection string") from None
-        return QueueServiceClient(self._identity_endpoint(connection), self._identity(), **options)
+        client_id = self._settings.get(f"{connection}__clientId")
+        return QueueServiceClient(self._identity_endpoint(connection), self._identity(client_id), **options)
 
     def _identity_endpoint(self, connection: str) -> str:
         if uri := self._settings.get(f"{connection}__queueServiceUri"):
@@ -162,10 +164,10 @@ class QueueServices:
             f"the setting {connection} (a connection string) or {connection}__queueServiceUri is missing"
         )
 
-    def _identity(self) -> AsyncTokenCredential:
+    def _identity(self, client_id: str | None) -> AsyncTokenCredential:
         from azure.identity.aio import DefaultAzureCredential
 
-        credential = DefaultAzureCredential()
+        credential = DefaultAzureCredential(**({"managed_identity_client_id": client_id} if client_id else {}))
         self._resources.push_async_callback(credential.close)
         return credential
 
@@ -180,6 +182,7 @@ async def open_queue_services(settings: Mapping[str, str]) -> AsyncIterator[Queu
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                trust_env=bool(getproxies()),  # asking for each request takes a millisecond
             )
         )
         transport = AioHttpTransport(session=session, session_owner=False)

@@ -1,4 +1,4 @@
-"""A simulated Custom Vision + Face for one machine.
+"""A simulated Custom Vision, Face and Event Grid topic for one machine, with the identity that they let in.
 
 It checks what the real services check, keeps what they keep, answers as they document, and can be told while it runs to
 misbehave. It knows nothing of the app that calls it, so that it cannot repeat the app's mistakes.
@@ -7,7 +7,11 @@ misbehave. It knows nothing of the app that calls it, so that it cannot repeat t
     answers.py        what goes back over the wire, including no answer at all
     calls.py          from an HTTP request to the operation it asks for
     custom_vision.py  the rules of UpdateImageMetadata
+    iterations.py     the rules of GetIteration
     face.py           the rules of the training status
+    event_grid.py     the rules of an Event Grid topic
+    identity.py       the token endpoint of App Service, and whose tokens are taken
+    trainings.py      a training as both services have it
     bucket.py         the rate limit
     faults.py         every kind of misbehaviour, and whether the call takes effect nevertheless
     gateway.py        what stands in front of an API: key, rate, outage, latency, faults

@@ -10,7 +10,13 @@ import sys
 
 from local.simulation.app import create_app
 from local.simulation.gateway import Credentials
-from local.simulation.process import BEARER_TOKEN_VARIABLE, CUSTOM_VISION_KEY_VARIABLE, FACE_KEY_VARIABLE
+from local.simulation.process import (
+    BEARER_TOKEN_VARIABLE,
+    CUSTOM_VISION_KEY_VARIABLE,
+    EVENT_GRID_KEY_VARIABLE,
+    FACE_KEY_VARIABLE,
+    IDENTITY_HEADER_VARIABLE,
+)
 from local.simulation.server import serve
 from local.simulation.simulation import Simulation
 
@@ -30,9 +36,11 @@ def main() -> None:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m local.simulation",
-        description="A simulated Custom Vision and Face on the loopback interface. Prints its address when ready.",
-        epilog=f"Environment: {CUSTOM_VISION_KEY_VARIABLE} and {FACE_KEY_VARIABLE} are the keys it accepts, "
-        f"{BEARER_TOKEN_VARIABLE} is a token that both services accept as well, if set.",
+        description="A simulated Custom Vision, Face, Event Grid topic and App Service token endpoint on the loopback "
+        "interface. Prints its address when ready.",
+        epilog=f"Environment: {CUSTOM_VISION_KEY_VARIABLE}, {FACE_KEY_VARIABLE} and {EVENT_GRID_KEY_VARIABLE} are the "
+        f"keys it accepts, {IDENTITY_HEADER_VARIABLE} is what the app shows for a token, {BEARER_TOKEN_VARIABLE} is a "
+        "token that all services accept as well, if set.",
     )
     parser.add_argument("--port", type=_port, default=0, help="port to listen on; 0, the default, takes a free one")
     return parser.parse_args()
@@ -51,6 +59,8 @@ def _credentials() -> Credentials:
             custom_vision_key=os.environ[CUSTOM_VISION_KEY_VARIABLE],
             face_key=os.environ[FACE_KEY_VARIABLE],
             bearer_token=os.environ.get(BEARER_TOKEN_VARIABLE),
+            event_grid_key=os.environ[EVENT_GRID_KEY_VARIABLE],
+            identity_header=os.environ[IDENTITY_HEADER_VARIABLE],
         )
     except KeyError as missing:
         sys.exit(f"the environment variable {missing.args[0]} is not set")

@@ -1,11 +1,14 @@
-"""The ASGI application: the two services, and the control API under /_control."""
+"""The ASGI application: the services, the token endpoint, and the control API under /_control."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol, cast
 
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from local.simulation.answers import Answer, CutOff, Disconnect, Hang, Reply, gateway_error
@@ -14,6 +17,7 @@ from local.simulation.control_api import control_routes
 from local.simulation.simulation import Simulation
 
 CONTROL_PREFIX = "/_control"
+TOKEN_PATH = "/msi/token"  # noqa: S105 - a path
 BREAK_CONNECTION = "local.simulation.break_connection"
 """The ASGI extension through which the server lets an application break the connection; see server.py."""
 
@@ -30,9 +34,18 @@ def create_app(simulation: Simulation) -> Starlette:
     return Starlette(
         routes=[
             Mount(CONTROL_PREFIX, routes=control_routes(simulation)),
+            Route(TOKEN_PATH, _token_endpoint(simulation)),
             Mount("/", app=ServiceEndpoint(simulation)),
         ]
     )
+
+
+def _token_endpoint(simulation: Simulation) -> Callable[[HttpRequest], Awaitable[Response]]:
+    async def give(request: HttpRequest) -> Response:
+        answer = simulation.identity.token(request.query_params, request.headers, simulation.clock())
+        return Response(answer.body, answer.status, media_type=answer.content_type)
+
+    return give
 
 
 class ServiceEndpoint:

@@ -14,6 +14,9 @@ _TRAINING_STATUS = re.compile(
     re.IGNORECASE,
 )
 
+_PUBLISH_EVENTS = re.compile(r"/api/events/?", re.IGNORECASE)
+_ITERATION = re.compile(r"/customvision/v3\.3/training/projects/([^/]+)/iterations/([^/]+)", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -46,7 +49,25 @@ class GetTrainingStatus:
     group_id: str
 
 
-Call = UpdateImageMetadata | GetTrainingStatus
+@dataclass(frozen=True, slots=True)
+class PublishEvents:
+    """One call of an Event Grid topic."""
+
+    api: ClassVar = Api.EVENT_GRID
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GetIteration:
+    """One look at an iteration of a project; both ids are in lower case."""
+
+    api: ClassVar = Api.CUSTOM_VISION
+    project_id: str
+    iteration_id: str
+
+
+Call = UpdateImageMetadata | GetTrainingStatus | PublishEvents | GetIteration
 
 
 def route(request: Request) -> Call | None:
@@ -60,6 +81,10 @@ def route(request: Request) -> Call | None:
         )
     if request.method == "GET" and (match := _TRAINING_STATUS.fullmatch(request.path)):
         return GetTrainingStatus(GroupKind(match[1].lower()), match[2])
+    if request.method == "POST" and _PUBLISH_EVENTS.fullmatch(request.path):
+        return PublishEvents(content_type=request.headers.get("content-type", ""), body=request.body)
+    if request.method == "GET" and (match := _ITERATION.fullmatch(request.path)):
+        return GetIteration(match[1].lower(), match[2].lower())
     return None
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from local.simulation.models import (
     Api,
+    Audience,
     Counters,
     Fault,
     FaultKind,
@@ -25,18 +26,24 @@ from local.simulation.models import (
     Group,
     GroupKind,
     GroupState,
+    IdentitySetting,
     Images,
     ImageState,
+    IterationTraining,
     KeyChange,
     Latency,
     Mark,
+    MetadataLimits,
     Outage,
+    PublishedEvents,
     Rate,
+    TokenRequest,
     Training,
 )
 
 _IMAGES = TypeAdapter(dict[UUID, ImageState])
 _GROUPS = TypeAdapter(list[GroupState])
+_TOKEN_REQUESTS = TypeAdapter(list[TokenRequest])
 
 # Adding or reading a hundred thousand images takes a few seconds.
 _TIMEOUT_SECONDS = 30.0
@@ -90,6 +97,29 @@ class SimulationControl:
         query = "?history=true" if history else ""
         return _IMAGES.validate_json(await self._call("GET", f"/projects/{project_id}/images{query}"))
 
+    async def train_iteration(
+        self,
+        project_id: UUID,
+        iteration_id: UUID,
+        *,
+        running_seconds: float = 1.0,
+        fails: bool = False,
+        status: str | None = None,
+    ) -> None:
+        """Start the training of an iteration; `status` is a word to answer with in place of the documented ones."""
+        training = IterationTraining(
+            project_id=str(project_id),
+            id=str(iteration_id),
+            running_seconds=running_seconds,
+            fails=fails,
+            status=status,
+        )
+        await self._call("POST", "/iterations/training", training)
+
+    async def set_metadata_limits(self, limits: MetadataLimits) -> None:
+        """Take so much metadata from now on: as the page says by default, or as the OpenAPI file does."""
+        await self._call("PUT", "/metadata-limits", limits)
+
     async def refuse_calls_with(self, image_ids: Iterable[UUID], code: str, times: int | None = None) -> None:
         """Refuse every call with one of these images as a whole, with a code such as `BadRequestInvalidIds`."""
         ids = tuple(map(str, image_ids))
@@ -103,6 +133,22 @@ class SimulationControl:
     async def unmark_images(self) -> None:
         """Treat all images as any other again."""
         await self._call("DELETE", "/marks")
+
+    async def published_events(self) -> PublishedEvents:
+        """What the Event Grid topic has taken."""
+        return PublishedEvents.model_validate_json(await self._call("GET", "/events"))
+
+    async def set_identity(self, setting: IdentitySetting) -> None:
+        """Give the app these identities from now on."""
+        await self._call("PUT", "/identity", setting)
+
+    async def set_audience(self, api: Api, audience: str) -> None:
+        """Let an API take tokens for this audience, and for no other."""
+        await self._call("PUT", f"/{api}/audience", Audience(audience=audience))
+
+    async def token_requests(self) -> list[TokenRequest]:
+        """Every token that was asked for."""
+        return _TOKEN_REQUESTS.validate_json(await self._call("GET", "/identity/requests"))
 
     async def groups(self) -> list[GroupState]:
         """All groups, without a call that would count."""

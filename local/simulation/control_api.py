@@ -8,8 +8,14 @@ needs a key or counts as a call.
     GET    /counters
     PUT    /projects/images             Images
     GET    /projects/{id}/images        {image id: ImageState}; ?history=true for all that was applied
+    PUT    /metadata-limits             MetadataLimits
+    POST   /iterations/training         IterationTraining
     PUT    /marks                       Mark
     DELETE /marks
+    GET    /events                      PublishedEvents
+    PUT    /identity                    IdentitySetting
+    GET    /identity/requests           [TokenRequest]
+    PUT    /{api}/audience              Audience
     GET    /groups                      [GroupState]
     PUT    /groups                      Group
     DELETE /groups                      Group
@@ -36,16 +42,22 @@ from local.simulation.custom_vision import Image
 from local.simulation.gateway import Gateway
 from local.simulation.models import (
     Api,
+    Audience,
     FaultSetting,
     Group,
     GroupState,
+    IdentitySetting,
     Images,
     ImageState,
+    IterationTraining,
     KeyChange,
     Latency,
     Mark,
+    MetadataLimits,
     Outage,
+    PublishedEvents,
     Rate,
+    TokenRequest,
     Training,
 )
 from local.simulation.simulation import Simulation
@@ -55,11 +67,19 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 _IMAGES = TypeAdapter(dict[str, ImageState])
 _GROUPS = TypeAdapter(list[GroupState])
+_TOKEN_REQUESTS = TypeAdapter(list[TokenRequest])
 
 
 def control_routes(simulation: Simulation) -> list[Route]:
     """The routes, relative to the prefix."""
-    return [*_general(simulation), *_custom_vision(simulation), *_face(simulation), *_gateways(simulation)]
+    return [
+        *_general(simulation),
+        *_custom_vision(simulation),
+        *_face(simulation),
+        *_event_grid(simulation),
+        *_identity(simulation),
+        *_gateways(simulation),
+    ]
 
 
 def _general(simulation: Simulation) -> list[Route]:
@@ -83,6 +103,9 @@ def _custom_vision(simulation: Simulation) -> list[Route]:
     def mark_images(mark: Mark) -> None:
         simulation.custom_vision.mark(mark)
 
+    def set_limits(limits: MetadataLimits) -> None:
+        simulation.custom_vision.limits = limits
+
     async def read_images(request: Request) -> Response:
         images = simulation.custom_vision.projects.get(request.path_params["id"])
         if images is None:
@@ -98,6 +121,8 @@ def _custom_vision(simulation: Simulation) -> list[Route]:
     return [
         _setter("PUT", "/projects/images", Images, add_images),
         _route("GET", "/projects/{id}/images", read_images),
+        _setter("PUT", "/metadata-limits", MetadataLimits, set_limits),
+        _setter("POST", "/iterations/training", IterationTraining, simulation.train_iteration),
         _setter("PUT", "/marks", Mark, mark_images),
         _route("DELETE", "/marks", delete_marks),
     ]
@@ -115,6 +140,36 @@ def _face(simulation: Simulation) -> list[Route]:
         _setter("PUT", "/groups", Group, lambda group: simulation.face.add_group(group, simulation.clock())),
         _setter("DELETE", "/groups", Group, remove_group),
         _setter("POST", "/groups/training", Training, lambda asked: simulation.face.train(asked, simulation.clock())),
+    ]
+
+
+def _event_grid(simulation: Simulation) -> list[Route]:
+    async def read_events(_: Request) -> Response:
+        topic = simulation.event_grid
+        return _json(PublishedEvents(events=tuple(topic.events), calls=tuple(topic.calls)).model_dump_json().encode())
+
+    return [_route("GET", "/events", read_events)]
+
+
+def _identity(simulation: Simulation) -> list[Route]:
+    def set_identity(setting: IdentitySetting) -> None:
+        simulation.identity.setting = setting
+
+    async def read_requests(_: Request) -> Response:
+        return _json(_TOKEN_REQUESTS.dump_json(simulation.identity.requests))
+
+    async def set_audience(request: Request) -> Response:
+        api = _gateway(simulation, request).api
+
+        def apply(value: Audience) -> None:
+            simulation.identity.audiences[api] = value.audience
+
+        return await _apply(request, Audience, apply)
+
+    return [
+        _setter("PUT", "/identity", IdentitySetting, set_identity),
+        _route("GET", "/identity/requests", read_requests),
+        _route("PUT", "/{api}/audience", set_audience),
     ]
 
 

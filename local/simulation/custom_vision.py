@@ -1,8 +1,9 @@
 """Custom Vision Training 3.3, UpdateImageMetadata: its rules, without HTTP, key and rate.
 
-The limits and codes are those of the API's reference page. Where the page is silent, this is what is assumed here:
+The limits and codes are those of the API's reference page; the metadata's can be set, since the published OpenAPI file
+of the same version has higher ones. Where the page is silent, this is what is assumed here:
 
-* The pairs of a call are merged into an image's metadata; one that would then have more than ten gets
+* The pairs of a call are merged into an image's metadata; one that would then have more than are allowed gets
   `ErrorLimitExceed` and stays as it is.
 * An id that stands twice in a call is answered once, and ids are compared without regard to case.
 * The answer's images come in another order than the question's, since no order is promised.
@@ -16,12 +17,9 @@ from dataclasses import dataclass, field
 
 from local.simulation.answers import Answer, json_answer
 from local.simulation.calls import UpdateImageMetadata
-from local.simulation.models import Mark
+from local.simulation.models import Mark, MetadataLimits
 
 MAX_IMAGES_PER_CALL = 64
-MAX_PAIRS = 10
-MAX_KEY_LENGTH = 128
-MAX_VALUE_LENGTH = 256
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STATUS_BY_PREFIX = {
@@ -68,6 +66,7 @@ class CustomVision:
     def __init__(self) -> None:
         self.projects: dict[str, dict[str, Image]] = {}
         self.images_updated = 0
+        self.limits = MetadataLimits()
         self._marks: dict[str, _ArmedMark] = {}
 
     def add_images(self, project_id: str, image_ids: tuple[str, ...], metadata: dict[str, str]) -> None:
@@ -93,7 +92,7 @@ class CustomVision:
     def update_image_metadata(self, call: UpdateImageMetadata, disturbed: Mapping[str, str | None]) -> Answer:
         """Handle a call. A disturbed image stays as it is and gets this status, or is left out of the answer (None)."""
         try:
-            metadata = _check_call(call)
+            metadata = _check_call(call, self.limits)
             images = self._images_of(call.project_id)
             image_ids = tuple(dict.fromkeys(call.image_ids))
             overridden = {**self._fire_marks(image_ids), **disturbed}
@@ -135,7 +134,7 @@ class CustomVision:
         if image is None:
             return {"imageId": image_id, "status": "ErrorImageNotFound"}
         merged = image.metadata | metadata
-        if len(merged) > MAX_PAIRS:
+        if len(merged) > self.limits.pairs:
             return {"imageId": image_id, "status": "ErrorLimitExceed", "metadata": None}
         image.metadata = merged
         image.history.append(metadata)
@@ -155,7 +154,7 @@ class _ArmedMark:
         return self.times_left >= 0
 
 
-def _check_call(call: UpdateImageMetadata) -> dict[str, str]:
+def _check_call(call: UpdateImageMetadata, limits: MetadataLimits) -> dict[str, str]:
     if call.content_type.partition(";")[0].strip().lower() != "application/json":
         raise CallRefused("UnsupportedMediaType", "The content type must be application/json.")
     if not _UUID.fullmatch(call.project_id):
@@ -166,10 +165,10 @@ def _check_call(call: UpdateImageMetadata) -> dict[str, str]:
         raise CallRefused("BadRequestExceededBatchSize", f"At most {MAX_IMAGES_PER_CALL} images can be updated.")
     if not all(map(_UUID.fullmatch, call.image_ids)):
         raise CallRefused("BadRequestInvalidIds", "An image id is not a UUID.")
-    return _check_metadata(call.body)
+    return _check_metadata(call.body, limits)
 
 
-def _check_metadata(body: bytes) -> dict[str, str]:
+def _check_metadata(body: bytes, limits: MetadataLimits) -> dict[str, str]:
     try:
         metadata = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -178,14 +177,14 @@ def _check_metadata(body: bytes) -> dict[str, str]:
         return {}
     if not isinstance(metadata, dict):
         raise CallRefused("BadRequestInvalid", "The body is not a JSON object.")
-    if len(metadata) > MAX_PAIRS:
-        raise CallRefused("BadRequestImageMetadataKey", f"At most {MAX_PAIRS} key-value pairs are allowed.")
+    if len(metadata) > limits.pairs:
+        raise CallRefused("BadRequestImageMetadataKey", f"At most {limits.pairs} key-value pairs are allowed.")
     for key, value in metadata.items():
-        if not 1 <= len(key) <= MAX_KEY_LENGTH:
-            raise CallRefused("BadRequestImageMetadataKey", f"A key must have 1 to {MAX_KEY_LENGTH} characters.")
-        if not isinstance(value, str) or len(value) > MAX_VALUE_LENGTH:
+        if not 1 <= len(key) <= limits.key_characters:
+            raise CallRefused("BadRequestImageMetadataKey", f"A key must have 1 to {limits.key_characters} characters.")
+        if not isinstance(value, str) or len(value) > limits.value_characters:
             raise CallRefused(
                 "BadRequestImageMetadataValue",
-                f"A value must be a string of at most {MAX_VALUE_LENGTH} characters.",
+                f"A value must be a string of at most {limits.value_characters} characters.",
             )
     return metadata

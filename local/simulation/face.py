@@ -8,12 +8,11 @@ The fields are those of the reference's TrainingResult. It leaves open when some
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
 
 from local.simulation.answers import Answer, json_answer
 from local.simulation.calls import GetTrainingStatus
 from local.simulation.models import Group, GroupKind, GroupState, Training
+from local.simulation.trainings import ActiveTraining, Status, moment, timestamp
 
 _GROUP_ID = re.compile(r"[a-z0-9-_]{1,64}")
 _CODE_PREFIX = {
@@ -23,44 +22,18 @@ _CODE_PREFIX = {
 }
 
 
-class Status(StrEnum):
-    """The documented states of a training."""
-
-    NOT_STARTED = "notStarted"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
 def face_error(status: int, code: str, message: str) -> Answer:
     """An error in the documented body, with its code repeated in the documented header."""
     return json_answer(status, {"error": {"code": code, "message": message}}, (("x-ms-error-code", code),))
 
 
-@dataclass(frozen=True, slots=True)
-class _ActiveTraining:
-    """A training by its moments, in seconds since the epoch; it failed if there is a message."""
-
-    asked_at: float
-    starts_at: float
-    ends_at: float
-    failure: str | None
-
-    def status(self, now: float) -> Status:
-        if now < self.starts_at:
-            return Status.NOT_STARTED
-        if now < self.ends_at:
-            return Status.RUNNING
-        return Status.SUCCEEDED if self.failure is None else Status.FAILED
-
-
 @dataclass(slots=True)
 class _Group:
     created_at: float
-    training: _ActiveTraining | None = None
+    training: ActiveTraining | None = None
     earlier_success_at: float | None = None
 
-    def train(self, training: _ActiveTraining, now: float) -> None:
+    def train(self, training: ActiveTraining, now: float) -> None:
         self.earlier_success_at = self.last_success_at(now)
         self.training = training
 
@@ -69,15 +42,15 @@ class _Group:
             return self.training.ends_at
         return self.earlier_success_at
 
-    def result(self, training: _ActiveTraining, now: float) -> dict[str, str | None]:
+    def result(self, training: ActiveTraining, now: float) -> dict[str, str | None]:
         status = training.status(now)
         last_success_at = self.last_success_at(now)
         last_action_at = training.ends_at if now >= training.ends_at else training.asked_at
         result = {
             "status": status.value,
-            "createdDateTime": _timestamp(self.created_at),
-            "lastActionDateTime": None if last_success_at is None else _timestamp(last_action_at),
-            "lastSuccessfulTrainingDateTime": None if last_success_at is None else _timestamp(last_success_at),
+            "createdDateTime": timestamp(self.created_at),
+            "lastActionDateTime": None if last_success_at is None else timestamp(last_action_at),
+            "lastSuccessfulTrainingDateTime": None if last_success_at is None else timestamp(last_success_at),
         }
         if status is not Status.SUCCEEDED:
             result["message"] = training.failure if status is Status.FAILED else None
@@ -101,7 +74,7 @@ class Face:
     def train(self, training: Training, now: float) -> None:
         """Start a training, of a new group if need be. It takes the place of one that still runs."""
         starts_at = now + training.queued_seconds
-        active = _ActiveTraining(now, starts_at, starts_at + training.running_seconds, training.failure)
+        active = ActiveTraining(now, starts_at, starts_at + training.running_seconds, training.failure)
         self.add_group(Group(kind=training.kind, id=training.id), now)
         self._groups[training.kind, training.id].train(active, now)
 
@@ -123,17 +96,9 @@ class Face:
             GroupState(
                 kind=kind,
                 id=group_id,
-                created_at=_moment(group.created_at),
+                created_at=moment(group.created_at),
                 status=None if group.training is None else group.training.status(now).value,
-                last_success_at=None if (success := group.last_success_at(now)) is None else _moment(success),
+                last_success_at=None if (success := group.last_success_at(now)) is None else moment(success),
             )
             for (kind, group_id), group in self._groups.items()
         ]
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _timestamp(seconds: float) -> str:
-    return _moment(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")

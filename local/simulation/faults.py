@@ -15,6 +15,7 @@ from random import Random
 
 from local.simulation.answers import HTML, Answer, CutOff, Disconnect, Hang, Reply, gateway_error
 from local.simulation.custom_vision import custom_vision_error
+from local.simulation.event_grid import event_grid_error
 from local.simulation.face import face_error
 from local.simulation.models import Api, Fault, FaultKind, FaultSetting
 
@@ -44,8 +45,10 @@ def rate_limited(retry_after_seconds: float) -> Answer:
     return gateway_error(429, message, (("retry-after", str(seconds)),))
 
 
-def wrong_key() -> Answer:
+def wrong_key(refusal: Refusal) -> Answer:
     """The gateway's 401."""
+    if refusal.api is Api.EVENT_GRID:
+        return event_grid_error(401, "Unauthorized", "The request authorization key or token is not authorized.")
     return gateway_error(401, WRONG_KEY_MESSAGE)
 
 
@@ -53,6 +56,8 @@ def _documented(custom_vision_code: str, face_status: int, face_code: str) -> Ca
     def answer(refusal: Refusal) -> Answer:
         if refusal.api is Api.CUSTOM_VISION:
             return custom_vision_error(custom_vision_code, "The request could not be handled.")
+        if refusal.api is Api.EVENT_GRID:
+            return event_grid_error(face_status, face_code, "The request could not be handled.")
         return face_error(face_status, face_code, "The request could not be handled.")
 
     return answer
@@ -90,7 +95,7 @@ REFUSALS: Mapping[FaultKind, Callable[[Refusal], Reply]] = {
     FaultKind.REQUEST_TIMEOUT: lambda _: gateway_error(408, "The request timed out."),
     FaultKind.CONFLICT: _documented("Conflict", 409, "ConcurrentOperationConflict"),
     FaultKind.TEAPOT: lambda _: gateway_error(418, "This is a teapot."),
-    FaultKind.UNAUTHORIZED: lambda _: wrong_key(),
+    FaultKind.UNAUTHORIZED: wrong_key,
     FaultKind.FORBIDDEN: lambda _: gateway_error(403, FORBIDDEN_MESSAGE),
     FaultKind.FORBIDDEN_USER: _documented("ForbiddenUser", 403, "Forbidden"),
     FaultKind.NOT_FOUND_BARE: lambda _: _empty(404),

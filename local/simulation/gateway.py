@@ -2,6 +2,7 @@
 
 import hmac
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -11,6 +12,7 @@ from local.simulation.answers import Reply
 from local.simulation.bucket import TokenBucket
 from local.simulation.counters import LATENCY, OUTAGE, WRONG_KEY, CallCounters
 from local.simulation.faults import REFUSALS, FaultPlan, Refusal, rate_limited, wrong_key
+from local.simulation.identity import Identity
 from local.simulation.models import Api, FaultSetting, KeyChange, Latency, Outage, Rate
 
 T = TypeVar("T")
@@ -18,32 +20,44 @@ T = TypeVar("T")
 KEY_HEADER: Mapping[Api, str] = {
     Api.CUSTOM_VISION: "training-key",
     Api.FACE: "ocp-apim-subscription-key",
+    Api.EVENT_GRID: "aeg-sas-key",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What clients may show: each API's key, or, if there is one, a bearer token that both take."""
+    """What clients may show: each API's key, or, if there is one, a bearer token that all take.
+
+    `identity_header` is what the app shows to the token endpoint.
+    """
 
     custom_vision_key: str = field(repr=False)
     face_key: str = field(repr=False)
     bearer_token: str | None = field(default=None, repr=False)
+    event_grid_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    identity_header: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
     def key(self, api: Api) -> str:
         """The key of an API."""
-        return self.custom_vision_key if api is Api.CUSTOM_VISION else self.face_key
+        keys = {
+            Api.CUSTOM_VISION: self.custom_vision_key,
+            Api.FACE: self.face_key,
+            Api.EVENT_GRID: self.event_grid_key,
+        }
+        return keys[api]
 
 
 class Gateway:
     """The gateway of one API. Times are in seconds and do not go back."""
 
-    def __init__(self, api: Api, credentials: Credentials, now: float) -> None:
+    def __init__(self, api: Api, credentials: Credentials, identity: Identity, now: float) -> None:
         self.api = api
+        self._identity = identity
         self.counters = CallCounters()
         self._credentials = credentials
         self._changed_key: _Lasting[KeyChange] | None = None
         self._outage: _Lasting[Outage] | None = None
-        self.set_rate(Rate(), now)
+        self.set_rate(Rate(calls_per_second=None) if api is Api.EVENT_GRID else Rate(), now)
         self.set_latency(Latency())
         self.set_faults(FaultSetting())
 
@@ -85,7 +99,7 @@ class Gateway:
             outage = self._outage.value
             return REFUSALS[outage.kind](Refusal(self.api, outage.retry_after_seconds, now))
         if not self._is_authorized(headers, now):
-            return wrong_key()
+            return wrong_key(Refusal(self.api, 0, now))
         if self._bucket is not None and (wait_seconds := self._bucket.take(now)):
             self.counters.rate_limited += 1
             return rate_limited(wait_seconds)
@@ -103,8 +117,11 @@ class Gateway:
 
     def _is_authorized(self, headers: Mapping[str, str], now: float) -> bool:
         token = self._credentials.bearer_token
-        if _shows(headers.get("authorization"), None if token is None else f"Bearer {token}"):
+        authorization = headers.get("authorization", "")
+        if _shows(authorization, None if token is None else f"Bearer {token}"):
             return True
+        if authorization:
+            return self._identity.takes(authorization.removeprefix("Bearer "), self.api, now)
         change = self._changed_key
         if change is None or not change.holds(now):
             return _shows(headers.get(KEY_HEADER[self.api]), self._credentials.key(self.api))

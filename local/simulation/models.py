@@ -5,7 +5,7 @@ Durations are seconds. A share is a probability between 0 and 1.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -23,10 +23,11 @@ class Model(BaseModel):
 
 
 class Api(StrEnum):
-    """The two services, each with its own key, rate limit, faults and counters."""
+    """The services, each with its own key, rate limit, faults and counters."""
 
     CUSTOM_VISION = "custom-vision"
     FACE = "face"
+    EVENT_GRID = "event-grid"
 
 
 class GroupKind(StrEnum):
@@ -120,12 +121,50 @@ class Rate(Model):
     burst: Annotated[float, Field(ge=1)] | None = None
 
 
+class IdentitySetting(Model):
+    """The identities that the app has, and how long their tokens are good for (App Service: a day)."""
+
+    system_assigned: bool = True
+    user_assigned: tuple[str, ...] = ()
+    lifetime_seconds: Annotated[float, Field(gt=0)] = 24 * 3600.0
+
+
+class Audience(Model):
+    """Whom the tokens that an API takes are for."""
+
+    audience: str
+
+
+class TokenRequest(Model):
+    """A token that was asked for: for whom, for which user-assigned identity, when, and how it was answered."""
+
+    resource: str
+    client_id: str | None
+    at: float
+    status: int
+
+
+class PublishedEvents(Model):
+    """What the topic has taken: every event, in order and with repetitions, and how many came in each call."""
+
+    events: tuple[dict[str, Any], ...]
+    calls: tuple[int, ...]
+
+
 class Images(Model):
     """Images to add to a project, which is made if need be. An image that is there already is left as it is."""
 
     project_id: Uuid
     image_ids: tuple[Uuid, ...] = ()
     metadata: dict[str, str] = {}
+
+
+class MetadataLimits(Model):
+    """How much metadata an image takes: as the operation's page says by default, up to what its OpenAPI file says."""
+
+    pairs: Annotated[int, Field(ge=1)] = 10
+    key_characters: Annotated[int, Field(ge=1)] = 128
+    value_characters: Annotated[int, Field(ge=1)] = 256
 
 
 class Mark(Model):
@@ -161,6 +200,19 @@ class Training(Model):
     queued_seconds: Seconds = 0.0
     running_seconds: Seconds = 1.0
     failure: str | None = None
+
+
+class IterationTraining(Model):
+    """A training of an iteration to start now, in a project that is made if need be.
+
+    It runs, then is completed, or fails. `status`: a word to answer with in place of the documented ones.
+    """
+
+    project_id: Uuid
+    id: Uuid
+    running_seconds: Seconds = 1.0
+    fails: bool = False
+    status: str | None = None
 
 
 class ImageState(Model):
@@ -207,5 +259,6 @@ class Counters(Model):
 
     custom_vision: ApiCounters
     face: ApiCounters
+    event_grid: ApiCounters
     wrong_paths: int
     images_updated: int

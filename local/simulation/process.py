@@ -14,6 +14,8 @@ from local.simulation.gateway import Credentials
 
 CUSTOM_VISION_KEY_VARIABLE = "SIMULATION_CUSTOM_VISION_KEY"
 FACE_KEY_VARIABLE = "SIMULATION_FACE_KEY"
+EVENT_GRID_KEY_VARIABLE = "SIMULATION_EVENT_GRID_KEY"
+IDENTITY_HEADER_VARIABLE = "SIMULATION_IDENTITY_HEADER"
 BEARER_TOKEN_VARIABLE = "SIMULATION_BEARER_TOKEN"  # noqa: S105 - a name
 
 START_TIMEOUT_SECONDS = 15.0
@@ -39,10 +41,23 @@ class SimulationProcess(StartStop):
 
     @property
     def address(self) -> str:
-        """Both services' endpoint, such as `http://127.0.0.1:8000`. Raises RuntimeError before the start."""
+        """All services' endpoint, such as `http://127.0.0.1:8000`. Raises RuntimeError before the start."""
         if self._address is None:
             raise RuntimeError("the simulation was not started")
         return self._address
+
+    @property
+    def port(self) -> int:
+        """The port of `address`."""
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What App Service sets for its apps: where a token is to be had, and what is to be shown for it."""
+        return {
+            "IDENTITY_ENDPOINT": f"{self.address}/msi/token",
+            "IDENTITY_HEADER": self.credentials.identity_header,
+        }
 
     def control(self) -> SimulationControl:
         """A client of the control API, to be closed by the caller (`async with`)."""
@@ -75,6 +90,8 @@ def _environment(credentials: Credentials) -> dict[str, str]:
     environment = {
         CUSTOM_VISION_KEY_VARIABLE: credentials.custom_vision_key,
         FACE_KEY_VARIABLE: credentials.face_key,
+        EVENT_GRID_KEY_VARIABLE: credentials.event_grid_key,
+        IDENTITY_HEADER_VARIABLE: credentials.identity_header,
     }
     if credentials.bearer_token is not None:
         environment[BEARER_TOKEN_VARIABLE] = credentials.bearer_token

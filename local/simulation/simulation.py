@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable, Mapping
 
 from local.simulation.answers import Answer, Reply
-from local.simulation.calls import Call, UpdateImageMetadata
+from local.simulation.calls import Call, GetIteration, PublishEvents, UpdateImageMetadata
 from local.simulation.custom_vision import CustomVision
+from local.simulation.event_grid import EventGrid
 from local.simulation.face import Face
 from local.simulation.faults import IMAGE_FAULTS, REFUSALS, SPOILERS, Refusal
 from local.simulation.gateway import Credentials, Gateway
-from local.simulation.models import Api, Counters, Fault
+from local.simulation.identity import Identity
+from local.simulation.iterations import Iterations
+from local.simulation.models import Api, Counters, Fault, IterationTraining
 
 Clock = Callable[[], float]
 
@@ -22,7 +25,7 @@ def steady_clock() -> Clock:
 
 
 class Simulation:
-    """Both services with their gateways; everything lives in memory and on one event loop."""
+    """All services with their gateways; everything lives in memory and on one event loop."""
 
     def __init__(self, credentials: Credentials, clock: Clock | None = None) -> None:
         self.clock = clock or steady_clock()
@@ -33,8 +36,11 @@ class Simulation:
         """Forget everything, counters and settings included; only the credentials stay."""
         now = self.clock()
         self.custom_vision = CustomVision()
+        self.iterations = Iterations(self.custom_vision.projects)
         self.face = Face()
-        self.gateways = {api: Gateway(api, self._credentials, now) for api in Api}
+        self.event_grid = EventGrid()
+        self.identity = Identity(self._credentials.identity_header)
+        self.gateways = {api: Gateway(api, self._credentials, self.identity, now) for api in Api}
         self.wrong_paths = 0
 
     def counters(self) -> Counters:
@@ -42,9 +48,15 @@ class Simulation:
         return Counters(
             custom_vision=self.gateways[Api.CUSTOM_VISION].counters.snapshot(),
             face=self.gateways[Api.FACE].counters.snapshot(),
+            event_grid=self.gateways[Api.EVENT_GRID].counters.snapshot(),
             wrong_paths=self.wrong_paths,
             images_updated=self.custom_vision.images_updated,
         )
+
+    def train_iteration(self, asked: IterationTraining) -> None:
+        """Start the training of an iteration, in a project that is made if need be."""
+        self.custom_vision.add_images(asked.project_id, (), {})
+        self.iterations.train(asked, self.clock())
 
     async def reply(self, gateway: Gateway, call: Call, headers: Mapping[str, str]) -> Reply:
         """Handle a call. It takes effect after its latency, if at all, whether or not the client still waits."""
@@ -60,6 +72,10 @@ class Simulation:
     def _serve(self, call: Call, disturbed: Mapping[str, str | None]) -> Answer:
         if isinstance(call, UpdateImageMetadata):
             return self.custom_vision.update_image_metadata(call, disturbed)
+        if isinstance(call, PublishEvents):
+            return self.event_grid.publish(call)
+        if isinstance(call, GetIteration):
+            return self.iterations.answer(call, self.clock())
         return self.face.training_status(call, self.clock())
 
     def _misbehave(self, gateway: Gateway, call: Call, fault: Fault) -> Reply:

@@ -1,6 +1,6 @@
 """Everything that waits or is on the wire. No clock, no I/O: the caller says what time it is.
 
-It joins three rules, each in a module of its own: `image_order` says which updates of an image may go, `next_batch`
+It joins three rules, each in a module of its own: `image_order` says which updates of an image may go, `scheduler`
 which batch goes next, `bisection` how the message at fault is found in one that was refused. Here is said only that
 batches and bisections take turns, so that a search costs the others no more than every other call.
 """
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from shared.batching.bisection import Bisection
 from shared.batching.image_order import ImageOrder
 from shared.batching.items import Batch, Item, State
-from shared.batching.next_batch import Partitions
 from shared.batching.outcomes import Applied, Refused, Retry
+from shared.batching.scheduler import Partitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -50,13 +50,11 @@ class Backlog:
         key = self._partitions.known(key)
         items = []
         changed = False
-        for image_id in image_ids:
+        for image_id in dict.fromkeys(image_ids):
             item = self._joined(key, image_id)
             if item is None:
                 item = Item(key, image_id, waiter, now)
                 changed |= self._order.append(item) and self._wait(item)
-            elif item.waiters[-1] is waiter:
-                continue  # the same image twice in one message
             else:
                 item.waiters = (*item.waiters, waiter)
             items.append(item)
@@ -124,12 +122,15 @@ class Backlog:
             if not item.waiters:
                 self._end(item)
 
-    def settle(self, item: Item, outcome: ImageOutcome | Exception) -> None:
-        """Give an item its outcome, to all who wait for it, and let the next item of its image follow."""
+    def settle(self, item: Item, outcome: ImageOutcome | Exception, *, answered: bool) -> None:
+        """Give an item its outcome, to all who wait for it, and let the next item of its image follow.
+
+        `answered`: the service has answered its call image by image, so that it had no call fail.
+        """
         waiters = item.waiters
-        if isinstance(outcome, Applied | Refused):
-            self._bisection.settle(item)
-        else:
+        if answered or isinstance(outcome, Refused):
+            self._bisection.forget(item)
+        if not isinstance(outcome, Applied | Refused):
             self._take_along(item)
         self._end(item)  # first, so that a caller who leaves now finds it gone
         for waiter in waiters:

@@ -1,7 +1,7 @@
 """Many callers, one call: each gives a few images and waits for their outcomes, which come back from full batches.
 
-`Backlog` decides what goes next, `Admission` when, and `outcomes` what a failed call means; this module joins them to a
-`send` coroutine and to the callers who wait. It knows nothing of HTTP, queues or Azure.
+`Backlog` decides what goes next, `Admission` when, and `failure_policy` what a failed call means; this module joins
+them to a `send` coroutine and to the callers who wait. It knows nothing of HTTP, queues or Azure.
 
 What has to be logged is logged by a caller who waits, not by the task of a call or by a timer: the Functions host drops
 what no running invocation has logged.
@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from shared.batching.backlog import Backlog
+from shared.batching.failure_policy import AfterFailure, after_failure
 from shared.batching.items import Waiter
-from shared.batching.outcomes import AfterFailure, Applied, ImageOutcome, NotApplied, Retry, after_failure
+from shared.batching.outcomes import Applied, ImageOutcome, NotApplied, Retry
 from shared.errors import ApiError, MaxWaitExceeded, Unavailable
 from shared.limits.admission import Notice
 from shared.text import one_line
@@ -102,6 +103,10 @@ class Batcher(Generic[K]):
         finally:
             del self._waiters[waiter]
             self._backlog.leave(waiter, comes_back=waiter.error is not None)
+
+    def wake(self) -> None:
+        """See what may be sent now: somebody else has made a call under the same admission."""
+        self._advance(asyncio.get_running_loop())
 
     def _begin(self, key: K, image_ids: Sequence[str]) -> Waiter:
         loop = asyncio.get_running_loop()
@@ -208,7 +213,8 @@ class Batcher(Generic[K]):
             self._let_log(batch, notice)
             self._let_log(batch, self._summary(batch, outcomes, loop.time() - began))
             for item in batch.items:
-                self._backlog.settle(item, outcomes.get(item.image_id) or Retry("missing from the answer"))
+                outcome = outcomes.get(item.image_id) or Retry("missing from the answer")
+                self._backlog.settle(item, outcome, answered=True)
 
     def _report_failure(self, batch: Batch, admitted: Admitted, error: Exception, now: float) -> None:
         if isinstance(error, ApiError):
@@ -225,7 +231,7 @@ class Batcher(Generic[K]):
                 self._backlog.bisect(batch)
             case outcome:
                 for item in batch.items:
-                    self._backlog.settle(item, outcome)
+                    self._backlog.settle(item, outcome, answered=False)
 
     def _summary(self, batch: Batch, outcomes: Mapping[str, ImageOutcome], seconds: float) -> Notice:
         applied = sum(isinstance(outcomes.get(image_id), Applied) for image_id in batch.image_ids)

@@ -1,16 +1,13 @@
-"""What became of an image, what a failed call means for its images, and what that means for a message.
+"""What became of an image, and what that means for the message that asked for it.
 
 An image ends in one of three ways. A message has one or many images and one outcome, which `settle` makes out of
-theirs.
+theirs. What a failed call means for its images, `failure_policy` says.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
-
-from shared.errors import AccessDenied, ApiError, CallRefused, RateLimited, SharedFieldsRefused, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,37 +37,6 @@ ImageOutcome = Applied | Refused | Retry
 NotApplied = Refused | Retry
 
 APPLIED = Applied()
-
-
-class AfterFailure(Enum):
-    """What is done with a batch whose images have no outcome yet."""
-
-    SEND_AGAIN = "send again"
-    BISECT = "bisect"
-
-
-def after_failure(
-    error: Exception, *, of_one_message: bool, failed_too_often: bool
-) -> AfterFailure | NotApplied | Exception:
-    """Say what a failed call means for its images: what is done with them, or their outcome, which is one for all.
-
-    `of_one_message`: all images are wanted by the same message, so that there is nobody to tell it from.
-    `failed_too_often`: the service has failed to answer for one of them repeatedly while it answered others.
-    """
-    match error:
-        case SharedFieldsRefused():
-            return Refused(error.code, error.message)
-        case RateLimited() | AccessDenied():
-            return AfterFailure.SEND_AGAIN
-        case Unavailable() if not failed_too_often:
-            return AfterFailure.SEND_AGAIN
-        case _ if not of_one_message:
-            return AfterFailure.BISECT
-        case CallRefused():
-            return Refused(error.code, error.message)
-        case ApiError():
-            return Retry(str(error))
-    return error
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,15 +135,24 @@ class Admission:
         self._failing: set[Hashable] = set()  # scopes that have failed since any call succeeded
         self._reported = asyncio.Event()
         self._line = asyncio.Lock()
+        self._wanted = 0  # calls that synchronous callers wait to make
+        self._turns = 0  # those who wait for a turn
+        self._last_was_turn = False
 
     def ready_at(self, now: float) -> float:
-        """The earliest time at which a call may go: `now` or before if at once, infinity while a probe is out."""
-        return max(self._service.circuit.ready_at(now), self._limiter.ready_at(now))
+        """The earliest time at which a call may go: `now` or before if at once, infinity where only a change can tell.
+
+        That is while a probe is out, or where it is the turn of one who waits for it: the two kinds of callers take
+        turns, and `on_change` says when that is over.
+        """
+        ready_at = self._free_at(now)
+        turn_is_next = self._turns and not self._last_was_turn
+        return math.inf if ready_at <= now and turn_is_next else ready_at
 
     def want(self, calls: int, now: float) -> None:
         """Say how many calls wait to be made, 0 when none does; while all calls are suspended, one is enough."""
-        is_suspended = self._service.circuit.opened_at is not None
-        self._limiter.want(min(calls, 1) if is_suspended else calls, now)
+        self._wanted = calls
+        self._want_all(now)
 
     async def aclose(self) -> None:
         """Hold no permits any more."""
@@ -154,9 +163,9 @@ class Admission:
         return self._service.circuit.opened_at is not None or self._scope_ready_at(scope, now) <= now
 
     def next_scope_at(self, now: float) -> float:
-        """When the next suspended scope may be tried; infinity if none is suspended, or its probe is out."""
+        """When a suspended scope may be tried that may not yet; infinity if there is none, or its probe is out."""
         suspended = (one.circuit for one in self._scopes.values() if one.circuit.opened_at is not None)
-        return min((circuit.ready_at(now) for circuit in suspended), default=math.inf)
+        return min((at for circuit in suspended if (at := circuit.ready_at(now)) > now), default=math.inf)
 
     def next_is_probe(self, scope: Hashable = None) -> bool:
         """Whether the next call of this scope tries an open circuit breaker."""
@@ -170,6 +179,7 @@ class Admission:
         breaker = self._scopes.get(scope)
         scoped = _BEFORE_ANY_FAILURE if breaker is None else breaker.circuit.admit(now)
         service = self._service.circuit.admit(now)
+        self._last_was_turn = False
         return Admitted(self._limiter.take(now), scope, service, scoped)
 
     def report(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
@@ -189,11 +199,21 @@ class Admission:
             self._scopes[call.scope].circuit.withdraw(call.scoped)
         self._reported.set()
 
+    def _free_at(self, now: float) -> float:
+        return max(self._service.circuit.ready_at(now), self._limiter.ready_at(now))
+
+    def _want_all(self, now: float) -> None:
+        is_suspended = self._service.circuit.opened_at is not None
+        calls = self._wanted + self._turns
+        self._limiter.want(min(calls, 1) if is_suspended else calls, now)
+
     def _limiter_changed(self) -> None:
         self._reported.set()
         self.on_change()
 
     def _note(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
+        if not self._service.circuit.is_current(call.service):
+            return None  # it set out before the service's trouble began or ended, and tells of the past
         if not trips(error):
             self._failing.clear()
         elif call.scope is not None:
@@ -240,10 +260,19 @@ class Admission:
     async def _admitted(self, scope: Hashable, loop: asyncio.AbstractEventLoop) -> Admitted:
         while True:
             await self._until(lambda now: self._scope_ready_at(scope, now), loop)  # others need not wait behind it
-            async with self._line:
-                await self._until(self.ready_at, loop)
-                if self.admits(scope, loop.time()):
-                    return self.admit(loop.time(), scope)
+            self._turns += 1
+            self._want_all(loop.time())
+            try:
+                async with self._line:
+                    await self._until(self._free_at, loop)
+                    if self.admits(scope, loop.time()):
+                        call = self.admit(loop.time(), scope)
+                        self._last_was_turn = True
+                        return call
+            finally:
+                self._turns -= 1
+                self._want_all(loop.time())
+                self.on_change()
 
     async def _until(self, ready_at: Callable[[float], float], loop: asyncio.AbstractEventLoop) -> None:
         while (wait := ready_at(loop.time()) - loop.time()) > 0:

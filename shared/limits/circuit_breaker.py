@@ -4,9 +4,9 @@ What opens it and what closes it is said here and nowhere else (which calls shar
 
 * `Unavailable` (no answer, a time-out, 5xx and the like) and `AccessDenied` (401, 403 and the like) open it.
 * While it is open, one call at a time goes through as a probe. Between two probes lies an exponential back-off with
-  full jitter, 0.5 s to 60 s, and never less than the service's `Retry-After`. Full jitter, as in Marc Brooker's
-  "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): a random time between nothing and the back-off, so
-  that instances which lost the service together do not come back together.
+  full jitter, up to 0.5 s at first and up to 60 s in the end, and never less than the service's `Retry-After`. Full
+  jitter, as in Marc Brooker's "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): a random time between
+  nothing and the back-off, so that instances which lost the service together do not come back together.
 * Any other answer to the probe closes it: the service is back, whatever it thinks of that one call. So does a 429.
 
 Only calls of the present epoch count. One that set out before the breaker last opened or closed tells of the past: it
@@ -90,16 +90,20 @@ class CircuitBreaker:
 
     def report(self, call: AdmittedCall, error: ApiError | None, now: float) -> Transition:
         """Take note of how the call was answered: by `error`, or well."""
-        if call.epoch != self._epoch or (self._opened_at is not None and not call.probe):
+        if not self.is_current(call) or (self._opened_at is not None and not call.probe):
             return Transition.NONE
         self._probe_out = False
         if not trips(error):
             return self._close()
         return self._open(error, now)
 
+    def is_current(self, call: AdmittedCall) -> bool:
+        """Whether the call was admitted since the breaker last opened or closed."""
+        return call.epoch == self._epoch
+
     def withdraw(self, call: AdmittedCall) -> None:
         """Take note that the call ended without telling anything, say because it was cancelled."""
-        if call.probe and call.epoch == self._epoch:
+        if call.probe and self.is_current(call):
             self._probe_out = False
 
     def _close(self) -> Transition:

@@ -1,27 +1,27 @@
 """What a message leaves behind when it cannot be applied: a dead letter that says why.
 
-Without its `failure`, the dead letter of a valid update is a valid update again, reduced to the images that were
-refused. A message that was never valid stands under `body` as it came.
+The dead letter of a valid update is the update again, reduced to the images that were refused, plus a `failure`. A
+message that was never valid stands under `body` as it first came. Either can be moved back as it is: see `envelope`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the contract is made of the annotations
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from shared.messages.envelope import MAX_MESSAGE_BYTES
+from pydantic import Field
+
+from shared.messages.envelope import CUT_MARK, MAX_MESSAGE_BYTES, MAX_REDRIVES, origin_of
+from shared.messages.ids import ImageId  # noqa: TC001
 from shared.text import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from shared.messages.ids import ImageId
     from shared.messages.update import MetadataUpdate
 
 MAX_SENTENCE = 200
-MARK = "…[truncated]"
 
 
 class Reason(StrEnum):
@@ -34,17 +34,20 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, when, and how often the message had been delivered by then.
-
-    `code` and `message` are the service's, or our own words where it was not asked; `images` has each refused image's.
-    """
+    """What went wrong, when, and how often the message had been delivered by then."""
 
     reason: Reason
-    code: str
-    message: str
+    code: Annotated[str, Field(description="The service's word, or ours where it was not asked.")]
+    message: Annotated[str, Field(description="The service's sentence, or ours.")]
     at: datetime
-    dequeue_count: int
-    images: Mapping[ImageId, str] = field(default_factory=dict)
+    dequeue_count: Annotated[int, Field(alias="deliveries", ge=1, description="How often the message came.")]
+    images: Annotated[Mapping[ImageId, str], Field(description="Each refused image's code.")] = field(
+        default_factory=dict
+    )
+    redrives: Annotated[
+        int, Field(ge=0, le=MAX_REDRIVES, description="How often it was a dead letter before and was moved back.")
+    ] = 0
+    truncated: Annotated[bool, Field(description="Whether something was left out so that it fits a message.")] = False
 
     def to_dict(self) -> dict[str, Any]:
         """The `failure` of the dead letter."""
@@ -55,6 +58,7 @@ class Failure:
             "images": dict(self.images),
             "at": self.at.isoformat(),
             "deliveries": self.dequeue_count,
+            "redrives": self.redrives,
         }
 
 
@@ -77,8 +81,9 @@ def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
 
 
 def of_body(body: bytes, failure: Failure) -> str:
-    """The dead letter of a message that is not valid. At most 64 KiB."""
-    return _fit({"body": body.decode("utf-8", "backslashreplace"), "failure": failure.to_dict()})
+    """The dead letter of a message that is not valid, without those around it. At most 64 KiB."""
+    first = origin_of(body).body
+    return _fit({"body": first.decode("utf-8", "backslashreplace"), "failure": failure.to_dict()})
 
 
 def _fit(letter: dict[str, Any]) -> str:
@@ -116,4 +121,4 @@ def _cut_body(letter: dict[str, Any], _: dict[str, Any]) -> None:
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[:length].removesuffix(MARK) + MARK
+    return text if len(text) <= length else text[:length].removesuffix(CUT_MARK) + CUT_MARK

@@ -1,7 +1,11 @@
-"""From the bytes of a queue message to its fields: Base64, byte order mark, JSON, CloudEvents and Event Grid envelopes.
+"""Between the text of a queue message and its fields: Base64, JSON, envelopes, dead letters moved back.
 
-A body is JSON, or Base64 of it, of one object; that object is the message, or a CloudEvents 1.0 or Event Grid
-envelope whose `data` is the message. A field given twice is an error. What the fields may be, `validation` says.
+Read is JSON, or Base64 of it, of one object. That object is the message, or a CloudEvents 1.0 or Event Grid envelope
+whose `data` is the message, as an object or as its text; or it is a dead letter that somebody has moved back as it is:
+its `failure` is read over, and where the message stands under `body`, it is taken out. A field given twice is an error.
+What the fields may be, `validation` says.
+
+Written is JSON in one encoding, that of the setting `MESSAGE_ENCODING`: see `encode`.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import base64
 import binascii
 import codecs
 import json
-from typing import Any, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from shared.errors import InvalidMessage
 from shared.text import one_line
@@ -18,21 +22,78 @@ from shared.text import one_line
 MAX_MESSAGE_BYTES = 64 * 1024
 """A queue message's size at most (Azure Storage, "Scalability and performance targets for Queue Storage")."""
 
+MAX_REDRIVES = 1_000_000
+"""Nobody moves a message back more often; what a message says beyond that is not believed."""
+
+CUT_MARK = "…[truncated]"
+"""Ends what a dead letter had no room for."""
+
+Encoding = Literal["base64", "none"]
+
+
+def encode(text: str, encoding: Encoding) -> str:
+    """A message as it is put into its queue: Base64 of its UTF-8 or the text itself.
+
+    A text that fits a message, but whose Base64 does not (48 KiB and more), goes as it is.
+    """
+    if encoding == "none":
+        return text
+    encoded = base64.b64encode(text.encode()).decode()
+    return encoded if len(encoded) <= MAX_MESSAGE_BYTES else text
+
 
 def read_envelope(body: bytes) -> dict[str, Any]:
     """The message's fields, taken out of whatever they came in. Raises `InvalidMessage`."""
-    return _unwrap(_load(body))
+    fields = _unwrap(_load(body))
+    if "failure" not in fields:
+        return fields
+    inner = _dead_lettered_body(fields)
+    if inner is not None:
+        if inner.endswith(CUT_MARK.encode()):
+            raise InvalidMessage("body: it was cut when it was dead-lettered, so the message must be sent anew")
+        return read_envelope(inner)
+    return {name: value for name, value in fields.items() if name != "failure"}
+
+
+class Origin(NamedTuple):
+    """Where a message came from: its body as it was first sent, and how often it has been moved back since."""
+
+    body: bytes
+    redrives: int
+
+
+def origin_of(body: bytes) -> Origin:
+    """Take a message out of the dead letters around it, if there are any."""
+    try:
+        fields = _unwrap(_load(body))
+    except InvalidMessage:
+        return Origin(body, 0)
+    if "failure" not in fields:
+        return Origin(body, 0)
+    inner = _dead_lettered_body(fields)
+    return Origin(body if inner is None else origin_of(inner).body, _redrives(fields["failure"]) + 1)
+
+
+def _dead_lettered_body(fields: dict[str, Any]) -> bytes | None:
+    """What stands under `body` in the dead letter of a message that was never valid."""
+    text = fields.get("body")
+    if fields.keys() != {"body", "failure"} or not isinstance(text, str):
+        return None
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _redrives(failure: Any) -> int:
+    count = failure.get("redrives") if isinstance(failure, dict) else None
+    return count if type(count) is int and 0 <= count < MAX_REDRIVES else 0
 
 
 def _load(body: bytes) -> dict[str, Any]:
     """Parse the one JSON object in `body`, which may be Base64 of it."""
-    body = body.removeprefix(codecs.BOM_UTF8)
-    if not body.lstrip().startswith(b"{"):
-        body = _from_base64(body)
+    document = _find_object(body.removeprefix(codecs.BOM_UTF8))
     try:
-        fields: dict[str, Any] = _DECODER.decode(body.decode())
+        fields: dict[str, Any] = _DECODER.decode(document.decode())
     except UnicodeDecodeError as error:
-        raise InvalidMessage(f"not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+        raise InvalidMessage(f"not UTF-8: byte {error.start} is {document[error.start]:#04x}") from None
     except RecursionError:
         raise InvalidMessage("not a message: nested too deeply") from None
     except ValueError as error:
@@ -40,16 +101,75 @@ def _load(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _from_base64(body: bytes) -> bytes:
+_NEITHER = "neither a JSON object nor Base64 of one"
+
+
+def _find_object(body: bytes) -> bytes:
+    """The bytes that begin like a JSON object in UTF-8: the body, or what it is Base64 of."""
     if not body.strip():
-        raise InvalidMessage("empty: neither a JSON object nor Base64 of one")
+        raise InvalidMessage(f"empty: {_NEITHER}")
+    form = _form(body)
+    if form == _OBJECT:
+        return body
+    decoded = _from_base64(body)
+    decoded_form = None if decoded is None else _form(decoded)
+    if decoded is not None and decoded_form == _OBJECT:  # many a word happens to be Base64 of something
+        return decoded
+    if form is not None:
+        raise InvalidMessage(form)
+    if decoded_form is not None:
+        raise InvalidMessage(f"Base64 of {decoded_form}")
+    raise InvalidMessage(_near_base64(body, decoded) or _NEITHER)
+
+
+_OBJECT = "a JSON object"
+_JSON_STARTS = {
+    b"{": _OBJECT,
+    b"[": "a JSON array: send a message for each of its objects",
+    b'"': "JSON in JSON: the object stands as text in quotes, send it without them",
+    b"<": "XML or HTML: send a JSON object",
+}
+_MAGIC = {
+    b"\x1f\x8b": "gzip: send the JSON uncompressed",
+    b"\x28\xb5\x2f\xfd": "zstd: send the JSON uncompressed",
+    b"PK\x03\x04": "a ZIP archive: send the JSON uncompressed",
+}
+_SAMPLE_BYTES = 64
+
+
+def _form(body: bytes) -> str | None:
+    """What a body is and what to do about it, if that can be told from its first bytes."""
+    body = body.removeprefix(codecs.BOM_UTF8)
+    name = json.detect_encoding(body).upper()
+    if name.startswith(("UTF-16", "UTF-32")):
+        sample = body[:_SAMPLE_BYTES].decode(name, "ignore").lstrip("\ufeff").strip()
+        return f"{name[:6]}: send the JSON in UTF-8" if sample and sample.isascii() and sample.isprintable() else None
+    for magic, form in _MAGIC.items():
+        if body.startswith(magic):
+            return form
+    return _JSON_STARTS.get(body.lstrip()[:1])
+
+
+def _from_base64(body: bytes) -> bytes | None:
     try:
-        decoded = base64.b64decode(b"".join(body.split()), validate=True).removeprefix(codecs.BOM_UTF8)
+        return base64.b64decode(b"".join(body.split()), validate=True).removeprefix(codecs.BOM_UTF8)
     except binascii.Error:
-        decoded = b""
-    if not decoded.lstrip().startswith(b"{"):  # many a word happens to be Base64 of something
-        raise InvalidMessage("neither a JSON object nor Base64 of one")
-    return decoded
+        return None
+
+
+_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+
+
+def _near_base64(body: bytes, decoded: bytes | None) -> str | None:
+    """What is wrong with a body that somebody has encoded in nearly the right way."""
+    if decoded is not None:
+        again = _from_base64(decoded)
+        return "Base64 of Base64: encode the JSON once" if again is not None and _form(again) == _OBJECT else None
+    padded = b"".join(body.split()).translate(_URL_ALPHABET).rstrip(b"=")
+    repaired = _from_base64(padded + b"=" * (-len(padded) % 4))
+    if repaired is not None and _form(repaired) == _OBJECT:
+        return "Base64 for URLs or without its padding: use the standard alphabet, padded with ="
+    return None
 
 
 def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
@@ -61,13 +181,22 @@ def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
             encoded = fields["data_base64"]
             if not isinstance(encoded, str):
                 raise InvalidMessage("data_base64: must be text")
-            return _load(encoded.encode("utf-8", "backslashreplace"))
+            return _load_inner("data_base64", encoded)
     elif "eventType" not in fields:
         return fields
     data = fields.get("data")
+    if isinstance(data, str):  # what the serializers of several libraries make of a message that they are given as text
+        return _load_inner("data", data)
     if not isinstance(data, dict):
-        raise InvalidMessage("data: the envelope must carry the message as a JSON object")
+        raise InvalidMessage("data: the envelope must carry the message as a JSON object or as its text")
     return data
+
+
+def _load_inner(field: str, text: str) -> dict[str, Any]:
+    try:
+        return _load(text.encode("utf-8", "backslashreplace"))
+    except InvalidMessage as error:
+        raise InvalidMessage(f"{field}: {error}") from None
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class EventType(StrEnum):
 
 
 Event = CloudEvent[dict[str, Any]]
+CONTENT_TYPE = "application/json"
 
 
 def new_event(
@@ -40,6 +41,7 @@ def new_event(
         subject=subject,
         id=event_id(kind, source, subject, identity),
         time=time,
+        datacontenttype=CONTENT_TYPE,
         data=data,
     )
 
@@ -53,7 +55,7 @@ def to_structured(event: Event) -> str:
         "type": event.type,
         "subject": event.subject,
         "time": event.time.isoformat() if isinstance(event.time, datetime) else None,
-        "datacontenttype": "application/json",
+        "datacontenttype": CONTENT_TYPE,
     }
     given = {name: value for name, value in attributes.items() if value is not None}
     return to_json({**given, "data": event.data})

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, FailFast, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, FailFast, Field, StringConstraints, TypeAdapter, ValidationInfo
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from shared.messages.ids import ImageId, ProjectId
-from shared.messages.validation import NO_UUIDS, WIRE, CorrelationId, read_message
+from shared.messages.validation import CORRELATION_ID_MEANS, NO_UUIDS, WIRE, CorrelationId, read_message
+from shared.text import one_line
 
-MAX_METADATA_PAIRS = 10
-MAX_METADATA_KEY = 128
-MAX_METADATA_VALUE = 256
+
+class MetadataLimits(NamedTuple):
+    """How much metadata the service takes, by default as Custom Vision Training 3.3, UpdateImageMetadata, says."""
+
+    pairs: int = 10
+    key_characters: int = 128
+    value_characters: int = 256
+
+
+PAGE_LIMITS = MetadataLimits()
+MAX_QUOTED = 60
 
 
 def _not_empty(value: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
@@ -22,15 +31,45 @@ def _not_empty(value: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
     return value
 
 
-def _few_pairs(value: object) -> object:
+def _few_pairs(value: object, info: ValidationInfo) -> object:
     """Count before looking: 64 KiB of wrong pairs would be told one by one."""
-    if isinstance(value, dict) and len(value) > MAX_METADATA_PAIRS:
-        raise PydanticCustomError("pairs", f"must have at most {MAX_METADATA_PAIRS} pairs")
+    pairs = _limits(info).pairs
+    if isinstance(value, dict) and len(value) > pairs:
+        raise PydanticCustomError("pairs", f"must have at most {pairs} pairs (MAX_METADATA_PAIRS)")
     return value
 
 
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY)]
-MetadataValue = Annotated[str, StringConstraints(max_length=MAX_METADATA_VALUE)]
+def _short(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    """Look at all pairs in one go: calling Python for each key and value takes as long as all the rest."""
+    limits = _limits(info)
+    for key, value in metadata.items():
+        if len(key) > limits.key_characters:
+            raise _too_long("key", key, limits.key_characters, "MAX_METADATA_KEY_CHARACTERS")
+        if len(value) > limits.value_characters:
+            raise _too_long("value of", key, limits.value_characters, "MAX_METADATA_VALUE_CHARACTERS")
+    return metadata
+
+
+def _too_long(what: str, key: str, longest: int, setting: str) -> PydanticCustomError:
+    named = one_line(repr(key), MAX_QUOTED)
+    return PydanticCustomError("characters", f"the {what} {named} must have at most {longest} characters ({setting})")
+
+
+def _limits(info: ValidationInfo) -> MetadataLimits:
+    return info.context if isinstance(info.context, MetadataLimits) else PAGE_LIMITS
+
+
+MetadataKey = Annotated[str, StringConstraints(min_length=1)]
+MetadataValue = Annotated[str, StringConstraints(min_length=0)]
+"""With a constraint of any kind, pydantic refuses text that UTF-8 cannot write; without one it does not look."""
+
+
+_LIMITS_BY_DEFAULT: dict[str, Any] = {
+    "maxProperties": PAGE_LIMITS.pairs,
+    "propertyNames": {"minLength": 1, "maxLength": PAGE_LIMITS.key_characters},
+    "additionalProperties": {"type": "string", "maxLength": PAGE_LIMITS.value_characters},
+}
+"""What the contract says; three settings of an app can raise it."""
 
 
 class BatchKey(NamedTuple):
@@ -44,14 +83,26 @@ class BatchKey(NamedTuple):
 class MetadataUpdate:
     """One message of the updates queue: give these images this metadata.
 
-    Limits: 1 image or more, as many as fit a queue message of 64 KiB; at most 10 pairs, keys of 1 to 128 and values of
-    up to 256 characters (Custom Vision Training 3.3, UpdateImageMetadata).
+    Limits: 1 image or more, as many as fit a queue message of 64 KiB; of pairs and their lengths `MetadataLimits`, and
+    a key has at least 1 character.
     """
 
-    project_id: ProjectId
-    image_ids: Annotated[tuple[ImageId, ...], FailFast(), AfterValidator(_not_empty)]
-    metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few_pairs)]
-    correlation_id: CorrelationId | None = None
+    project_id: Annotated[ProjectId, Field(description="The Custom Vision project.")]
+    image_ids: Annotated[
+        tuple[ImageId, ...],
+        FailFast(),
+        AfterValidator(_not_empty),
+        Field(description="As many as fit a message of 64 KiB.", json_schema_extra={"minItems": 1}),
+    ]
+    metadata: Annotated[
+        dict[MetadataKey, MetadataValue],
+        BeforeValidator(_few_pairs),
+        AfterValidator(_short),
+        Field(
+            description="What each image gets. An app can be set to take more.", json_schema_extra=_LIMITS_BY_DEFAULT
+        ),
+    ]
+    correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
 
     @property
     def key(self) -> BatchKey:
@@ -67,6 +118,6 @@ class MetadataUpdate:
 _UPDATE = TypeAdapter(MetadataUpdate)
 
 
-def parse_update(body: bytes) -> MetadataUpdate:
+def parse_update(body: bytes, limits: MetadataLimits | None = None) -> MetadataUpdate:
     """Read a message of the updates queue. Raises `InvalidMessage`."""
-    return read_message(_UPDATE, body)
+    return read_message(_UPDATE, body, limits)

@@ -58,6 +58,7 @@ def _iso_8601(value: object) -> object:
 
 
 DateTime = Annotated[AwareDatetime, BeforeValidator(_iso_8601)]
+CORRELATION_ID_MEANS = "Comes back in logs, dead letters and events."
 CorrelationId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CORRELATION_ID)]
 
 _CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
@@ -65,13 +66,13 @@ _CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
 M = TypeVar("M")
 
 
-def read_message(message: TypeAdapter[M], body: bytes) -> M:
-    """Read a queue message's body. Raises `InvalidMessage`."""
+def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -> M:
+    """Read a queue message's body. `context` is for the message's own validators. Raises `InvalidMessage`."""
     fields = read_envelope(body)
     if len(fields) > MAX_FIELDS:  # each would be told, which takes longer than all good messages together
         raise InvalidMessage(f"not a message: it has {len(fields)} fields", _correlation_id(fields))
     try:
-        return message.validate_python(fields)
+        return message.validate_python(fields, context=context)
     except ValidationError as error:
         raise InvalidMessage(_describe(error), _correlation_id(fields)) from None
 
@@ -88,7 +89,7 @@ def _describe(error: ValidationError) -> str:
     """One line for all of pydantic's findings: the field, its problem, and what stood there."""
     found = error.errors(include_url=False, include_context=False)
     described = [
-        f"{one_line(_path(item['loc']))}: {_problem(item['type'], item['msg'])}{_given(item)}"
+        f"{_path(item['loc'])}{_problem(item['type'], item['msg'])}{_given(item)}"
         for item in found[:MAX_ERRORS_DESCRIBED]
     ]
     if len(found) > MAX_ERRORS_DESCRIBED:
@@ -97,7 +98,9 @@ def _describe(error: ValidationError) -> str:
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+    """The field and a colon; nothing where the problem is the whole message's and says which field is meant."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+    return f"{one_line(path)}: " if loc else ""
 
 
 _PROBLEMS = {

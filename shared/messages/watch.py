@@ -1,60 +1,227 @@
-"""The message of the watches queue: tell when this training is complete."""
+"""The message of the watches queue: tell when this training is complete. `KINDS` says what can be watched."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from shared.messages.validation import WIRE, CorrelationId, DateTime, read_message
+from shared.messages.ids import ProjectId
+from shared.messages.training import TrainingResult, TrainingStatus
+from shared.messages.validation import CORRELATION_ID_MEANS, WIRE, CorrelationId, DateTime, read_message
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
 
 MAX_GROUP_ID = 64
+MAX_TIMES = 1_000_000_000
+"""A watch that has reported so often counts no further."""
 
 GroupId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9\-_]+$", max_length=MAX_GROUP_ID)]
 
 
-class GroupKind(StrEnum):
-    """What can be trained, by the name that messages and events use."""
+class Api(StrEnum):
+    """The services that train. Each has its own reader of answers, in `services`."""
 
-    PERSON_GROUP = "personGroup"
-    LARGE_PERSON_GROUP = "largePersonGroup"
-    LARGE_FACE_LIST = "largeFaceList"
+    FACE = "Face"
+    CUSTOM_VISION = "Custom Vision"
+
+
+class Kind(NamedTuple):
+    """All that differs between the kinds of watches.
+
+    Attributes:
+        api: whose training it is, so also whose limit a poll counts against.
+        path: where the service has what is trained; also the subject of its events.
+        id: what its `id` may be.
+        in_project: whether the watch names a `projectId` too.
+        not_found: the service's codes for one that does not exist.
+        not_trained: the service's codes for one whose training was never asked for.
+    """
+
+    api: Api
+    path: str
+    id: TypeAdapter[str]
+    in_project: bool = False
+    not_found: tuple[str, ...] = ()
+    not_trained: tuple[str, ...] = ()
+
+
+_GROUP_ID: TypeAdapter[str] = TypeAdapter(GroupId)
+_UUID: TypeAdapter[str] = TypeAdapter(ProjectId)
+
+KINDS: Final[dict[str, Kind]] = {
+    "personGroup": Kind(
+        Api.FACE,
+        "persongroups/{id}",
+        _GROUP_ID,
+        not_found=("PersonGroupNotFound",),
+        not_trained=("PersonGroupNotTrained",),
+    ),
+    "largePersonGroup": Kind(
+        Api.FACE,
+        "largepersongroups/{id}",
+        _GROUP_ID,
+        not_found=("LargePersonGroupNotFound",),
+        not_trained=("LargePersonGroupNotTrained",),
+    ),
+    "largeFaceList": Kind(
+        Api.FACE,
+        "largefacelists/{id}",
+        _GROUP_ID,
+        not_found=("LargeFaceListNotFound",),
+        not_trained=("LargeFaceListNotTrained",),
+    ),
+    "customVisionIteration": Kind(
+        Api.CUSTOM_VISION,
+        "projects/{project_id}/iterations/{id}",
+        _UUID,
+        in_project=True,
+        not_found=("NotFoundIteration", "NotFoundProject"),
+    ),
+}
+
+
+def codes_of(api: Api, meaning: str) -> frozenset[str]:
+    """The codes with which an API says that something is `not_found` or `not_trained`."""
+    return frozenset(code for kind in KINDS.values() if kind.api is api for code in getattr(kind, meaning))
+
+
+class Target(NamedTuple):
+    """What is polled once, however many watches it has."""
+
+    kind: str
+    id: str
+    project_id: str | None = None
+
+    @property
+    def api(self) -> Api:
+        """Whom to ask."""
+        return KINDS[self.kind].api
+
+    @property
+    def path(self) -> str:
+        """Where the service has it; also the subject of its events."""
+        return KINDS[self.kind].path.format(id=self.id, project_id=self.project_id)
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        raise PydanticCustomError("kind", f"must be one of {', '.join(KINDS)}")
+    return kind
+
+
+def _contract_of(name: str) -> JsonDict:
+    """What the kind demands of the other fields, as JSON Schema."""
+    kind = KINDS[name]
+    properties: JsonDict = {"id": kind.id.json_schema(), "projectId": _UUID.json_schema()}
+    demands: JsonDict = {"properties": properties}
+    if kind.in_project:
+        demands["required"] = ["projectId"]
+    else:
+        properties["projectId"] = {"type": "null"}
+    return {"if": {"properties": {"kind": {"const": name}}}, "then": demands}
 
 
 class Reported(BaseModel):
-    """The training that a repeating watch reported last, or the state after it that a poll has seen since.
+    """The training that a watch has reported last, or the state after it that a poll has seen since.
 
-    `times`: how many completions the watch has reported.
+    `under_way_since` tells one training from the one before.
     """
 
     model_config = ConfigDict(**WIRE, frozen=True, populate_by_name=True)
 
-    status: str
-    completed_at: DateTime | None = None
-    times: Annotated[int, Field(strict=True, ge=1)] = 1
+    status: Annotated[str, Field(max_length=64, description="Its state, or that of the training after it.")]
+    completed_at: Annotated[DateTime | None, Field(description="When it ended.")] = None
+    under_way_since: Annotated[DateTime | None, Field(description="When a poll first saw it under way.")] = None
+    times: Annotated[
+        int, Field(strict=True, ge=0, le=MAX_TIMES, description="How many completions the watch has reported.")
+    ] = 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is a training that has ended."""
+        return self.status in (TrainingStatus.SUCCEEDED, TrainingStatus.FAILED)
 
 
 class TrainingWatch(BaseModel):
-    """One message of the watches queue: tell when this group's training is complete.
+    """One message of the watches queue: tell when this training is complete.
 
     `after`: only a completion later than this counts. `repeat`: go on watching after the first.
     `expires_at`: give up then. `reported` is written by the app itself into a watch that it puts back.
     """
 
-    model_config = ConfigDict(**WIRE, frozen=True)
+    model_config = ConfigDict(**WIRE, frozen=True, json_schema_extra={"allOf": [_contract_of(name) for name in KINDS]})
 
-    kind: GroupKind
-    id: GroupId
-    after: DateTime | None = None
-    repeat: StrictBool = False
-    expires_at: DateTime | None = None
-    reported: Reported | None = None
-    correlation_id: CorrelationId | None = None
+    kind: Annotated[
+        str,
+        AfterValidator(_known),
+        Field(json_schema_extra={"enum": list(KINDS)}, description="What is trained."),
+    ]
+    id: Annotated[str, Field(description="The id of what is trained.")]
+    project_id: Annotated[ProjectId | None, Field(description="Of an iteration, and only of that: its project.")] = None
+    after: Annotated[DateTime | None, Field(description="Only a completion later than this counts.")] = None
+    repeat: Annotated[StrictBool, Field(description="Whether to go on watching after the first completion.")] = False
+    expires_at: Annotated[DateTime | None, Field(description="When to give up.")] = None
+    reported: Annotated[Reported | None, Field(description="Written by the app itself.")] = None
+    correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
+
+    @field_validator("id")
+    @classmethod
+    def _is_of_its_kind(cls, value: str, info: ValidationInfo) -> str:
+        kind = KINDS.get(info.data.get("kind", ""))
+        if kind is None:
+            return value
+        try:
+            return kind.id.validate_python(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise PydanticCustomError(first["type"], first["msg"]) from None
+
+    @field_validator("project_id")
+    @classmethod
+    def _is_wanted(cls, value: str | None, info: ValidationInfo) -> str | None:
+        kind = KINDS.get(info.data.get("kind", ""))
+        if kind is not None and not kind.in_project and value is not None:
+            raise PydanticCustomError("project", f"must not be given with the kind {info.data['kind']}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_its_project(self) -> TrainingWatch:
+        if KINDS[self.kind].in_project and self.project_id is None:
+            raise PydanticCustomError("project", f"projectId: must be given with the kind {self.kind}")
+        return self
+
+    @property
+    def target(self) -> Target:
+        """What is watched."""
+        return Target(self.kind, self.id, self.project_id)
 
     def to_dict(self) -> dict[str, Any]:
         """The message as it stands on the wire."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def noting(self, result: TrainingResult, *, under_way_since: Any, news: bool) -> TrainingWatch:
+        """The watch with what a poll has seen, so that the next can tell what is new."""
+        times = min((self.reported.times if self.reported is not None else 0) + news, MAX_TIMES)
+        seen = Reported(
+            status=result.status, completed_at=result.completed_at, under_way_since=under_way_since, times=times
+        )
+        return self.model_copy(update={"reported": seen})
 
 
 _WATCH = TypeAdapter(TrainingWatch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import AccessDenied, Unavailable
-from shared.text import one_line
+from shared.text import Redact, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,14 +13,12 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from pydantic import SecretStr
 
-COGNITIVE_SERVICES_SCOPE = "https://cognitiveservices.azure.com/.default"
-
 
 class Authentication(Protocol):
     """Lets a call in."""
 
     async def headers(self) -> Mapping[str, str]:
-        """The headers that authorise a call. Raises `AccessDenied` and `Unavailable`."""
+        """The headers that authorise a call. Raises `AccessDenied`, and else whatever goes wrong."""
         ...
 
 
@@ -39,30 +37,48 @@ class KeyAuthentication:
 class IdentityAuthentication:
     """The app's managed identity (Microsoft Entra), which needs the role Cognitive Services User or an equal one.
 
-    `instead` names the setting of the key that would be used if it were set.
+    Args:
+        credential: gives tokens; keeps them, and renews them before they expire.
+        audience: whom a token is for, such as `https://cognitiveservices.azure.com`.
+        instead: the setting of the key that would be used if it were set.
+        redact: takes the app's secrets out of a text.
     """
 
-    def __init__(self, credential: AsyncTokenCredential, instead: str) -> None:
+    def __init__(self, credential: AsyncTokenCredential, audience: str, instead: str, redact: Redact = str) -> None:
         self._credential = credential
+        self._audience = audience
         self._instead = instead
+        self._redact = redact
 
     async def headers(self) -> Mapping[str, str]:
         """A token of the identity. Raises `AccessDenied` if none is given, `Unavailable` if nobody can be asked."""
-        from azure.core.exceptions import AzureError, ClientAuthenticationError
+        from azure.core.exceptions import ClientAuthenticationError
 
         try:
-            token = await self._credential.get_token(COGNITIVE_SERVICES_SCOPE)
+            token = await self._credential.get_token(f"{self._audience}/.default")
         except ClientAuthenticationError as error:
             raise AccessDenied(
-                f"no token for the app's identity ({one_line(error.message)}); give it one, or set {self._instead}"
+                f"no token for the app's identity; give it one (AZURE_CLIENT_ID names a user-assigned one), "
+                f"or set {self._instead}: {one_line(self._redact(_cause(error)))}"
             ) from None
-        except AzureError as error:
-            raise Unavailable(f"no token for the app's identity: {one_line(error.message)}") from None
+        except Exception as error:  # of whichever library: without a token nothing was asked, so nothing was refused
+            cause = one_line(self._redact(f"{type(error).__name__} {error}".rstrip()))
+            raise Unavailable(f"no token for the app's identity: {cause}") from None
         return {"Authorization": f"Bearer {token.token}"}
 
 
+def _cause(error: Exception) -> str:
+    """Of all the ways to a token that the library has tried, what the managed identity said, if it was asked."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line.startswith("ManagedIdentityCredential:")), str(error))
+
+
 def new_credential(client_id: str | None) -> AsyncTokenCredential:
-    """The app's identity: the user-assigned one of this client id, or else the system-assigned one."""
+    """The app's identity: the user-assigned one of this client id, or else the library's choice.
+
+    That is the one that `AZURE_CLIENT_ID` names, or the system-assigned one. An explicit None would switch the former
+    off.
+    """
     from azure.identity.aio import DefaultAzureCredential
 
-    return DefaultAzureCredential(managed_identity_client_id=client_id)
+    return DefaultAzureCredential(**({"managed_identity_client_id": client_id} if client_id else {}))

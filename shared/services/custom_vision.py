@@ -1,25 +1,19 @@
 """Custom Vision Training 3.3, operation UpdateImageMetadata: the call, and what its answers mean.
 
-`read_answer` is the whole table, and pure. The service's error codes come with various statuses (the documentation
-lists all of them under 500), so a documented code is believed before the status: it tells whose fault it is.
+`read_answer` is pure. The service's codes come with various statuses (the documentation lists all of them under 500),
+so a code is believed before the status; whom it accuses, `custom_vision_errors` says.
 """
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from shared.batching.outcomes import APPLIED, ImageOutcome, Refused, Retry
-from shared.errors import (
-    AccessDenied,
-    ApiError,
-    CallRefused,
-    SharedFieldsRefused,
-    Unavailable,
-    UnexpectedAnswer,
-)
-from shared.services.http import Answer, JsonApi, ServiceError, raise_for_gateway
-from shared.text import one_line
+from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Retry
+from shared.errors import ApiError, CallRefused, SharedFieldsRefused, Unavailable, UnexpectedAnswer
+from shared.services.custom_vision_errors import Accused, accused_by
+from shared.services.http import Answer, JsonApi, access_denied, raise_for_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,11 +30,7 @@ ID_CHARACTERS = 36
 REFUSED_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
 """Statuses of one image that speak of this image. Any other but OK, known or new, is trouble of the service."""
 
-SHARED_CODES = frozenset({"NotFoundProject", "BadRequestImageMetadataKey", "BadRequestImageMetadataValue"})
-"""Codes that speak of what all updates of a call have in common."""
-
-ACCESS_CODES = frozenset({"NotFoundApimSubscription"})
-"""Codes that speak of our access although they begin like one of a message's faults."""
+MAX_STATUS = 60
 
 
 class CustomVisionClient:
@@ -60,64 +50,85 @@ class CustomVisionClient:
         ids = ",".join(image_ids)
         path = f"/customvision/v3.3/Training/projects/{key.project_id}/images/metadata?imageIds={ids}"
         body = json.dumps(dict(sorted(key.metadata))).encode()
-        return read_answer(await self._api.call("POST", path, body), self._access)
+        return read_answer(await self._api.call("POST", path, body), image_ids, self._access)
 
 
-def read_answer(answer: Answer, access: str) -> Mapping[ImageId, ImageOutcome]:
+def read_answer(answer: Answer, image_ids: Sequence[ImageId], access: str) -> Mapping[ImageId, ImageOutcome]:
     """Say what an answer means for the images of the call. Raises `ApiError`."""
-    if answer.status in (200, 207):
-        return _read_summary(answer)
-    raise _read_error(answer, access)
+    if not 200 <= answer.status < 300:
+        raise _read_error(answer, access)
+    outcomes = _read_summary(answer)
+    if not any(isinstance(outcomes.get(image_id), Applied | Refused) for image_id in image_ids):
+        # An outage in another form: nothing is known of any image, so nothing speaks for sending the next call.
+        raise Unavailable(
+            f"{SERVICE} answered {answer.status} without an outcome for any image ({_first_reason(outcomes)})",
+            retry_after_seconds=answer.retry_after_seconds,
+        )
+    return outcomes
 
 
 def _read_summary(answer: Answer) -> Mapping[ImageId, ImageOutcome]:
+    """Read what can be read. An entry that cannot be counts as missing."""
     try:
-        images = answer.json()["images"]
-        return {_read_id(image["imageId"]): _read_status(image["status"]) for image in images}
-    except (ValueError, TypeError, KeyError, AttributeError):
+        entries = answer.json()["images"]
+    except (ValueError, TypeError, KeyError):
         raise Unavailable(f"{SERVICE} answered {answer.status} with a body that cannot be read") from None
+    outcomes: dict[ImageId, ImageOutcome] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        image_id = _read_id(entry.get("imageId")) if isinstance(entry, dict) else None
+        if image_id is not None:
+            outcomes[image_id] = _read_status(entry.get("status"), answer)
+    return outcomes
 
 
-def _read_id(text: str) -> ImageId:
-    """Raises `ValueError` for what cannot be one of ours."""
-    if len(text) != ID_CHARACTERS:
-        raise ValueError("no UUID in the notation of the call")
-    return text.lower()
+def _read_id(text: Any) -> ImageId | None:
+    """An image's id in the notation of the call, whatever the answer's is; None for what is no id."""
+    if not isinstance(text, str):
+        return None
+    if len(text) == ID_CHARACTERS:
+        return text.lower()
+    try:
+        return str(UUID(text.strip()))
+    except ValueError:
+        return None
 
 
-def _read_status(status: Any) -> ImageOutcome:
+def _read_status(status: Any, answer: Answer) -> ImageOutcome:
     if status == "OK":
         return APPLIED
-    if status in REFUSED_STATUSES:
+    if isinstance(status, str) and status in REFUSED_STATUSES:
         return Refused(status)
-    return Retry(f"status {one_line(status, 60)}")
+    return Retry(f"status {answer.quote(status, MAX_STATUS)}")
+
+
+def _first_reason(outcomes: Mapping[ImageId, ImageOutcome]) -> str:
+    return next((outcome.reason for outcome in outcomes.values() if isinstance(outcome, Retry)), "none is named")
 
 
 def _read_error(answer: Answer, access: str) -> ApiError:
     raise_for_gateway(answer, SERVICE, access)
-    try:
-        error = ServiceError.read(answer.json())
-    except ValueError:
-        error = ServiceError("", "")
-    code = error.code
-    told = f"{SERVICE} answered {answer.status} {code}".rstrip()
-    if code.startswith("Forbidden") or code in ACCESS_CODES:
-        return AccessDenied(f"{told}; look at {access}")
-    if code in SHARED_CODES:
-        return SharedFieldsRefused(code, error.message)
-    if code.startswith(("BadRequest", "NotFound")):
-        return CallRefused(code, error.message)
-    if code.startswith(("Error", "Conflict")) or answer.status >= 500:
-        return Unavailable(told, retry_after_seconds=answer.retry_after_seconds)
-    if answer.status == 404:
-        return AccessDenied(f"{told} and no code, so the path is wrong; look at {access}")
-    return _unreadable(answer, told)
+    error = answer.error()
+    described = f"{SERVICE} answered {answer.status} {error.code}".rstrip()
+    match None if error.of_gateway else accused_by(error.code):
+        case Accused.SHARED_FIELDS:
+            return SharedFieldsRefused(error.code, error.message)
+        case Accused.MESSAGE:
+            return CallRefused(error.code, error.message)
+        case Accused.CONFIGURATION:
+            return access_denied(answer, SERVICE, access)
+        case Accused.SERVICE:
+            return Unavailable(described, retry_after_seconds=answer.retry_after_seconds)
+    return _read_unknown(answer, described, access, of_gateway=error.of_gateway)
 
 
-def _unreadable(answer: Answer, told: str) -> ApiError:
-    """An answer without a known word: a body that is not JSON is the service's trouble, the rest is a riddle."""
+def _read_unknown(answer: Answer, described: str, access: str, *, of_gateway: bool) -> ApiError:
+    """An answer without a word of the service. What the gateway refuses is set up wrongly, such as path or identity."""
+    if answer.status >= 500:
+        return Unavailable(described, retry_after_seconds=answer.retry_after_seconds)
+    if answer.status == 404 or (answer.status == 400 and of_gateway):
+        return access_denied(answer, SERVICE, access)
     try:
         answer.json()
     except ValueError:
-        return Unavailable(f"{told} with a body that is not JSON")
-    return UnexpectedAnswer(told)
+        return Unavailable(f"{described} with a body that is not JSON")
+    return UnexpectedAnswer(described)

@@ -6,26 +6,29 @@ Nothing here knows an API's answers; `custom_vision` and `face` read those.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
-from shared.errors import AccessDenied, RateLimited, Unavailable
-from shared.text import one_line
+from shared.errors import AccessDenied, ApiError, RateLimited, Unavailable
+from shared.text import Redact, one_line, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
     from shared.services.authentication import Authentication
 
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_CONNECTIONS = 64
+MAX_CONNECT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 600.0
 """A longer `Retry-After` is cut to this: a service that means it will say so again."""
@@ -35,12 +38,28 @@ MAX_ERROR_MESSAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceError:
+    """The code and the message of an error body, each on one line and not long; both may be empty.
+
+    `of_gateway`: the body has the form of the gateway in front of the service, which never saw the call.
+    """
+
+    code: str
+    message: str
+    of_gateway: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of an API, of whatever status."""
+    """A whole answer of an API, of whatever status. The names of `headers` are found in any case.
+
+    `redact` takes out of a text what this app must keep to itself: a service may repeat the key that it refuses.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    redact: Redact = str
 
     def json(self) -> Any:
         """The body's JSON. Raises `ValueError` (also for bytes that are not UTF-8 and nesting without end)."""
@@ -49,32 +68,39 @@ class Answer:
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
+    def quote(self, text: object, longest: int = MAX_ERROR_MESSAGE) -> str:
+        """Text of this answer as it may be logged or published: on one line, not long, without a secret."""
+        return one_line(self.redact(str(text)), longest)
+
+    def error(self) -> ServiceError:
+        """The code and the message of an error body, whatever it is.
+
+        A service writes `{"code": …, "message": …}`, the gateways `{"error": {"code": "401", "message": …}}` and
+        `{"statusCode": 401, "message": …}`; Face writes like the former gateway.
+        """
+        try:
+            body = self.json()
+        except ValueError:
+            return ServiceError("", "")
+        if not isinstance(body, dict):
+            return ServiceError("", "")
+        error = body.get("error", body)
+        if not isinstance(error, dict):
+            error = {"message": error}
+        code, message = error.get("code"), error.get("message")
+        return ServiceError(
+            self.quote(code, MAX_CODE) if isinstance(code, str) else "",
+            self.quote(message) if isinstance(message, str) else "",
+            of_gateway="error" in body or "statusCode" in body,
+        )
+
     @property
     def retry_after_seconds(self) -> float | None:
         """How long the service asks to be left alone."""
-        return retry_after_seconds(self.headers.get("retry-after"), datetime.now(UTC))
+        return read_retry_after(self.headers.get("retry-after"), datetime.now(UTC))
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceError:
-    """The code and the message of an error body, each on one line and not long; both may be empty."""
-
-    code: str
-    message: str
-
-    @classmethod
-    def read(cls, body: Any) -> ServiceError:
-        """Take them from parsed JSON that should be `{"code": …, "message": …}`, whatever it is."""
-        if not isinstance(body, dict):
-            return cls("", "")
-        code, message = body.get("code"), body.get("message")
-        return cls(
-            one_line(code, MAX_CODE) if isinstance(code, str) else "",
-            one_line(message, MAX_ERROR_MESSAGE) if isinstance(message, str) else "",
-        )
-
-
-def retry_after_seconds(value: str | None, now: datetime) -> float | None:
+def read_retry_after(value: str | None, now: datetime) -> float | None:
     """Read a `Retry-After` header, seconds or HTTP-date (RFC 9110, 10.2.3); None if unreadable."""
     if value is None:
         return None
@@ -92,70 +118,153 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
 def raise_for_gateway(answer: Answer, service: str, access: str) -> None:
     """Raise what every API's gateway means by these statuses; return for all others.
 
-    401 and 403 are the configuration's fault (`access` names the settings), 429 is the rate, 408 means "again".
+    401 and 403 are the configuration's fault, 429 is the rate, 408 means "again".
     """
     if answer.status in (401, 403):
-        raise AccessDenied(f"{service} answered {answer.status}; look at {access}")
+        raise access_denied(answer, service, access)
     if answer.status == 429:
         raise RateLimited(f"{service} answered 429", retry_after_seconds=answer.retry_after_seconds)
     if answer.status == 408:
         raise Unavailable(f"{service} answered 408", retry_after_seconds=answer.retry_after_seconds)
 
 
-def new_client(timeout_seconds: float) -> httpx.AsyncClient:
-    """Build the process's one pooled client.
+def access_denied(answer: Answer, service: str, access: str) -> AccessDenied:
+    """The configuration is to blame. `access` names the settings to look at.
 
-    Redirects are not followed: they would carry a key to a host that nobody configured. The connections are aiohttp's,
-    which the queues need anyway: with httpx's own, a call's CPU time grows with the number of connections, from 3 ms
-    with 16 of them to 9 ms with 32.
+    A wrong key, a missing approval, a used-up quota and a firewall look alike: only the service's own sentence tells.
     """
-    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS)
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10.0)),
-        transport=AiohttpTransport(limits=limits),
-        follow_redirects=False,
+    error = answer.error()
+    code = error.code if error.code != str(answer.status) else ""
+    described = f"{service} answered {answer.status} {code}".rstrip()
+    said = f"; it says: {error.message}" if error.message else ""
+    return AccessDenied(f"{described}; look at {access}{said}")
+
+
+class AnswerTooLarge(Exception):
+    """An answer of more than 1 MiB. The rest of it was not read."""
+
+
+class Exchange(Protocol):
+    """Sends one request and reads its whole answer."""
+
+    async def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """Raise `AnswerTooLarge` for an answer of more than 1 MiB, and else whatever goes wrong."""
+        ...
+
+
+class HttpClient:
+    """The process's one pool of connections, and nothing else that lasts from one call to the next.
+
+    Cookies are neither kept nor sent. Redirects are not followed: they would carry a key to a host that nobody
+    configured. The proxy is the one that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as for the
+    queues and the identity.
+    """
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._proxy_for = functools.cache(proxy_for)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """Send one request and read its answer, also one that is compressed although that was not asked for.
+
+        Raises `AnswerTooLarge` for one of more than 1 MiB, unpacked, and else whatever goes wrong.
+        """
+        if self._session is None:  # not before: it belongs to the running event loop
+            self._session = _new_session()
+        target = URL(url, encoded=True)
+        proxy = self._proxy_for(target.scheme, target.authority)
+        async with self._session.request(
+            method, target, headers=headers, data=body, proxy=proxy, allow_redirects=False
+        ) as response:
+            received = bytearray()
+            async for part in response.content.iter_any():  # a packed answer is unpacked a little at a time
+                received += part
+                if len(received) > MAX_ANSWER_BYTES:
+                    raise AnswerTooLarge
+            return Answer(response.status, response.headers, bytes(received))
+
+
+def _new_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=MAX_CONNECT_SECONDS),
         headers={"User-Agent": "vision-relay", "Accept": "application/json", "Accept-Encoding": "identity"},
     )
 
 
+def proxy_for(scheme: str, authority: str) -> str | None:
+    """The proxy that the environment names for `scheme://authority`, if any."""
+    return None if proxy_bypass(authority) else getproxies().get(scheme)
+
+
 class JsonApi:
-    """Calls to one resource. `timeout_seconds` is for a whole call: httpx's own start anew with every byte."""
+    """Calls to one resource.
+
+    Args:
+        exchange: sends one request.
+        endpoint: the resource's URL.
+        auth: lets a call in.
+        service: what the resource is called in errors.
+        timeout_seconds: for a whole call, from its token to its last byte.
+        redact: takes the app's secrets out of a text.
+    """
 
     def __init__(
-        self, client: httpx.AsyncClient, endpoint: str, auth: Authentication, service: str, timeout_seconds: float
+        self,
+        exchange: Exchange,
+        endpoint: str,
+        auth: Authentication,
+        service: str,
+        timeout_seconds: float,
+        redact: Redact = str,
     ) -> None:
-        self._client = client
+        self._exchange = exchange
         self._endpoint = endpoint
         self._auth = auth
         self._service = service
         self._timeout_seconds = timeout_seconds
+        self._redact = redact
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """Make one call and return its answer, whatever its status.
 
         `path` begins with a slash and is used as it is: its parts must be validated. Raises `Unavailable` where
         there was no whole answer in time or it was over 1 MiB, and `AccessDenied` where there is no token for it.
+        Whatever else goes wrong, in whichever library, is no answer: it is never the fault of what was to be sent.
         """
+        authorization: dict[str, str] = {}
+        deadline = asyncio.timeout(self._timeout_seconds)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self._exchange(method, path, body)
-        except TimeoutError:
-            raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
-        except httpx.LocalProtocolError:  # its text shows the header that is wrong, which may be the key
-            raise Unavailable(f"{self._service} cannot be asked: the request would not be valid HTTP") from None
-        except (httpx.TransportError, httpx.InvalidURL, aiohttp.ClientError) as error:
-            raise Unavailable(
-                f"{self._service} cannot be reached: {type(error).__name__} {one_line(error)}".rstrip()
-            ) from None
+            async with deadline:
+                authorization.update(await self._auth.headers())
+                content = {} if body is None else {"Content-Type": "application/json"}
+                answer = await self._exchange(method, self._endpoint + path, {**authorization, **content}, body)
+        except ApiError:
+            raise
+        except AnswerTooLarge:
+            raise Unavailable(f"{self._service} answered with more than 1 MiB") from None
+        except Exception as error:
+            if deadline.expired():
+                raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
+            cause = one_line(self._redacting(authorization)(f"{type(error).__name__} {error}".rstrip()))
+            raise Unavailable(f"{self._service} cannot be reached: {cause}") from None
+        return replace(answer, redact=self._redacting(authorization))
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> Answer:
-        headers = dict(await self._auth.headers())
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        async with self._client.stream(method, self._endpoint + path, content=body, headers=headers) as response:
-            received = bytearray()
-            async for part in response.aiter_raw():
-                received += part
-                if len(received) > MAX_ANSWER_BYTES:
-                    raise Unavailable(f"{self._service} answered with more than 1 MiB")
-            return Answer(response.status_code, response.headers, bytes(received))
+    def _redacting(self, authorization: Mapping[str, str]) -> Redact:
+        """What let this very call in may be no setting, but a token."""
+        secrets = [value.removeprefix("Bearer ") for value in authorization.values()]
+        return lambda text: self._redact(redact(secrets, text))

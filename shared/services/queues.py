@@ -1,4 +1,4 @@
-"""Storage queues, as this app uses them: plain text in, plain text out, and leases.
+"""Storage queues, as this app uses them: bytes in, text out in the encoding of the settings, and leases.
 
 A message holds 64 KiB at most, a receive takes 32 (Azure Storage, "Scalability and performance targets for Queue
 Storage"). Messages that this app writes live until somebody deletes them: an expired one would be gone without a trace.
@@ -6,23 +6,27 @@ Storage"). Messages that this app writes live until somebody deletes them: an ex
 
 from __future__ import annotations
 
+import functools
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.limits.permits import NEW_PERMIT
+from shared.messages.envelope import encode
+from shared.text import Redact, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from datetime import datetime
 
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.storage.queue import QueueMessage
     from azure.storage.queue.aio import QueueClient
 
+    from shared.messages.envelope import Encoding
     from shared.settings import Settings
 
 MAX_RECEIVE = 32
@@ -50,20 +54,46 @@ class Received:
     expires_at: datetime | None
 
 
-class Queue:
-    """One queue. Its methods raise `azure.core.exceptions.AzureError` where storage fails in spite of retries."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
-    def __init__(self, client: QueueClient) -> None:
+
+def _failing_as_azure_error(
+    method: Callable[Concatenate[Queue, P], Awaitable[R]],
+) -> Callable[Concatenate[Queue, P], Coroutine[Any, Any, R]]:
+    """Let whatever goes wrong between here and storage, in whichever library, be an `AzureError` without a secret."""
+
+    @functools.wraps(method)
+    async def call(self: Queue, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(self, *args, **kwargs)
+        except Exception as error:
+            raise self.described(error) from None
+
+    return call
+
+
+class Queue:
+    """One queue. Its methods raise `azure.core.exceptions.AzureError` where storage fails in spite of retries.
+
+    Who catches one may log it: it carries no secret.
+    """
+
+    def __init__(self, client: QueueClient, encoding: Encoding = "none", redact: Redact = str) -> None:
         self._client = client
+        self._encoding = encoding
+        self._redact = redact
         self.name: str = client.queue_name
 
+    @_failing_as_azure_error
     async def send(self, text: str) -> None:
         """Put a message of at most 64 KiB, which lives until it is deleted. Creates the queue if need be."""
+        content = encode(text, self._encoding)
         try:
-            await self._client.send_message(text, time_to_live=FOREVER)
+            await self._client.send_message(content, time_to_live=FOREVER)
         except ResourceNotFoundError:
             await self._create()
-            await self._client.send_message(text, time_to_live=FOREVER)
+            await self._client.send_message(content, time_to_live=FOREVER)
 
     async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:
         """Take up to `most` of the messages that are visible; nobody else sees them for `lease_seconds`.
@@ -78,14 +108,24 @@ class Queue:
                 yield _received(message)
         except ResourceNotFoundError:
             return
+        except Exception as error:
+            raise self.described(error) from None
 
+    @_failing_as_azure_error
     async def put_back(self, message: Received, text: str | None = None) -> None:
         """Make a message visible again at once, with new content if any is given. Its expiry stays what it was."""
-        await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=text)
+        content = None if text is None else encode(text, self._encoding)
+        await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=content)
 
+    @_failing_as_azure_error
     async def delete(self, message: Received) -> None:
         """Delete a message."""
         await self._client.delete_message(message.id, message.pop_receipt)
+
+    def described(self, error: Exception) -> AzureError:
+        """An error of storage as it may be told."""
+        cause = one_line(self._redact(f"{type(error).__name__} {error}".rstrip()))
+        return AzureError(f"queue {self.name}: {cause}")
 
     async def _create(self) -> None:
         try:
@@ -172,6 +212,8 @@ class Queues:
             "random_jitter_range": 1,
             "retry_total": 3,
         }
+        self._encoding = settings.message_encoding
+        self._redact = settings.redact
         if settings.storage_connection_string is not None:
             secret = settings.storage_connection_string.get_secret_value()
             self._service = QueueServiceClient.from_connection_string(secret, **options)
@@ -180,7 +222,7 @@ class Queues:
 
     def __getitem__(self, name: str) -> Queue:
         """The queue of this name, whether it exists or not."""
-        return Queue(self._service.get_queue_client(name))
+        return Queue(self._service.get_queue_client(name), self._encoding, self._redact)
 
     def permits(self, name: str) -> PermitQueue:
         """The queue of permits of this name, whether it exists or not."""

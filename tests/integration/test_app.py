@@ -16,15 +16,17 @@ from uuid import UUID, uuid4
 import azure.functions as func
 import pytest
 import pytest_asyncio
+from azure.core.exceptions import AzureError
 
 from functions import poll_training_status, update_image_metadata
 from local.child_process import ChildFailedError
-from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud
+from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud, text_of
 from local.host.process import HostProcess
-from local.simulation.models import Api, Fault, FaultKind, GroupKind
+from local.simulation.models import Api, Fault, FaultKind, GroupKind, MetadataLimits
 from shared.app import App
 from shared.errors import MaxWaitExceeded, MessageAbandoned
 from shared.settings import load_settings
+from tests.integration.test_http import http, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -55,22 +57,24 @@ class Relay:
 
     def __init__(self, app: App, cloud: LocalCloud) -> None:
         self._update = _user_function(update_image_metadata.blueprint(app.metadata_updates))
-        self._poll = _user_function(poll_training_status.blueprint(app.training_watches, app.permit_count))
+        self._poll = _user_function(
+            poll_training_status.blueprint(app.training_watches, app.permit_count, app.warn_once)
+        )
         self._cloud = cloud
         self._ids = itertools.count()
 
-    async def update(self, body: str) -> None:
-        message = func.QueueMessage(id=f"message-{next(self._ids)}", body=body.encode())
+    async def update(self, body: str, message_id: str | None = None) -> None:
+        message = func.QueueMessage(id=message_id or f"message-{next(self._ids)}", body=body.encode())
         await self._update(message)
 
     async def poll(self) -> None:
         await self._poll(None)
 
     async def dead_letters(self) -> list[dict[str, Any]]:
-        return [json.loads(message.content) for message in await self._cloud.drain(UPDATES_POISON)]
+        return [json.loads(text_of(message)) for message in await self._cloud.drain(UPDATES_POISON)]
 
     async def events(self) -> list[dict[str, Any]]:
-        return [json.loads(message.content) for message in await self._cloud.drain(EVENTS)]
+        return [json.loads(text_of(message)) for message in await self._cloud.drain(EVENTS)]
 
 
 def _user_function(blueprint: func.Blueprint) -> Any:
@@ -219,6 +223,189 @@ class TestUpdates:
             assert event["subject"] == f"projects/{project_id}"
 
 
+MOST_METADATA = {"k" * 256: "v" * 512, **{f"key {number}": "" for number in range(49)}}
+RAISED = {"MAX_METADATA_PAIRS": "50", "MAX_METADATA_KEY_CHARACTERS": "256", "MAX_METADATA_VALUE_CHARACTERS": "512"}
+
+
+class TestTopic:
+    """Events that go to an Event Grid topic."""
+
+    async def published(self, cloud: LocalCloud) -> list[dict[str, Any]]:
+        return list((await cloud.control.published_events()).events)
+
+    async def test_queue_and_topic_get_the_same_event(self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings) as relay:
+            await relay.update("{")
+            (queued,) = await relay.events()
+        (event,) = await self.published(cloud)
+        assert datetime.fromisoformat(event.pop("time")) == datetime.fromisoformat(queued.pop("time"))
+        assert event == queued
+
+    async def test_without_a_queue_the_topic_alone_has_it(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings, EVENTS_QUEUE="") as relay:
+            await relay.update("{")
+            assert await relay.events() == []
+        assert len(await self.published(cloud)) == 1
+
+    async def test_the_events_of_one_batch_share_a_call(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = {**cloud.topic_settings, "PUBLISH_UPDATED_EVENTS": "true"}
+        async with relay_with(cloud, monkeypatch, **settings) as relay:
+            project_id, image_ids = await new_project(cloud, 64)
+            await asyncio.gather(*(relay.update(update(project_id, [image_id])) for image_id in image_ids))
+        calls = (await cloud.control.published_events()).calls
+        assert sum(calls) == 64
+        assert len(calls) == (await cloud.control.counters()).custom_vision.calls == 1
+
+    async def test_a_message_stays_until_the_topic_has_its_event(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **cloud.topic_settings) as relay:
+            async with cloud.control.outage(Api.EVENT_GRID, FaultKind.BAD_GATEWAY_EMPTY):
+                with pytest.raises(AzureError, match="the Event Grid topic has not taken an event"):
+                    await relay.update("{", "message-1")
+            assert await relay.dead_letters() == []
+            await relay.update("{", "message-1")
+            assert len(await relay.dead_letters()) == 1
+            queued = await relay.events()
+        (event,) = await self.published(cloud)
+        assert {one["id"] for one in queued} == {event["id"]}
+
+    async def test_a_watch_stays_until_the_topic_has_its_event(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await cloud.control.train("staff", running_seconds=0)
+        await cloud.queues.get_queue_client(WATCHES).send_message('{"kind": "personGroup", "id": "staff"}')
+        settings = {**cloud.topic_settings, "WATCH_LEASE_SECONDS": "4", "API_TIMEOUT_SECONDS": "3"}
+        async with relay_with(cloud, monkeypatch, **settings) as relay:
+            async with cloud.control.outage(Api.EVENT_GRID, FaultKind.FORBIDDEN):
+                await relay.poll()
+            assert await cloud.count(WATCHES) == 1
+            async with asyncio.timeout(20):
+                while await cloud.count(WATCHES):
+                    await relay.poll()
+                    await asyncio.sleep(0.2)
+            queued = await relay.events()
+        (event,) = await self.published(cloud)
+        assert event["type"] == "VisionRelay.Training.Succeeded"
+        assert {one["id"] for one in queued} == {event["id"]}
+
+    async def test_a_refused_key_is_told_with_the_settings(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **{**cloud.topic_settings, "EVENT_GRID_TOPIC_KEY": "wrong"}) as relay:
+            with pytest.raises(AzureError, match="look at EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY"):
+                await relay.update("{")
+
+
+class TestMetadataLimits:
+    async def test_what_is_over_a_limit_is_refused_with_the_setting_that_raises_it(
+        self, cloud: LocalCloud, relay: Relay
+    ) -> None:
+        project_id, image_ids = await new_project(cloud)
+        await relay.update(update(project_id, image_ids, metadata=MOST_METADATA))
+        (letter,) = await relay.dead_letters()
+        assert letter["failure"]["message"] == "metadata: must have at most 10 pairs (MAX_METADATA_PAIRS)"
+        assert (await cloud.control.counters()).custom_vision.calls == 0
+
+    async def test_the_limits_can_be_raised_for_a_service_that_takes_more(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await cloud.control.set_metadata_limits(MetadataLimits(pairs=50, key_characters=256, value_characters=512))
+        async with relay_with(cloud, monkeypatch, **RAISED) as relay:
+            project_id, image_ids = await new_project(cloud)
+            await relay.update(update(project_id, image_ids, metadata=MOST_METADATA))
+            states = await cloud.control.images(project_id)
+            assert [state.metadata for state in states.values()] == [MOST_METADATA]
+
+    async def test_a_service_that_takes_less_refuses_what_shares_the_metadata(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with relay_with(cloud, monkeypatch, **RAISED) as relay:
+            project_id, image_ids = await new_project(cloud)
+            await relay.update(update(project_id, image_ids, metadata=MOST_METADATA))
+            (letter,) = await relay.dead_letters()
+            assert letter["failure"]["code"] == "BadRequestImageMetadataKey"
+
+
+class TestWhoseFaultItIs:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"error": {"code": "BadRequest", "message": "Please provide a custom subdomain for token authentication."}},
+            {"code": "BadRequestCustomerManagedKeyRevoked", "message": "The key was revoked."},
+        ],
+        ids=["the gateway", "the resource"],
+    )
+    async def test_what_is_the_configurations_costs_no_message_and_is_told(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, body: Any
+    ) -> None:
+        short = {"MAX_WAIT_SECONDS": "1.5", "API_TIMEOUT_SECONDS": "1"}
+        async with (
+            serving(http(json.dumps(body).encode(), b"400 Bad Request")) as service,
+            relay_with(cloud, monkeypatch, **short, CUSTOM_VISION_ENDPOINT=service.address) as relay,
+        ):
+            project_id = uuid4()
+            updates = [relay.update(update(project_id, [uuid4()])) for _ in range(64)]
+            results = await asyncio.gather(*updates, return_exceptions=True)
+            assert await relay.dead_letters() == []
+        assert {type(result) for result in results} == {MaxWaitExceeded}
+        assert len(service.heads) < 10, "it is probed, and nothing is searched for"
+        message = body.get("error", body)["message"]
+        assert f"look at CUSTOM_VISION_TRAINING_KEY and CUSTOM_VISION_ENDPOINT; it says: {message}" in caplog.text
+
+    async def test_trouble_with_every_image_is_an_outage_and_waited_out(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project_id, image_ids = await new_project(cloud, 5)
+        await cloud.control.answer_images_with(image_ids, "ErrorUnknown", times=2)
+        async with relay_with(cloud, monkeypatch) as relay:
+            await asyncio.gather(*(relay.update(update(project_id, [image_id])) for image_id in image_ids))
+        assert await applied(cloud, project_id) == set(image_ids)
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("status", [b"400 Bad Request", b"500 Server Error"])
+    async def test_a_key_that_the_service_repeats_is_in_no_dead_letter_event_or_log(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, status: bytes
+    ) -> None:
+        key = cloud.settings["CUSTOM_VISION_TRAINING_KEY"]
+        body = json.dumps({"code": "BadRequestInvalidIds", "message": f"{key} may not do that"}).encode()
+        async with (
+            serving(http(body, status)) as service,
+            relay_with(cloud, monkeypatch, CUSTOM_VISION_ENDPOINT=service.address) as relay,
+        ):
+            with caplog.at_level(logging.DEBUG, "shared"):
+                await relay.update(update(uuid4(), [uuid4()]))
+            letters, events = await relay.dead_letters(), await relay.events()
+        assert service.heads
+        assert letters[0]["failure"]["message"] == "[secret] may not do that"
+        assert events[0]["data"]["message"] == "[secret] may not do that"
+        assert key not in json.dumps([letters, events]) + caplog.text
+
+    async def test_who_is_not_let_in_reads_the_services_sentence_in_the_log(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        key = cloud.settings["CUSTOM_VISION_TRAINING_KEY"]
+        sentence = "missing approval for one or more features: Identification,Verification. " * 2
+        body = json.dumps({"error": {"code": "403", "message": f"{sentence}({key})"}}).encode()
+        async with serving(http(body, b"403 Forbidden")) as service:
+            settings = {
+                "MAX_WAIT_SECONDS": "1.5",
+                "API_TIMEOUT_SECONDS": "1",
+                "CUSTOM_VISION_ENDPOINT": service.address,
+            }
+            async with relay_with(cloud, monkeypatch, **settings) as relay:
+                with pytest.raises(MaxWaitExceeded):
+                    await relay.update(update(uuid4(), [uuid4()]))
+        assert f"{sentence}([secret])" in caplog.text
+        assert "CUSTOM_VISION_TRAINING_KEY and CUSTOM_VISION_ENDPOINT" in caplog.text
+        assert key not in caplog.text
+
+
 class TestOutages:
     async def test_messages_wait_for_a_service_that_is_down_and_it_is_logged_once(
         self, cloud: LocalCloud, relay: Relay, caplog: pytest.LogCaptureFixture
@@ -246,7 +433,7 @@ class TestOutages:
     async def test_a_message_goes_back_to_its_queue_when_it_has_waited_for_hold(
         self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with relay_with(cloud, monkeypatch, MAX_WAIT_SECONDS="0.5") as relay:
+        async with relay_with(cloud, monkeypatch, MAX_WAIT_SECONDS="1.5", API_TIMEOUT_SECONDS="1") as relay:
             project_id, image_ids = await new_project(cloud)
             async with cloud.control.outage(Api.CUSTOM_VISION):
                 with pytest.raises(MaxWaitExceeded):
@@ -323,21 +510,68 @@ class TestWatches:
         assert len({event["id"] for event in await relay.events()}) == 2
         assert await cloud.count(WATCHES) == 1
 
-    async def test_many_watches_of_one_group_cost_one_look(self, cloud: LocalCloud, relay: Relay) -> None:
+    async def test_many_watches_of_one_group_cost_one_poll(self, cloud: LocalCloud, relay: Relay) -> None:
         await cloud.control.train("staff", running_seconds=0)
         watches = [{"kind": "personGroup", "id": "staff", "correlationId": f"c-{n}"} for n in range(40)]
         await self.watch(cloud, *watches)
         await relay.poll()
         events = await relay.events()
         assert {event["data"]["correlationId"] for event in events} == {watch["correlationId"] for watch in watches}
-        assert len({event["id"] for event in events}) == 1
+        assert len({event["id"] for event in events}) == 40
         assert (await cloud.control.counters()).face.calls == 1
+
+    @pytest.mark.parametrize("fails", [False, True])
+    async def test_the_training_of_an_iteration_is_told(self, cloud: LocalCloud, relay: Relay, fails: bool) -> None:
+        project_id, iteration_id = uuid4(), uuid4()
+        await cloud.control.train_iteration(project_id, iteration_id, running_seconds=0.5, fails=fails)
+        about = {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(iteration_id)}
+        await self.watch(cloud, {**about, "correlationId": "c"})
+        async with asyncio.timeout(10):
+            while await cloud.count(WATCHES):
+                await relay.poll()
+        [event] = await relay.events()
+        assert event["type"] == f"VisionRelay.Training.{'Failed' if fails else 'Succeeded'}"
+        assert event["source"] == cloud.settings["CUSTOM_VISION_ENDPOINT"]
+        assert event["subject"] == f"projects/{project_id}/iterations/{iteration_id}"
+        data = event["data"]
+        assert about.items() <= data.items()
+        assert data["status"] == ("failed" if fails else "succeeded")
+        completed = data["lastActionDateTime" if fails else "lastSuccessfulTrainingDateTime"]
+        assert datetime.fromisoformat(event["time"]) == datetime.fromisoformat(completed)
+
+    async def test_an_iteration_that_does_not_exist_is_told(self, cloud: LocalCloud, relay: Relay) -> None:
+        project_id, _ = await new_project(cloud)
+        await self.watch(cloud, {"kind": "customVisionIteration", "projectId": str(project_id), "id": str(uuid4())})
+        await relay.poll()
+        [event] = await relay.events()
+        assert event["type"] == "VisionRelay.Training.NotFound"
+
+    async def test_polls_of_iterations_share_the_limit_of_the_updates(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project_id, image_ids = await new_project(cloud, 10)
+        await cloud.control.set_rate(Api.CUSTOM_VISION, 4, burst=1.5)
+        iterations = [uuid4() for _ in range(4)]
+        for iteration_id in iterations:
+            await cloud.control.train_iteration(project_id, iteration_id, running_seconds=0)
+        watch = {"kind": "customVisionIteration", "projectId": str(project_id)}
+        await self.watch(cloud, *({**watch, "id": str(iteration_id)} for iteration_id in iterations))
+        async with relay_with(cloud, monkeypatch, CUSTOM_VISION_CALLS_PER_SECOND="4") as relay:
+            updates = (
+                relay.update(update(project_id, [image_id], metadata={"n": str(n)}))
+                for n, image_id in enumerate(image_ids)
+            )
+            await asyncio.gather(relay.poll(), *updates)
+            assert len(await relay.events()) == 4
+        counters = (await cloud.control.counters()).custom_vision
+        assert counters.calls - counters.rate_limited == 14
+        assert counters.max_calls_per_second <= 6
 
     async def test_a_malformed_watch_is_dead_lettered(self, cloud: LocalCloud, relay: Relay) -> None:
         await self.watch(cloud, '{"kind": "personGroup", "id": "Staff!"}')
         await relay.poll()
         [message] = await cloud.drain(WATCHES_POISON)
-        assert "id" in json.loads(message.content)["failure"]["message"]
+        assert "id" in json.loads(text_of(message))["failure"]["message"]
         assert await cloud.count(WATCHES) == 0
 
     async def test_watches_stay_while_the_service_is_down(self, cloud: LocalCloud, relay: Relay) -> None:
@@ -384,7 +618,7 @@ class TestTheWholeApp:
         for queue, count in ((UPDATES_POISON, 3), (WATCHES_POISON, 1), (EVENTS, 4)):
             messages = await cloud.drain(queue)
             assert len(messages) == count
-            written += [str(message.content) for message in messages]
+            written += map(text_of, messages)
         assert not [secret for secret in secrets if any(secret in text for text in written)]
 
     async def test_a_wrong_setting_stops_the_start_and_is_named(self, cloud: LocalCloud, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import ServiceRequestError
@@ -49,9 +49,15 @@ class FakeQueue(FakeOutbox):
     deleted: list[str] = field(default_factory=list)
     leases: list[int] = field(default_factory=list)
     fails_to_delete: bool = False
+    fails_to_receive: list[Exception | None] = field(default_factory=list)
+    is_visible_again: bool = False
+    """Whether what is put back can be received again, behind what waits already; else it is only kept."""
 
     async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:
         self.leases.append(lease_seconds)
+        error = self.fails_to_receive.pop(0) if self.fails_to_receive else None
+        if error is not None:
+            raise error
         taken, self.waiting = self.waiting[:most], self.waiting[most:]
         for message in taken:
             yield message
@@ -59,6 +65,8 @@ class FakeQueue(FakeOutbox):
     async def put_back(self, message: Received, text: str | None = None) -> None:
         self.journal.append(f"put back {message.id}")
         self.put_back_with[message.id] = text
+        if self.is_visible_again:
+            self.waiting.append(message if text is None else replace(message, body=text.encode()))
 
     async def delete(self, message: Received) -> None:
         if self.fails_to_delete:

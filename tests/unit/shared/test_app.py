@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from shared.app import ONE_LINE_A_REQUEST, App
+from shared.app import QUIET, App
 from shared.settings import load_settings
 
 if TYPE_CHECKING:
@@ -38,10 +38,57 @@ async def app(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture)
 
 
 async def test_what_tells_of_every_request_is_silenced(app: App) -> None:
-    assert not any(logging.getLogger(name).isEnabledFor(logging.INFO) for name in ONE_LINE_A_REQUEST)
-    assert all(logging.getLogger(name).isEnabledFor(logging.WARNING) for name in ONE_LINE_A_REQUEST)
+    assert not any(logging.getLogger(name).isEnabledFor(logging.INFO) for name in QUIET)
+    assert all(logging.getLogger(name).isEnabledFor(logging.ERROR) for name in QUIET)
 
 
 async def test_the_workers_own_logger_and_the_rest_of_azure_are_not(app: App) -> None:
     for name in ("azure", "azure.functions", "azure.functions.decorators", "azure.core", "azure.storage.queue"):
         assert logging.getLogger(name).isEnabledFor(logging.INFO), name
+
+
+async def test_a_setting_that_resembles_one_of_the_app_is_told_once_and_with_both_names(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in {**SETTINGS, "LINGER_SECOND": "marked-value"}.items():
+        monkeypatch.setenv(name, value)
+    app = App(load_settings())
+    assert not caplog.messages
+    app.warn_once()
+    app.warn_once()
+    assert caplog.messages == ["LINGER_SECOND is no setting of this app and is ignored: is LINGER_SECONDS meant?"]
+    await app.aclose()
+
+
+async def test_identities_are_asked_for_once_each_and_closed_with_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Recorded] = []
+
+    class Recorded:
+        def __init__(self, client_id: str | None) -> None:
+            self.client_id = client_id
+            self.closed = False
+            made.append(self)
+
+        async def get_token(self, *scopes: str) -> None:
+            raise AssertionError(scopes)
+
+        async def close(self) -> None:
+            self.closed = True
+
+    monkeypatch.setattr("shared.app.new_credential", Recorded)
+    keyless = {
+        **SETTINGS,
+        "AzureWebJobsStorage": "",
+        "AzureWebJobsStorage__accountName": "made",
+        "AzureWebJobsStorage__clientId": "of-storage",
+        "CUSTOM_VISION_TRAINING_KEY": "",
+        "FACE_KEY": "",
+        "EVENT_GRID_TOPIC_ENDPOINT": "https://topic.westeurope-1.eventgrid.azure.net/api/events",
+    }
+    for name, value in keyless.items():
+        monkeypatch.setenv(name, value)
+    app = App(load_settings())
+    assert {one.client_id for one in made} == {None, "of-storage"}
+    assert len(made) == 2
+    await app.aclose()
+    assert all(one.closed for one in made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 from dataclasses import dataclass, field
@@ -255,6 +256,35 @@ class TestInvalid:
         assert len(relay.poison.sent) == 1
 
 
+class TestMovedBack:
+    """A dead letter that somebody has moved back as it is."""
+
+    async def test_it_is_the_update_again_and_each_time_is_counted(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(1): GONE}
+        await relay.handle(update(2))
+        for redrives in (0, 1, 2):
+            letter = relay.poison.documents[-1]
+            assert letter["failure"]["redrives"] == redrives
+            assert letter["imageIds"] == [image(1)]
+            await relay.handle(json.dumps(letter).encode())
+        assert len({event["subject"] for event in relay.events.documents}) == 1
+
+    async def test_one_that_can_be_applied_now_is(self, relay: Relay) -> None:
+        relay.batcher.not_applied = {image(1): GONE}
+        await relay.handle(update(2))
+        relay.batcher.not_applied = {}
+        await relay.handle(relay.poison.sent[0].encode())
+        assert relay.batcher.submitted[-1][1] == (image(1),)
+        assert len(relay.poison.sent) == 1
+
+    async def test_one_of_a_message_that_is_still_not_valid_stands_as_it_first_came(self, relay: Relay) -> None:
+        await relay.handle(b"junk")
+        await relay.handle(relay.poison.sent[-1].encode())
+        await relay.handle(base64.b64encode(relay.poison.sent[-1].encode()))
+        assert [letter["body"] for letter in relay.poison.documents] == ["junk"] * 3
+        assert [letter["failure"]["redrives"] for letter in relay.poison.documents] == [0, 1, 2]
+
+
 class TestBug:
     @pytest.mark.parametrize("deliveries", [1, DEAD_LETTER_BUG_FROM_DEQUEUE - 1])
     async def test_before_the_fifth_delivery_the_message_comes_back(self, relay: Relay, deliveries: int) -> None:
@@ -280,7 +310,7 @@ class TestBug:
         assert SECRET[:5] not in relay.poison.sent[0] + relay.events.sent[0]
 
     async def test_a_bug_in_the_parser_leaves_the_body(self, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-        def broken(body: bytes) -> None:
+        def broken(*_: object) -> None:
             raise KeyError("x")
 
         monkeypatch.setattr(metadata_updates, "parse_update", broken)

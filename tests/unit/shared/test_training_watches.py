@@ -1,4 +1,4 @@
-"""What becomes of a training watch after a look, and how a tick works through the queue."""
+"""What becomes of a training watch after a poll, and how a tick works through the queue."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from azure.core.exceptions import AzureError
 
-from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable
+from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable, UnexpectedAnswer
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.even_spacing import EvenSpacing
 from shared.messages.event import EventType
-from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
+from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
+from shared.messages.watch import KINDS, MAX_TIMES, Api, Reported, Target, TrainingWatch, parse_watch
 from shared.services.events import EventPublisher
-from shared.services.face import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.services.queues import Received
-from shared.training_watches import Decision, TrainingWatches, decide
-from tests.unit.shared.conftest import UNLIMITED
+from shared.training_watches import (
+    PATIENCE_SECONDS,
+    UNANSWERED,
+    Decision,
+    Finding,
+    Service,
+    TrainingWatches,
+    decide,
+)
+from tests.unit.shared.conftest import UNLIMITED, FakeApi, images, new_batcher
 from tests.unit.shared.queues import FakeOutbox, FakeQueue, unreachable
 
 if TYPE_CHECKING:
@@ -35,6 +44,10 @@ SUCCEEDED = TrainingResult(status=TrainingStatus.SUCCEEDED, last_successful_trai
 FAILED = TrainingResult(status=TrainingStatus.FAILED, last_action_date_time=NOON, message="no faces")
 FAILED_SOMETIME = TrainingResult(status=TrainingStatus.FAILED)
 RUNNING = TrainingResult(status=TrainingStatus.RUNNING, last_action_date_time=NOON)
+SINCE = NOON - timedelta(minutes=1)
+"""When the training was first seen under way."""
+PROJECT = "c0ffee00-0000-4000-8000-000000000001"
+ITERATION = {"kind": "customVisionIteration", "projectId": PROJECT, "id": "beef0000-0000-4000-8000-00000000000a"}
 GONE = NotFound("PersonGroupNotFound", "no such group")
 
 
@@ -42,24 +55,37 @@ def watch(**fields: Any) -> TrainingWatch:
     return TrainingWatch.model_validate({"kind": "personGroup", "id": "employees"}).model_copy(update=fields)
 
 
-def reported(result: TrainingResult, times: int = 1) -> Reported:
-    return Reported(status=result.status, completed_at=result.completed_at, times=times)
+def noted(
+    before: TrainingWatch, result: TrainingResult, times: int = 1, since: datetime | None = SINCE
+) -> TrainingWatch:
+    """The watch with this result as what was seen last."""
+    seen = Reported(status=result.status, completed_at=result.completed_at, under_way_since=since, times=times)
+    return before.model_copy(update={"reported": seen})
 
 
-def repeating(result: TrainingResult, times: int = 1) -> TrainingWatch:
+def repeating(result: TrainingResult, times: int = 1, since: datetime | None = SINCE) -> TrainingWatch:
     """A repeating watch that has noted this result last."""
-    return watch(repeat=True, reported=reported(result, times))
+    return noted(watch(repeat=True), result, times, since)
 
 
 TOLD = repeating(SUCCEEDED)
 OVER = watch(expires_at=EARLIER)
+UNREADABLE = TrainingResult(status=TrainingStatus.SUCCEEDED)
+EDITED = FAILED.model_copy(update={"last_action_date_time": LATER})
+PRECISE = SUCCEEDED.model_copy(update={"last_successful_training_date_time": NOON + timedelta(microseconds=999_999)})
+STRANGE = TrainingResult(status=TrainingStatus.UNKNOWN)
 
-DECISIONS: dict[str, tuple[TrainingWatch, TrainingResult | NotFound | None, EventType | None, TrainingWatch | None]] = {
+DECISIONS: dict[str, tuple[TrainingWatch, Finding, EventType | None, TrainingWatch | None]] = {
     # still training
-    "not started": (watch(), NOT_TRAINED, None, watch()),
-    "running": (watch(), RUNNING, None, watch()),
+    "not started": (watch(), NOT_TRAINED, None, noted(watch(), NOT_TRAINED, 0)),
+    "running": (watch(), RUNNING, None, noted(watch(), RUNNING, 0)),
+    "still running": (noted(watch(), RUNNING, 0), RUNNING, None, noted(watch(), RUNNING, 0)),
+    "running at last": (noted(watch(), NOT_TRAINED, 0), RUNNING, None, noted(watch(), NOT_TRAINED, 0)),
+    "in a state without a known name": (watch(), STRANGE, None, watch()),
     # completed
     "succeeded": (watch(), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
+    "succeeded, nobody knows when": (watch(), UNREADABLE, EventType.TRAINING_SUCCEEDED, None),
+    "succeeded after it was seen running": (noted(watch(), RUNNING, 0), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
     "failed": (watch(), FAILED, EventType.TRAINING_FAILED, None),
     "failed, nobody knows when": (watch(), FAILED_SOMETIME, EventType.TRAINING_FAILED, None),
     # after
@@ -68,15 +94,15 @@ DECISIONS: dict[str, tuple[TrainingWatch, TrainingResult | NotFound | None, Even
     "completed past after": (watch(after=EARLIER), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
     "failed before after": (watch(after=LATER), FAILED, None, watch(after=LATER)),
     "failed nobody knows when, with after": (watch(after=LATER), FAILED_SOMETIME, EventType.TRAINING_FAILED, None),
+    "succeeded nobody knows when, with after": (watch(after=LATER), UNREADABLE, EventType.TRAINING_SUCCEEDED, None),
     # repeat
     "the first of many": (watch(repeat=True), SUCCEEDED, EventType.TRAINING_SUCCEEDED, TOLD),
     "the same again": (TOLD, SUCCEEDED, None, TOLD),
-    "the next one, without seeing it run": (
-        TOLD,
-        FAILED,
-        EventType.TRAINING_FAILED,
-        repeating(FAILED, times=2),
-    ),
+    "the same, its date told more precisely": (TOLD, PRECISE, None, TOLD),
+    "the same, its date cannot be read any more": (TOLD, UNREADABLE, None, TOLD),
+    "the same, its date can be read now": (repeating(UNREADABLE), SUCCEEDED, None, repeating(UNREADABLE)),
+    "the same, after a state without a known name": (TOLD, STRANGE, None, TOLD),
+    "the next one, without seeing it run": (TOLD, FAILED, EventType.TRAINING_FAILED, repeating(FAILED, times=2)),
     "the same status at another time": (
         watch(repeat=True, reported=Reported(status="succeeded", completed_at=EARLIER)),
         SUCCEEDED,
@@ -84,26 +110,23 @@ DECISIONS: dict[str, tuple[TrainingWatch, TrainingResult | NotFound | None, Even
         repeating(SUCCEEDED, times=2),
     ),
     "the next one runs": (TOLD, RUNNING, None, repeating(RUNNING)),
-    "the next one still runs": (
-        repeating(RUNNING),
-        RUNNING,
-        None,
-        repeating(RUNNING),
-    ),
+    "the next one still runs": (repeating(RUNNING), RUNNING, None, repeating(RUNNING)),
     "the next one has not started": (TOLD, NOT_TRAINED, None, repeating(NOT_TRAINED)),
+    "the same failure, the group was edited": (repeating(FAILED), EDITED, None, repeating(FAILED)),
     "the same failure, nobody knows when": (
         repeating(FAILED_SOMETIME),
         FAILED_SOMETIME,
         None,
         repeating(FAILED_SOMETIME),
     ),
-    "another failure, nobody knows when": (
-        repeating(RUNNING),
-        FAILED_SOMETIME,
-        EventType.TRAINING_FAILED,
-        repeating(FAILED_SOMETIME, times=2),
-    ),
+    "another failure": (repeating(RUNNING), FAILED, EventType.TRAINING_FAILED, repeating(FAILED, times=2)),
     "reported before after": (watch(repeat=True, after=LATER), SUCCEEDED, None, watch(repeat=True, after=LATER)),
+    "as often as it counts": (
+        repeating(RUNNING, times=MAX_TIMES),
+        FAILED,
+        EventType.TRAINING_FAILED,
+        repeating(FAILED, times=MAX_TIMES),
+    ),
     # never
     "not found": (watch(), GONE, EventType.TRAINING_NOT_FOUND, None),
     "not found, repeating": (TOLD, GONE, EventType.TRAINING_NOT_FOUND, None),
@@ -111,7 +134,8 @@ DECISIONS: dict[str, tuple[TrainingWatch, TrainingResult | NotFound | None, Even
     "expired": (OVER, RUNNING, EventType.WATCH_EXPIRED, None),
     "expires now": (watch(expires_at=NOON), RUNNING, EventType.WATCH_EXPIRED, None),
     "expired, repeating": (watch(repeat=True, expires_at=EARLIER), NOT_TRAINED, EventType.WATCH_EXPIRED, None),
-    "expires later": (watch(expires_at=LATER), RUNNING, None, watch(expires_at=LATER)),
+    "expires later": (watch(expires_at=LATER), RUNNING, None, noted(watch(expires_at=LATER), RUNNING, 0)),
+    "expired in a state without a known name": (OVER, STRANGE, EventType.WATCH_EXPIRED, None),
     "completed and expired": (OVER, SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
     "reported and expired": (
         TOLD.model_copy(update={"expires_at": EARLIER}),
@@ -120,20 +144,20 @@ DECISIONS: dict[str, tuple[TrainingWatch, TrainingResult | NotFound | None, Even
         None,
     ),
     # service trouble
-    "trouble": (watch(), None, None, watch()),
-    "trouble, expired": (OVER, None, None, OVER),
-    "trouble, repeating": (TOLD, None, None, TOLD),
+    "trouble": (watch(), UNANSWERED, None, watch()),
+    "trouble, expired": (OVER, UNANSWERED, EventType.WATCH_EXPIRED, None),
+    "trouble, repeating": (TOLD, UNANSWERED, None, TOLD),
 }
 
 
 @pytest.mark.parametrize(("before", "finding", "event", "following"), DECISIONS.values(), ids=DECISIONS)
 def test_what_becomes_of_a_watch(
     before: TrainingWatch,
-    finding: TrainingResult | NotFound | None,
+    finding: Finding,
     event: EventType | None,
     following: TrainingWatch | None,
 ) -> None:
-    assert decide(before, finding, NOON) == Decision(event, following)
+    assert decide(before, finding, NOON, SINCE) == Decision(event, following)
 
 
 def test_a_repeating_watch_is_the_same_after_it_was_written_and_read() -> None:
@@ -142,33 +166,46 @@ def test_a_repeating_watch_is_the_same_after_it_was_written_and_read() -> None:
 
 @dataclass
 class FakeFace:
-    """Answers what `answer` says, which may raise, and counts the looks."""
+    """Answers what `answer` says, which may raise, and counts the polls."""
 
     answer: Callable[[str], TrainingResult] = lambda group: RUNNING
-    looks: Counter[tuple[GroupKind, str]] = field(default_factory=Counter)
+    polls: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    async def training(self, kind: GroupKind, group_id: str) -> TrainingResult:
-        self.looks[kind, group_id] += 1
+    async def poll(self, target: Target) -> TrainingResult:
+        self.polls[target.kind, target.id] += 1
         await asyncio.sleep(0)
-        return self.answer(group_id)
+        return self.answer(target.id)
+
+
+def new_service(face: FakeFace, calls_per_second: float = UNLIMITED) -> Service:
+    admission = Admission("Face", EvenSpacing(calls_per_second), CircuitBreaker())
+    return Service(face.poll, admission, calls_per_second, source="https://face.example")
 
 
 class Relay:
     """A watches queue and what works through it, between fakes."""
 
-    def __init__(self, face: FakeFace, *, most: int = 1000, max_wait_seconds: float = 240.0) -> None:
+    def __init__(
+        self,
+        face: FakeFace,
+        *,
+        most: int = 1000,
+        max_wait_seconds: float = 240.0,
+        calls_per_second: float = UNLIMITED,
+        allowed: float | None = None,
+        iterations: Service | None = None,
+    ) -> None:
         self.journal: list[str] = []
         self.face = face
         self.queue = FakeQueue(journal=self.journal, name="anew")
         self.poison = FakeOutbox(journal=self.journal, name="poison")
         self.events = FakeOutbox(journal=self.journal, name="event")
+        self.service = replace(new_service(face, allowed or calls_per_second), calls_per_second=calls_per_second)
         self.watches = TrainingWatches(
             self.queue,
             self.poison,
-            face,
-            Admission("Face", EvenSpacing(UNLIMITED), CircuitBreaker()),
+            {Api.FACE: self.service} if iterations is None else {Api.FACE: self.service, Api.CUSTOM_VISION: iterations},
             EventPublisher(self.events),
-            source="https://face.example",
             lease_seconds=600,
             max_wait_seconds=max_wait_seconds,
             most=most,
@@ -199,25 +236,24 @@ def told(result: TrainingResult | Exception) -> FakeFace:
 
 
 class TestTick:
-    async def test_a_group_is_looked_at_once_and_each_of_its_watches_has_its_event(self) -> None:
+    async def test_a_group_is_polled_once_and_each_of_its_watches_has_its_event(self) -> None:
         relay = Relay(told(SUCCEEDED))
         relay.add(
             *[{"correlationId": f"c{number}"} for number in range(10)], {"kind": "largeFaceList"}, {"id": "visitors"}
         )
         await relay.watches.tick()
-        assert relay.face.looks == {
-            (GroupKind.PERSON_GROUP, "employees"): 1,
-            (GroupKind.LARGE_FACE_LIST, "employees"): 1,
-            (GroupKind.PERSON_GROUP, "visitors"): 1,
+        assert relay.face.polls == {
+            ("personGroup", "employees"): 1,
+            ("largeFaceList", "employees"): 1,
+            ("personGroup", "visitors"): 1,
         }
         assert Counter(event["subject"] for event in relay.events.documents) == {
             "persongroups/employees": 10,
             "largefacelists/employees": 1,
             "persongroups/visitors": 1,
         }
-        assert len({event["id"] for event in relay.events.documents}) == 3
         assert len(relay.queue.deleted) == 12
-        assert relay.queue.leases == [600]
+        assert set(relay.queue.leases) == {600}
 
     async def test_the_event_tells_what_face_told(self) -> None:
         relay = Relay(told(FAILED))
@@ -242,11 +278,15 @@ class TestTick:
         await relay.watches.tick()
         assert relay.journal == ["event", "delete m0"]
 
-    async def test_what_still_trains_is_put_back_unchanged(self) -> None:
+    async def test_what_still_trains_is_noted_once_and_then_put_back_unchanged(self) -> None:
         relay = Relay(told(RUNNING))
         relay.add({})
         await relay.watches.tick()
-        assert relay.queue.put_back_with == {"m0": None}
+        text = relay.queue.put_back_with["m0"]
+        assert text is not None
+        relay.add(text.encode())
+        await relay.watches.tick()
+        assert relay.queue.put_back_with["m0"] is None
         assert not relay.events.sent
 
     async def test_a_repeating_watch_is_put_back_with_what_was_reported(self) -> None:
@@ -255,7 +295,7 @@ class TestTick:
         await relay.watches.tick()
         text = relay.queue.put_back_with["m0"]
         assert text is not None
-        assert parse_watch(text.encode()) == TOLD
+        assert parse_watch(text.encode()) == repeating(SUCCEEDED, since=None)
         assert relay.journal == ["event", "put back m0"]
 
     @pytest.mark.parametrize(
@@ -276,9 +316,7 @@ class TestTick:
             assert relay.queue.deleted == ["m0"]
         assert first.events.documents[0]["id"] == second.events.documents[0]["id"]
 
-    @pytest.mark.parametrize(
-        ("finding", "fields"), [(GONE, {}), (RUNNING, {"expiresAt": "2026-01-31T12:00:00Z"}), (FAILED_SOMETIME, {})]
-    )
+    @pytest.mark.parametrize(("finding", "fields"), [(GONE, {}), (RUNNING, {"expiresAt": "2026-01-31T12:00:00Z"})])
     async def test_what_is_about_one_watch_has_an_id_of_its_own(
         self, finding: TrainingResult | Exception, fields: dict[str, Any]
     ) -> None:
@@ -288,7 +326,7 @@ class TestTick:
         first, second = relay.events.documents
         assert first["id"] != second["id"]
 
-    async def test_failures_that_face_gives_no_time_are_told_from_one_another(self) -> None:
+    async def test_failures_are_told_from_one_another_by_what_was_seen_between_them(self) -> None:
         relay = Relay(FakeFace())
         watched: dict[str, Any] = {"repeat": True}
         for finding in (FAILED_SOMETIME, RUNNING, FAILED_SOMETIME, RUNNING, FAILED_SOMETIME):
@@ -316,28 +354,39 @@ class TestTick:
         relay.add({}, {})
         await relay.watches.tick()
         assert relay.queue.put_back_with == {"m0": None, "m1": None}
-        assert sum(relay.face.looks.values()) == 1
+        assert sum(relay.face.polls.values()) == 1
+
+    async def test_pages_after_the_first_may_fail(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = Relay(told(SUCCEEDED))
+        relay.add(*[{}] * 40)
+        relay.queue.fails_to_receive = [None, unreachable()]
+        await relay.watches.tick()
+        assert len(relay.queue.deleted) == 32
+        assert "no more watches are collected now" in caplog.text
+        relay.queue.fails_to_receive = [unreachable()]
+        with pytest.raises(AzureError):
+            await relay.watches.tick()
 
     @pytest.mark.looptime
-    async def test_a_look_that_came_too_early_is_made_again_within_the_tick(self) -> None:
+    async def test_a_poll_that_came_too_early_is_made_again_within_the_tick(self) -> None:
         face = FakeFace()
-        face.answer = lambda group: SUCCEEDED if face.looks.total() > 1 else _raise(RateLimited("429"))
+        face.answer = lambda group: SUCCEEDED if face.polls.total() > 1 else _raise(RateLimited("429"))
         relay = Relay(face)
         relay.add({})
         await relay.watches.tick()
         assert relay.queue.deleted == ["m0"]
 
     @pytest.mark.looptime
-    async def test_a_look_that_had_to_wait_for_hold_puts_its_watches_back(self) -> None:
+    async def test_a_tick_with_nothing_else_to_do_does_not_wait_long_for_a_suspended_service(self) -> None:
         relay = Relay(told(Unavailable("503", retry_after_seconds=600)), max_wait_seconds=100)
         relay.add({})
-        await relay.watches.tick()  # trips the gate
+        await relay.watches.tick()  # trips the circuit breaker
         relay.queue.put_back_with.clear()
         relay.add({}, {"id": "visitors"})
         await relay.watches.tick()
-        assert asyncio.get_running_loop().time() == 100
+        assert asyncio.get_running_loop().time() == PATIENCE_SECONDS
         assert sorted(relay.queue.put_back_with) == ["m0", "m1"]
-        assert sum(relay.face.looks.values()) == 1
+        assert sum(relay.face.polls.values()) == 1
 
     async def test_no_more_than_most_are_taken(self) -> None:
         relay = Relay(told(SUCCEEDED), most=3)
@@ -346,10 +395,264 @@ class TestTick:
         assert len(relay.queue.deleted) == 3
         assert len(relay.queue.waiting) == 2
 
-    async def test_an_empty_queue_costs_no_look(self) -> None:
+    async def test_an_empty_queue_costs_no_poll(self) -> None:
         relay = Relay(told(SUCCEEDED))
         await relay.watches.tick()
-        assert not relay.face.looks
+        assert not relay.face.polls
+
+
+def now_answers(relay: Relay, result: TrainingResult) -> None:
+    relay.face.answer = lambda group: result
+
+
+async def tick_with(relay: Relay, *fields: dict[str, Any], finding: TrainingResult) -> list[dict[str, Any]]:
+    """A tick that finds this for new watches, and for them alone; returns their events."""
+    now_answers(relay, finding)
+    relay.queue.waiting.clear()
+    before = len(relay.events.sent)
+    relay.add(*fields)
+    await relay.watches.tick()
+    return relay.events.documents[before:]
+
+
+def ids(events: list[dict[str, Any]]) -> list[str]:
+    return [event["id"] for event in events]
+
+
+class TestEventId:
+    """One id per distinct event: whoever keeps ids loses nothing and is told nothing twice."""
+
+    @pytest.mark.parametrize("finding", [SUCCEEDED, UNREADABLE, FAILED, FAILED_SOMETIME])
+    async def test_watches_of_one_training_share_it_if_they_share_their_correlation_id(
+        self, finding: TrainingResult
+    ) -> None:
+        fields: list[dict[str, Any]] = [
+            {"correlationId": "a"},
+            {"correlationId": "b"},
+            {"correlationId": "a"},
+            {},
+            {},
+            {"repeat": True},
+        ]
+        a, b, a_again, none, none_again, none_repeating = ids(
+            await tick_with(Relay(FakeFace()), *fields, finding=finding)
+        )
+        assert a == a_again
+        assert none == none_again == none_repeating
+        assert len({a, b, none}) == 3
+
+    @pytest.mark.parametrize("microseconds", [11_000, 11_456, 11_999])
+    async def test_a_date_told_with_other_precision_is_the_same_date(self, microseconds: int) -> None:
+        told = SUCCEEDED.model_copy(
+            update={"last_successful_training_date_time": NOON.replace(microsecond=microseconds)}
+        )
+        precise = SUCCEEDED.model_copy(update={"last_successful_training_date_time": NOON.replace(microsecond=11_567)})
+        (first,) = await tick_with(Relay(FakeFace()), {}, finding=precise)
+        (second,) = await tick_with(Relay(FakeFace()), {}, finding=told)
+        assert first["id"] == second["id"]
+
+    @pytest.mark.parametrize("later", [timedelta(milliseconds=1), timedelta(seconds=1), timedelta(days=1)])
+    async def test_another_success_is_another_event(self, later: timedelta) -> None:
+        another = SUCCEEDED.model_copy(update={"last_successful_training_date_time": NOON + later})
+        (first,) = await tick_with(Relay(FakeFace()), {}, finding=SUCCEEDED)
+        (second,) = await tick_with(Relay(FakeFace()), {}, finding=another)
+        assert first["id"] != second["id"]
+
+    async def test_one_failed_training_is_one_event_although_its_group_is_edited(self) -> None:
+        relay = Relay(FakeFace())
+        (first,) = await tick_with(relay, {}, finding=FAILED)
+        (second,) = await tick_with(relay, {}, finding=EDITED)
+        (elsewhere,) = await tick_with(Relay(FakeFace()), {}, finding=EDITED)
+        assert first["id"] == second["id"] == elsewhere["id"]
+
+    async def test_so_it_is_for_a_watch_that_comes_when_others_saw_the_training_run(self) -> None:
+        relay = Relay(FakeFace())
+        await tick_with(relay, {}, finding=RUNNING)
+        waited = json.loads(relay.queue.put_back_with["m0"] or "")
+        (first,) = await tick_with(relay, waited, finding=FAILED)
+        (late,) = await tick_with(relay, {}, finding=EDITED)
+        assert first["id"] == late["id"]
+
+    async def test_and_after_a_restart_in_between(self) -> None:
+        before, after = Relay(FakeFace()), Relay(FakeFace())
+        await tick_with(before, {}, finding=RUNNING)
+        waited = json.loads(before.queue.put_back_with["m0"] or "")
+        (first,) = await tick_with(before, waited, finding=FAILED)
+        second, new = await tick_with(after, waited, {}, finding=EDITED)
+        assert first["id"] == second["id"] == new["id"]
+
+    async def test_a_failure_that_follows_another_is_another_event_if_it_was_seen_under_way(self) -> None:
+        relay = Relay(FakeFace())
+        (first,) = await tick_with(relay, {}, finding=FAILED)
+        await tick_with(relay, {}, finding=RUNNING)
+        waited = json.loads(relay.queue.put_back_with["m0"] or "")
+        (second,) = await tick_with(relay, waited, finding=FAILED)
+        await tick_with(relay, {}, finding=RUNNING)
+        third_waited = json.loads(relay.queue.put_back_with["m0"] or "")
+        (third,) = await tick_with(Relay(FakeFace()), third_waited, finding=FAILED)
+        assert len({first["id"], second["id"], third["id"]}) == 3
+
+    async def test_a_failure_after_another_success_is_another_event(self) -> None:
+        since = FAILED.model_copy(update={"last_successful_training_date_time": EARLIER})
+        (first,) = await tick_with(Relay(FakeFace()), {}, finding=FAILED)
+        (second,) = await tick_with(Relay(FakeFace()), {}, finding=since)
+        assert first["id"] != second["id"]
+
+    async def test_what_is_kept_to_tell_trainings_apart_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.training_watches.MAX_EPISODES", 3)
+        relay = Relay(told(RUNNING))
+        relay.add(*({"id": f"group-{number}"} for number in range(10)))
+        await relay.watches.tick()
+        assert len(relay.watches._episodes._seen) == 3
+
+
+class TestTurns:
+    """Every watch has its turn, whatever their number: the longest not polled goes first."""
+
+    @pytest.mark.looptime
+    @pytest.mark.parametrize("max_wait_seconds", [1, 5, 240])
+    async def test_80_groups_at_4_a_second_are_polled_equally_often(self, max_wait_seconds: float) -> None:
+        relay = Relay(told(RUNNING), max_wait_seconds=max_wait_seconds, calls_per_second=4)
+        relay.queue.is_visible_again = True
+        relay.add(*({"id": f"group-{number}"} for number in range(80)))
+        loop = asyncio.get_running_loop()
+        while loop.time() < 60:
+            await relay.watches.tick()
+            assert max(relay.face.polls.values()) - min(relay.face.polls.values()) <= 1 or len(relay.face.polls) < 80
+        assert len(relay.face.polls) == 80
+        assert relay.face.polls.total() >= 0.9 * 4 * 60
+
+    @pytest.mark.looptime
+    async def test_so_they_are_if_the_service_allows_less_than_the_setting_says(self) -> None:
+        relay = Relay(told(RUNNING), max_wait_seconds=20, calls_per_second=1000, allowed=4)
+        relay.queue.is_visible_again = True
+        relay.add(*({"id": f"group-{number}"} for number in range(80)))
+        while relay.face.polls.total() < 240:
+            await relay.watches.tick()
+        assert max(relay.face.polls.values()) - min(relay.face.polls.values()) <= 1
+
+    @pytest.mark.looptime
+    async def test_a_tick_collects_no_more_than_it_can_poll(self) -> None:
+        relay = Relay(told(RUNNING), max_wait_seconds=5, calls_per_second=4)
+        relay.add(*({"id": f"group-{number}"} for number in range(80)))
+        await relay.watches.tick()
+        assert relay.face.polls.total() == 20
+        assert len(relay.queue.waiting) == 80 - 20
+
+    async def test_watches_of_the_same_group_are_collected_with_it(self) -> None:
+        relay = Relay(told(SUCCEEDED), max_wait_seconds=1, calls_per_second=40)
+        relay.add(*[{}] * 500)
+        await relay.watches.tick()
+        assert len(relay.queue.deleted) == 500
+
+    @pytest.mark.looptime
+    async def test_what_had_no_turn_is_put_back_before_what_had_one(self) -> None:
+        relay = Relay(told(RUNNING), max_wait_seconds=2.5, calls_per_second=1000, allowed=1)
+        watched = noted(watch(), RUNNING, 0).to_dict()
+        relay.add(*({**watched, "id": f"group-{number}"} for number in range(6)))
+        await relay.watches.tick()
+        assert [line.removeprefix("put back ") for line in relay.journal] == ["m3", "m4", "m5", "m0", "m1", "m2"]
+
+    @pytest.mark.looptime
+    async def test_an_expired_watch_that_had_no_turn_is_polled_before_it_ends(self) -> None:
+        relay = Relay(told(SUCCEEDED), max_wait_seconds=1, calls_per_second=1000, allowed=1)
+        relay.queue.is_visible_again = True
+        relay.add(*({"id": f"group-{number}", "expiresAt": EARLIER.isoformat()} for number in range(10)))
+        while len(relay.queue.deleted) < 10:
+            await relay.watches.tick()
+        assert {event["type"] for event in relay.events.documents} == {"VisionRelay.Training.Succeeded"}
+
+    @pytest.mark.looptime
+    async def test_a_service_whose_calls_are_suspended_does_not_hold_up_another(self) -> None:
+        down = FakeFace(lambda _: _raise(Unavailable("503", retry_after_seconds=600)))
+        relay = Relay(told(SUCCEEDED), iterations=new_service(down))
+        relay.add(*(ITERATION for _ in range(2)), {**ITERATION, "id": PROJECT}, {}, {"id": "visitors"})
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m3", "m4"]
+        assert sorted(relay.queue.put_back_with) == ["m0", "m1", "m2"]
+        assert asyncio.get_running_loop().time() <= PATIENCE_SECONDS + 0.001
+
+    @pytest.mark.looptime
+    async def test_updates_go_on_when_a_poll_was_the_probe_that_found_the_service_well(self) -> None:
+        """They share one limit and one circuit breaker."""
+        api = FakeApi(answer=lambda call: _raise(Unavailable("503", retry_after_seconds=2)))
+        batcher = new_batcher(api, linger=0)
+        update = asyncio.create_task(batcher.submit("k", images(1)))
+        await asyncio.sleep(1)
+        api.answer = FakeApi().answer
+        face = FakeFace(lambda _: SUCCEEDED)
+        service = replace(new_service(face), admission=batcher._admission, afterwards=batcher.wake)
+        relay = Relay(FakeFace(), iterations=service)
+        batcher._max_in_flight = 0  # until the poll has taken the probe
+        relay.add(ITERATION)
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m0"]
+        batcher._max_in_flight = 1
+        service.afterwards()
+        assert not await update
+        await batcher.aclose()
+
+
+class TestKinds:
+    async def test_an_iteration_is_watched_like_a_group(self) -> None:
+        service = replace(new_service(told(SUCCEEDED)), source="https://vision.example")
+        relay = Relay(told(RUNNING), iterations=service)
+        relay.add({**ITERATION, "correlationId": "c"}, {})
+        await relay.watches.tick()
+        (event,) = relay.events.documents
+        assert event["source"] == "https://vision.example"
+        assert event["subject"] == f"projects/{PROJECT}/iterations/{ITERATION['id']}"
+        assert event["data"] == {
+            **ITERATION,
+            "correlationId": "c",
+            "status": "succeeded",
+            "lastSuccessfulTrainingDateTime": "2026-01-31T12:00:00Z",
+        }
+        assert relay.queue.deleted == ["m0"]
+
+    async def test_another_kind_is_one_more_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(KINDS, "faceList", KINDS["largeFaceList"]._replace(path="facelists/{id}"))
+        relay = Relay(told(SUCCEEDED))
+        relay.add({"kind": "faceList"})
+        await relay.watches.tick()
+        assert relay.events.documents[0]["subject"] == "facelists/employees"
+
+    @pytest.mark.looptime
+    async def test_trouble_with_one_project_suspends_the_polls_of_that_one_alone(self) -> None:
+        other = "c0ffee00-0000-4000-8000-000000000002"
+        vision = FakeFace()
+        vision.answer = lambda group: SUCCEEDED if group == other else _raise(AccessDenied("403"))
+        scoped = replace(new_service(vision), scope_of=lambda target: target.project_id)
+        relay = Relay(FakeFace(), iterations=scoped)
+        relay.add(ITERATION)
+        await relay.watches.tick()
+        relay.add({**ITERATION, "projectId": other, "id": other})
+        await relay.watches.tick()
+        assert len(relay.events.sent) == 1
+        assert not scoped.admission.next_is_probe()
+
+
+class TestExpiry:
+    @pytest.mark.parametrize("trouble", [Unavailable("503"), AccessDenied("401"), UnexpectedAnswer("200"), TypeError()])
+    async def test_a_watch_past_its_time_ends_even_if_no_answer_can_be_read(self, trouble: Exception) -> None:
+        relay = Relay(told(trouble))
+        relay.add({"expiresAt": EARLIER.isoformat()}, {"expiresAt": "2999-01-01T00:00:00Z"})
+        await relay.watches.tick()
+        (event,) = relay.events.documents
+        assert event["type"] == "VisionRelay.Training.WatchExpired"
+        assert relay.queue.deleted == ["m0"]
+        assert relay.queue.put_back_with == {"m1": None}
+
+    @pytest.mark.looptime
+    async def test_and_if_the_service_cannot_be_asked(self) -> None:
+        relay = Relay(told(Unavailable("503", retry_after_seconds=600)))
+        relay.add({})
+        await relay.watches.tick()
+        relay.add({"expiresAt": EARLIER.isoformat(), "id": "visitors"})
+        await relay.watches.tick()
+        assert relay.face.polls["personGroup", "visitors"] == 0
+        (event,) = relay.events.documents
+        assert event["data"] == {"kind": "personGroup", "id": "visitors"}
 
 
 class TestTimeToLive:
@@ -358,9 +661,9 @@ class TestTimeToLive:
         relay.add({"repeat": True, "correlationId": "c"}, time_to_live=timedelta(hours=23))
         await relay.watches.tick()
         assert relay.journal == ["anew", "delete m0"]
-        assert relay.queue.documents == [
-            {"kind": "personGroup", "id": "employees", "repeat": True, "correlationId": "c"}
-        ]
+        (anew,) = relay.queue.documents
+        assert anew.pop("reported")["status"] == "running"
+        assert anew == {"kind": "personGroup", "id": "employees", "repeat": True, "correlationId": "c"}
 
     @pytest.mark.parametrize("time_to_live", [timedelta(hours=25), None])
     async def test_one_with_enough_of_it_is_put_back(self, time_to_live: timedelta | None) -> None:
@@ -428,14 +731,14 @@ class TestTrouble:
 class TestMalformed:
     async def test_it_goes_to_poison_with_what_is_wrong_with_it(self, caplog: pytest.LogCaptureFixture) -> None:
         relay = Relay(told(RUNNING))
-        relay.add({"kind": "a\nb"}, b"\xff", {})
+        relay.add({"kind": "a\nb"}, b"\xff", noted(watch(), RUNNING).to_dict())
         with caplog.at_level(logging.WARNING):
             await relay.watches.tick()
         assert relay.queue.deleted == ["m0", "m1"]
         assert relay.queue.put_back_with == {"m2": None}
         first, second = relay.poison.documents
         assert json.loads(first["body"])["kind"] == "a\nb"
-        assert first["failure"]["message"].startswith("kind: input should be 'personGroup'")
+        assert first["failure"]["message"].startswith("kind: must be one of personGroup")
         assert first["failure"]["reason"] == "invalid"
         assert second["body"] == "\\xff"
         assert all(record.getMessage().isprintable() for record in caplog.records)

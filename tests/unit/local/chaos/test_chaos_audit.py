@@ -49,10 +49,13 @@ def trained(event_id: str, completed_at: str = "12:00", kind: str = SUCCEEDED) -
     return json.dumps({"id": event_id, "type": kind, "subject": "persongroups/staff", "data": data})
 
 
+EVENTS = (rejected(BAD, "message-1"), trained("event-1"))
+
 EVIDENCE = Evidence(
     images={PROJECT: {APPLIED: BEFORE | AFTER, BYSTANDER: BEFORE}},
     dead_letters=(letter(), invalid("malformed"), invalid("malformed watch")),
-    events=(rejected(BAD, "message-1"), trained("event-1")),
+    events=EVENTS,
+    published=tuple(map(json.loads, EVENTS)),
     still_queued=(),
     faults=LEAST_FAULTS,
     crashes=0,
@@ -164,3 +167,14 @@ def test_a_call_over_the_shared_limit_breaks_a_promise() -> None:
     found = account(over_limit=1)
     assert found.broken_promises == {"over_limit": 1}
     assert not found.passed
+
+
+def test_an_event_is_in_the_queue_and_at_the_topic() -> None:
+    assert account(published=EVIDENCE.published[1:]).events_in_one_place == 1
+    assert account(events=EVIDENCE.events[:1]).events_in_one_place == 1
+    assert not account(published=()).passed
+
+
+def test_an_event_that_the_topic_has_under_another_id_is_a_new_id() -> None:
+    again = json.loads(trained("event-2"))
+    assert account(published=(*EVIDENCE.published, again)).duplicate_events_with_new_id == 1

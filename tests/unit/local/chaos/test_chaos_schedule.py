@@ -12,6 +12,7 @@ from local.chaos.schedule import (
     Stop,
     StorageCut,
     Storm,
+    TopicFailure,
     WrongKey,
     build_schedule,
 )
@@ -32,7 +33,7 @@ def test_the_seed_alone_decides() -> None:
 def test_every_fault_strikes_once(schedule: Schedule) -> None:
     kinds = Counter(fault.kind if isinstance(fault, Storm) else type(fault) for fault in schedule.service_faults)
 
-    assert kinds == Counter([*STORMS, Outage, WrongKey, StorageCut])
+    assert kinds == Counter([*STORMS, Outage, WrongKey, StorageCut, TopicFailure])
 
 
 def test_the_hosts_are_killed_in_turn_and_each_is_terminated_and_loses_its_worker(schedule: Schedule) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from local.simulation.control import ControlError, SimulationControl
-from local.simulation.models import Api
+from local.simulation.models import Api, MetadataLimits
 from tests.unit.local.simulation.clients import PROJECT, CustomVisionClient, make_ids, statuses
 
 
@@ -244,3 +244,18 @@ async def test_after_a_reset_nothing_is_known(control: SimulationControl, custom
     assert (await control.counters()).custom_vision.calls == 1
     with pytest.raises(ControlError, match="404"):
         await control.images(PROJECT)
+
+
+async def test_it_can_take_as_much_metadata_as_the_published_file_says(
+    control: SimulationControl, custom_vision: CustomVisionClient
+) -> None:
+    [image] = make_ids(1)
+    await control.add_images(PROJECT, [image])
+    most = {f"{number:02}" + "k" * 254: "v" * 512 for number in range(50)}
+    refused = await custom_vision.update([image], most)
+    assert refused.json()["code"] == "BadRequestImageMetadataKey"
+    await control.set_metadata_limits(MetadataLimits(pairs=50, key_characters=256, value_characters=512))
+    assert statuses(await custom_vision.update([image], most)) == {image: "OK"}
+    assert statuses(await custom_vision.update([image], {"one more": ""})) == {image: "ErrorLimitExceed"}
+    for too_much in ({**most, "one more": ""}, {"k" * 257: ""}, {"k": "v" * 513}):
+        assert (await custom_vision.update([image], too_much)).status_code == 400

@@ -539,6 +539,36 @@ class TestProjects:
         assert await all_applied(tasks)
         assert len(api.calls) - before <= 7
 
+    async def test_a_suspended_project_without_messages_keeps_nobody_busy(
+        self, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api.answer = raising(AccessDenied("403"))
+        batcher = new_batcher(api, linger=0.1, hold=5, scope_of=lambda key: key[0])
+        with pytest.raises(MaxWaitExceeded):
+            await batcher.submit("x", [image(1)])
+        turns = 0
+        advance = batcher._advance
+
+        def counted(loop: asyncio.AbstractEventLoop) -> None:
+            nonlocal turns
+            turns += 1
+            assert turns < 100, "it spins"
+            advance(loop)
+
+        monkeypatch.setattr(batcher, "_advance", counted)
+        await asyncio.sleep(100)
+        assert turns < 10
+        api.answer = FakeApi().answer
+        assert await batcher.submit("x", [image(1)]) == {}
+
+    async def test_two_images_that_break_the_service_do_not_stop_their_project(self) -> None:
+        bad = {image(3), image(40)}
+        api = FakeApi(answer=refusing(bad, Unavailable("500")))
+        batcher = new_batcher(api, hold=240, scope_of=lambda key: key[0])
+        tasks = submit_each(batcher, images(64), "x")
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(outcome == {} for outcome in outcomes) == 62
+
 
 class TestLog:
     """What is logged is logged by an invocation that runs: the host drops the rest."""

@@ -55,8 +55,25 @@ class TestGroups:
         batch = new_batch("ab")
         search.split(batch)
         for item in batch.items:
-            search.settle(item)
+            search.forget(item)
         assert len(search) == 0
+
+    def test_it_is_halved_between_messages(self) -> None:
+        """The images of one message need not be told apart: they have one outcome."""
+        search = Bisection()
+        batch = new_batch("abcdefgh")
+        for item in batch.items[1:]:
+            item.waiters = batch.items[1].waiters
+        search.split(batch)
+        assert [taken(search), taken(search)] == ["a", "bcdefgh"]
+
+    def test_a_probe_is_one_image_and_the_rest_goes_behind_the_others(self) -> None:
+        search = Bisection()
+        search.split(new_batch("abcd"))
+        probe = search.take(lambda _: 1)
+        assert probe is not None
+        assert probe.image_ids == ["a"]
+        assert [taken(search), taken(search)] == ["cd", "b"]
 
 
 class TestTurns:
@@ -70,11 +87,11 @@ class TestTurns:
         search = Bisection()
         search.split(new_batch("ab", "suspended"))
         search.split(new_batch("cd", "free"))
-        batch = search.take(lambda key: key == "free")
+        batch = search.take(lambda key: 64 * (key == "free"))
         assert batch is not None
         assert batch.key == "free"
-        assert not search.has_ready(lambda key: key == "neither")
-        assert search.take(lambda key: key == "neither") is None
+        assert not search.has_ready(lambda key: 64 * (key == "neither"))
+        assert search.take(lambda key: 64 * (key == "neither")) is None
 
 
 class TestMemory:
@@ -147,7 +164,7 @@ def test_a_search_ends_however_often_its_messages_leave(bad: set[str]) -> None:
         else:
             found |= set(group.image_ids) if refused(group, bad) else set()
             for item in group.items:
-                search.settle(item)
+                search.forget(item)
                 del waiting[item.image_id]
         if calls % 3 == 0:
             leave(search, *waiting.values())

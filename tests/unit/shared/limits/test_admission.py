@@ -216,3 +216,80 @@ class TestLog:
     async def test_what_the_service_says_is_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
         self.outage(new_admission(), Unavailable("a\nb"))
         assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
+class TestScopes:
+    def test_a_call_from_before_an_outage_suspends_nobody_after_it(self) -> None:
+        admission = new_admission()
+        old = admission.admit(0, "a"), admission.admit(0, "b")
+        for scope in "cd":
+            admission.report(admission.admit(0, scope), DOWN, 0)
+        at = admission.ready_at(0)
+        assert admission.report(admission.admit(at, "c"), None, at) is not None
+        assert [admission.report(call, DOWN, at + 1) for call in old] == [None, None]
+        assert all(admission.admits(scope, at + 1) for scope in "abcd")
+        assert admission.ready_at(at + 1) == at + 1
+
+    def test_a_second_project_that_fails_before_any_succeeds_suspends_all(self) -> None:
+        admission = new_admission()
+        first = admission.report(admission.admit(0, "a"), DOWN, 0)
+        second = admission.report(admission.admit(0, "b"), DOWN, 0)
+        assert first is not None
+        assert second is not None
+        assert (first.text, second.text) == (
+            "Face: calls are suspended for a: 503",
+            "Face: calls are suspended: 503",
+        )
+        assert admission.ready_at(0) > 0
+
+    def test_a_second_project_that_fails_after_a_success_suspends_itself(self) -> None:
+        admission = new_admission()
+        admission.report(admission.admit(0, "a"), DOWN, 0)
+        admission.report(admission.admit(0, "c"), None, 0)
+        admission.report(admission.admit(0, "b"), DOWN, 0)
+        assert [admission.admits(scope, 0) for scope in "abc"] == [False, False, True]
+        assert admission.ready_at(0) == 0
+
+    async def test_who_waits_for_a_suspended_project_does_not_hold_up_the_others(self) -> None:
+        admission = new_admission()
+        admission.report(admission.admit(0, "a"), Unavailable("503", retry_after_seconds=50), 0)
+
+        async def turn(scope: str) -> float:
+            async with admission.turn(scope):
+                return now()
+
+        suspended = asyncio.ensure_future(turn("a"))
+        await asyncio.sleep(1)
+        assert await turn("b") == 1
+        assert await suspended == 50
+
+
+class TestTurnsBesideOthers:
+    """Those who wait for a turn share the limit with callers that choose at the moment when they may."""
+
+    async def test_a_turn_asks_the_limiter_for_a_call(self) -> None:
+        limiter = FakeLimiter(free_at=5)
+        admission = new_admission(limiter)
+        admission.want(2, 0)
+        turn = asyncio.ensure_future(call(admission))
+        await asyncio.sleep(1)
+        assert limiter.wanted == 3
+        await turn
+        assert limiter.wanted == 2
+
+    async def test_a_turn_is_not_starved_by_callers_who_always_have_something_to_send(self) -> None:
+        admission = new_admission(FakeLimiter(interval=1))
+        sent: list[float] = []
+
+        def send() -> None:
+            while admission.ready_at(now()) <= now():
+                admission.report(admission.admit(now()), None, now())
+                sent.append(now())
+            if (at := admission.ready_at(now())) < math.inf:
+                asyncio.get_running_loop().call_at(at, send)
+
+        admission.on_change = send
+        send()
+        went = await asyncio.gather(*(call(admission) for _ in range(3)))
+        assert went == pytest.approx([1, 3, 5])
+        assert sent == pytest.approx([0, 2, 4])

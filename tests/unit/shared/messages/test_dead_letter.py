@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.messages.dead_letter import MARK, Failure, Reason, of_body, of_update
-from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.errors import InvalidMessage
+from shared.messages.dead_letter import Failure, Reason, of_body, of_update
+from shared.messages.envelope import CUT_MARK, MAX_MESSAGE_BYTES
 from shared.messages.update import MetadataUpdate, parse_update
 from shared.text import to_json
 from tests.unit.shared.conftest import images
@@ -46,7 +48,11 @@ def letters_of(original: MetadataUpdate, why: Failure) -> list[dict[str, Any]]:
 
 
 def redriven(letter: dict[str, Any]) -> MetadataUpdate:
-    return parse_update(json.dumps({name: value for name, value in letter.items() if name != "failure"}).encode())
+    """The letter moved back as it is, which must be the same as without its failure."""
+    moved = parse_update(json.dumps(letter).encode())
+    bare = {name: value for name, value in letter.items() if name != "failure"}
+    assert moved == parse_update(json.dumps(bare).encode())
+    return moved
 
 
 class TestOfAnUpdate:
@@ -64,6 +70,7 @@ class TestOfAnUpdate:
                 "images": {str(one): "ErrorImageNotFound" for one in refused},
                 "at": "2026-01-31T12:00:00+00:00",
                 "deliveries": 3,
+                "redrives": 0,
             },
         }
 
@@ -120,7 +127,7 @@ class TestOfAnUpdate:
         assert letter["failure"]["images"] == {}
         assert letter["failure"]["message"] == "m" * 500
         (letter,) = letters_of(update(images(1667)), failure("m" * 500))
-        assert letter["failure"]["message"] == "m" * 200 + MARK
+        assert letter["failure"]["message"] == "m" * 200 + CUT_MARK
 
     def test_what_fits_is_not_marked(self) -> None:
         (letter,) = letters_of(update(images(10)), failure("m" * 500, images(10)))
@@ -128,7 +135,7 @@ class TestOfAnUpdate:
 
     @settings(deadline=None, derandomize=True, max_examples=100)
     @given(updates, st.text(st.characters(), max_size=600), st.integers(0, 1600), st.data())
-    def test_without_its_failure_any_is_a_valid_update_again(
+    def test_moved_back_any_is_a_valid_update_again(
         self, original: MetadataUpdate, message: str, more: int, data: st.DataObject
     ) -> None:
         room = (MAX_MESSAGE_BYTES - len(to_json(original.to_dict()).encode())) // 39
@@ -148,6 +155,18 @@ class TestOfABody:
         assert letter["body"] == '{"imageIDs": ["ü"]}\n'
         assert letter["failure"]["message"] == "imageIDs: unknown field"
         assert "truncated" not in letter["failure"]
+
+    def test_moved_back_as_it_is_it_is_not_wrapped_once_more(self) -> None:
+        letter = of_body(b'{"imageIDs": []}', failure())
+        again = of_body(base64.b64encode(letter.encode()), failure("still wrong"))
+        assert json.loads(again)["body"] == '{"imageIDs": []}'
+        assert json.loads(again)["failure"]["message"] == "still wrong"
+
+    def test_one_that_was_cut_and_moved_back_keeps_what_is_left_and_says_that_it_was_cut(self) -> None:
+        letter = of_body(b'{"x": "' + b"y" * MAX_MESSAGE_BYTES, failure())
+        with pytest.raises(InvalidMessage, match="it was cut when it was dead-lettered"):
+            parse_update(letter.encode())
+        assert json.loads(of_body(letter.encode(), failure()))["body"] == json.loads(letter)["body"]
 
     def test_bytes_that_are_no_text_are_escaped(self) -> None:
         assert json.loads(of_body(b"a\xffb", failure()))["body"] == "a\\xffb"
@@ -170,8 +189,8 @@ class TestOfABody:
         assert MAX_MESSAGE_BYTES * 0.7 < len(text.encode()) <= MAX_MESSAGE_BYTES
         letter = json.loads(text)
         cut = len(letter["body"]) < len(body.decode("utf-8", "backslashreplace"))
-        assert letter["body"].endswith(MARK) is cut
-        assert letter["body"].count(MARK) <= 1
+        assert letter["body"].endswith(CUT_MARK) is cut
+        assert letter["body"].count(CUT_MARK) <= 1
         assert letter["failure"]["truncated"] is True
 
     @settings(deadline=None, derandomize=True, max_examples=100)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.errors import InvalidMessage
 from shared.messages.update import MetadataUpdate, parse_update
 from shared.messages.validation import MAX_ERRORS_DESCRIBED
-from shared.messages.watch import GroupKind, Reported, TrainingWatch, parse_watch
+from shared.messages.watch import KINDS, MAX_TIMES, Reported, TrainingWatch, parse_watch
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 IMAGE = "beef0000-0000-4000-8000-00000000000a"
@@ -23,6 +23,7 @@ KIB_64 = 64 * 1024
 
 UPDATE: dict[str, Any] = {"projectId": PROJECT, "imageIds": [IMAGE], "metadata": {"k": "v"}}
 WATCH: dict[str, Any] = {"kind": "personGroup", "id": "employees"}
+ITERATION: dict[str, Any] = {"kind": "customVisionIteration", "projectId": PROJECT, "id": IMAGE}
 
 
 def body(document: Any) -> bytes:
@@ -82,6 +83,20 @@ class TestForms:
             pytest.param(base64.b64encode(body(cloud_event(data=UPDATE))), id="CloudEvent in Base64"),
             pytest.param(body({**EVENT_GRID, "data": UPDATE}), id="Event Grid"),
             pytest.param(base64.b64encode(body({**EVENT_GRID, "data": UPDATE})), id="Event Grid in Base64"),
+            pytest.param(body(cloud_event(data=PLAIN.decode())), id="CloudEvent with data as text"),
+            pytest.param(body({**EVENT_GRID, "data": PLAIN.decode()}), id="Event Grid with data as text"),
+            pytest.param(body({**UPDATE, "failure": {"reason": "refused"}}), id="dead letter"),
+            pytest.param(body({"body": PLAIN.decode(), "failure": {}}), id="dead letter of a body"),
+            pytest.param(body({"body": BASE64.decode(), "failure": {}}), id="dead letter of a body in Base64"),
+            pytest.param(base64.b64encode(body({"body": PLAIN.decode(), "failure": 1})), id="dead letter in Base64"),
+            pytest.param(body(cloud_event(data={**UPDATE, "failure": None})), id="dead letter in a CloudEvent"),
+            pytest.param(
+                body({"body": body(cloud_event(data=UPDATE)).decode(), "failure": {}}), id="dead letter of a CloudEvent"
+            ),
+            pytest.param(
+                body({"body": body({"body": PLAIN.decode(), "failure": {}}).decode(), "failure": {}}),
+                id="dead letter of a dead letter",
+            ),
         ],
     )
     def test_a_message_is_the_same_in_every_form(self, raw: bytes) -> None:
@@ -90,8 +105,9 @@ class TestForms:
         )
 
     def test_a_watch_too_comes_in_every_form(self) -> None:
-        for raw in (watch(), base64.b64encode(watch()), body(cloud_event(data=WATCH))):
-            assert parse_watch(raw) == TrainingWatch(kind=GroupKind.PERSON_GROUP, id="employees")
+        dead_letter = body({"body": watch().decode(), "failure": {"reason": "invalid"}})
+        for raw in (watch(), base64.b64encode(watch()), body(cloud_event(data=WATCH)), watch(failure={}), dead_letter):
+            assert parse_watch(raw) == TrainingWatch(kind="personGroup", id="employees")
 
     @pytest.mark.parametrize(
         ("raw", "told"),
@@ -102,24 +118,23 @@ class TestForms:
             (b"{", "not JSON"),
             (PLAIN[:-1], "not JSON"),
             (PLAIN + b"x", "not JSON"),
-            (b"[]", "neither a JSON object nor Base64 of one"),
             (b"null", "neither a JSON object nor Base64 of one"),  # it is Base64 of something
-            (b'"text"', "neither a JSON object nor Base64 of one"),
             (b"hello, world", "neither a JSON object nor Base64 of one"),
-            (base64.b64encode(b"[1]"), "neither a JSON object nor Base64 of one"),
             (base64.b64encode(b"hello"), "neither a JSON object nor Base64 of one"),
             (base64.b64encode(b"{1}"), "not JSON"),
-            (BASE64[:-2], "neither a JSON object nor Base64 of one"),
+            (BASE64[1:], "neither a JSON object nor Base64 of one"),
             (b'{"a": "\xff"}', "not UTF-8: byte 7 is 0xff"),
-            (b"\xff\xfe{\x00}\x00", "neither a JSON object nor Base64 of one"),
             (b"{}", "projectId: missing; imageIds: missing; metadata: missing"),
             (json.dumps({str(number): 0 for number in range(5000)}).encode(), "not a message: it has 5000 fields"),
             (body(cloud_event()), "data: the envelope must carry the message as a JSON object"),
-            (body(cloud_event(data="text")), "data: the envelope must carry the message as a JSON object"),
+            (body(cloud_event(data="text")), "data: neither a JSON object nor Base64 of one"),
+            (body(cloud_event(data="")), "data: empty"),
+            (body(cloud_event(data=None)), "data: the envelope must carry the message as a JSON object"),
+            (body({**EVENT_GRID, "data": "{"}), "data: not JSON"),
             (body({**EVENT_GRID, "data": [UPDATE]}), "data: the envelope must carry"),
             (body(cloud_event(data_base64=1)), "data_base64: must be text"),
-            (body(cloud_event(data_base64="\ud800")), "neither a JSON object nor Base64"),
-            (body(cloud_event(data_base64="e")), "neither a JSON object nor Base64"),
+            (body(cloud_event(data_base64="\ud800")), "data_base64: neither a JSON object nor Base64"),
+            (body(cloud_event(data_base64="e")), "data_base64: neither a JSON object nor Base64"),
             (body({**cloud_event(data=UPDATE), "specversion": "0.3"}), "specversion: must be 1.0"),
             (body({**cloud_event(data=UPDATE), "specversion": 1.0}), "specversion: must be 1.0"),
             (body(cloud_event(data={**UPDATE, "x": 1})), "x: unknown field, not 1"),
@@ -163,10 +178,16 @@ class TestUpdate:
     @pytest.mark.parametrize(
         ("changes", "told"),
         [
-            ({"metadata": pairs(11)}, "metadata: must have at most 10 pairs"),
-            ({"metadata": {"k" * 129: ""}}, f"metadata.{'k' * 129}.[key]: string should have at most 128 characters"),
+            ({"metadata": pairs(11)}, "metadata: must have at most 10 pairs (MAX_METADATA_PAIRS)"),
+            (
+                {"metadata": {"k" * 129: ""}},
+                f"metadata: the key '{'k' * 59}… must have at most 128 characters (MAX_METADATA_KEY_CHARACTERS)",
+            ),
             ({"metadata": {"": ""}}, "metadata..[key]: string should have at least 1 character"),
-            ({"metadata": {"k": "v" * 257}}, "metadata.k: string should have at most 256 characters"),
+            (
+                {"metadata": {"k": "v" * 257}},
+                "metadata: the value of 'k' must have at most 256 characters (MAX_METADATA_VALUE_CHARACTERS)",
+            ),
             ({"metadata": {"k": 1}}, "metadata.k: must be text, not 1"),
             ({"metadata": {"k": None}}, "metadata.k: must be text, not null"),
             ({"metadata": {"k": True}}, "metadata.k: must be text, not true"),
@@ -298,7 +319,7 @@ class TestWatch:
         )
         noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
         read = parse_watch(raw)
-        assert (read.kind, read.id) == (GroupKind.LARGE_FACE_LIST, "a_b-9")
+        assert (read.kind, read.id) == ("largeFaceList", "a_b-9")
         assert (read.after, read.expires_at, read.repeat) == (noon, noon, True)
         assert read.reported == Reported(status="failed", completed_at=noon.replace(microsecond=500_000))
         assert parse_watch(body(read.to_dict())) == read
@@ -311,6 +332,8 @@ class TestWatch:
             {"reported": {"status": "succeeded"}},
             {"after": "2026-01-31T12:00:00.1234567Z"},
             {"after": "0001-01-01T00:00:00+23:59"},
+            {"reported": {"status": "succeeded", "times": MAX_TIMES}},
+            ITERATION,
             {"expiresAt": "9999-12-31T23:59:59-23:59"},
         ],
     )
@@ -320,8 +343,16 @@ class TestWatch:
     @pytest.mark.parametrize(
         ("changes", "told"),
         [
-            ({"kind": "faceList"}, "kind: input should be 'personGroup', 'largePersonGroup' or 'largeFaceList', not"),
-            ({"kind": 1}, "kind: input should be"),
+            ({"kind": "faceList"}, f"kind: must be one of {', '.join(KINDS)}, not 'faceList'"),
+            ({"kind": "PersonGroup"}, "kind: must be one of"),
+            ({"kind": 1}, "kind: must be text, not 1"),
+            ({"kind": []}, "kind: must be text"),
+            ({"projectId": PROJECT}, "projectId: must not be given with the kind personGroup"),
+            ({**ITERATION, "projectId": None}, "projectId: must be given with the kind customVisionIteration"),
+            ({"kind": "customVisionIteration", "id": IMAGE}, "projectId: must be given with the kind customVision"),
+            ({**ITERATION, "id": "employees"}, "id: must be a UUID of 36 characters"),
+            ({**ITERATION, "id": 1}, "id: must be text"),
+            ({**ITERATION, "projectId": "../x"}, "projectId: must be a UUID of 36 characters"),
             ({"id": ""}, "id: string should match pattern"),
             ({"id": "a" * 65}, "id: string should have at most 64 characters"),
             ({"id": "Employees"}, "id: string should match pattern"),
@@ -342,6 +373,14 @@ class TestWatch:
             ({"expiresAt": {}}, "expiresAt: must be a date-time"),
             ({"reported": {}}, "reported.status: missing"),
             ({"reported": {"status": "x", "at": 1}}, "reported.at: unknown field, not 1"),
+            ({"reported": {"status": "x" * 65}}, "reported.status: string should have at most 64 characters"),
+            (
+                {"reported": {"status": "x", "times": MAX_TIMES + 1}},
+                "reported.times: input should be less than or equal",
+            ),
+            ({"reported": {"status": "x", "times": 10**4000}}, "reported.times: input should be less than or equal"),
+            ({"reported": {"status": "x", "times": -1}}, "reported.times: input should be greater than or equal to 0"),
+            ({"reported": {"status": "x", "times": 1.0}}, "reported.times: input should be a valid integer"),
             ({"expires": "2026-01-31T12:00:00Z"}, "expires: unknown field"),
             ({"expires_at": "2026-01-31T12:00:00Z"}, "expires_at: unknown field"),
             ({"correlationId": "c" * 129}, "correlationId: string should have at most 128 characters"),
@@ -412,7 +451,10 @@ class TestAnything:
     @settings(deadline=None, derandomize=True, max_examples=200)
     @given(
         st.fixed_dictionaries(
-            {"kind": st.sampled_from(list(GroupKind)), "id": st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True)},
+            {
+                "kind": st.sampled_from(["personGroup", "largePersonGroup", "largeFaceList"]),
+                "id": st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True),
+            },
             optional={
                 "after": st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
                 "expiresAt": st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),

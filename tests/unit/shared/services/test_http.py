@@ -1,171 +1,239 @@
-"""Talking to an API: what is sent, what is read at most, and what counts as no answer."""
+"""Calling an API: what is sent, what counts as no answer, what an answer's errors say. Real HTTP: see integration."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import aiohttp
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+from azure.identity import CredentialUnavailableError
 
-from shared.errors import AccessDenied, RateLimited, Unavailable
-from shared.services.authentication import COGNITIVE_SERVICES_SCOPE, IdentityAuthentication
+from shared.errors import AccessDenied, ApiError, RateLimited, Unavailable
+from shared.services.authentication import IdentityAuthentication, new_credential
 from shared.services.http import (
-    MAX_ANSWER_BYTES,
     MAX_RETRY_AFTER_SECONDS,
+    AnswerTooLarge,
     JsonApi,
     ServiceError,
-    new_client,
     raise_for_gateway,
-    retry_after_seconds,
+    read_retry_after,
 )
-from tests.unit.shared.answers import ENDPOINT, KEY, TIMEOUT_SECONDS, Dripping, answer, api_answering
+from tests.unit.shared.answers import ENDPOINT, KEY, TIMEOUT_SECONDS, FakeExchange, answer, api_answering, gateway_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Mapping
+
+    from shared.services.http import Answer
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with new_client(TIMEOUT_SECONDS) as client:
-        yield client
+AUDIENCE = "https://cognitiveservices.azure.com"
+TOKEN = "marked-token"
 
 
 class TestRequest:
-    async def test_the_key_stands_in_its_header_and_the_path_is_used_as_it_is(self, client: httpx.AsyncClient) -> None:
-        seen: list[httpx.Request] = []
+    async def test_the_key_stands_in_its_header_and_the_path_is_used_as_it_is(self) -> None:
+        api, sent = api_answering(answer(200, b"{}"))
+        assert (await api.call("GET", "/a/b?c=d,e")).status == 200
+        (request,) = sent
+        assert (request.method, request.url, request.body) == ("GET", f"{ENDPOINT}/a/b?c=d,e", None)
+        assert request.headers == {"Api-Key": KEY}
 
-        def handler(request: httpx.Request) -> httpx.Response:
-            seen.append(request)
-            return httpx.Response(200, content=b"{}")
+    async def test_a_body_is_sent_as_json(self) -> None:
+        api, sent = api_answering(answer(200, b"{}"))
+        await api.call("POST", "/", b'{"a": 1}')
+        (request,) = sent
+        assert request.body == b'{"a": 1}'
+        assert request.headers["Content-Type"] == "application/json"
 
-        assert (await api_answering(handler, client).call("GET", "/a/b?c=d,e")).status == 200
-        (request,) = seen
-        assert str(request.url) == f"{ENDPOINT}/a/b?c=d,e"
-        assert request.headers["Api-Key"] == KEY
-        assert "Content-Type" not in request.headers
+    @pytest.mark.parametrize("status", [200, 302, 401, 418, 503])
+    async def test_an_answer_of_any_status_is_an_answer(self, status: int) -> None:
+        api, _ = api_answering(answer(status))
+        assert (await api.call("POST", "/", b"{}")).status == status
 
-    async def test_a_body_is_sent_as_json(self, client: httpx.AsyncClient) -> None:
-        def handler(request: httpx.Request) -> httpx.Response:
-            assert request.headers["Content-Type"] == "application/json"
-            return httpx.Response(200, content=request.content)
 
-        assert (await api_answering(handler, client).call("POST", "/", b'{"a": 1}')).json() == {"a": 1}
-
-    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    async def test_a_redirect_is_an_answer_and_is_not_followed(self, client: httpx.AsyncClient, status: int) -> None:
-        seen: list[str] = []
-
-        def handler(request: httpx.Request) -> httpx.Response:
-            seen.append(request.url.host)
-            return httpx.Response(status, headers={"Location": "https://elsewhere.example/"})
-
-        assert (await api_answering(handler, client).call("POST", "/", b"{}")).status == status
-        assert seen == ["api.example"]
+ANYTHING = [
+    aiohttp.ServerDisconnectedError(),
+    aiohttp.ServerTimeoutError("slow"),
+    aiohttp.ClientPayloadError("cut"),
+    aiohttp.InvalidURL("odd"),
+    ConnectionResetError("reset"),
+    OSError("no route"),
+    TimeoutError("of the library"),
+    ssl.SSLError("certificate"),
+    UnicodeEncodeError("utf-8", "r\udce9essayez", 1, 2, "surrogates not allowed"),
+    UnicodeDecodeError("ascii", b"\xe9", 0, 1, "ordinal not in range"),
+    asyncio.IncompleteReadError(b"", 1),
+    asyncio.InvalidStateError("in the transport"),
+    AssertionError(),
+    AttributeError("of a library"),
+    KeyError("header"),
+    RuntimeError("Session is closed"),
+    ValueError("Can redirect only to http or https"),
+    ExceptionGroup("both ways", [OSError("IPv6"), OSError("IPv4")]),
+]
 
 
 class TestNoAnswer:
-    @pytest.mark.parametrize(
-        "error",
-        [
-            httpx.ConnectError("refused"),
-            httpx.ConnectTimeout("slow"),
-            httpx.ReadTimeout("slow"),
-            httpx.WriteError("reset"),
-            httpx.ReadError(""),
-            httpx.RemoteProtocolError("peer closed connection"),
-            httpx.PoolTimeout("full"),
-            httpx.InvalidURL("odd"),
-        ],
-        ids=lambda error: type(error).__name__,
-    )
-    async def test_a_broken_connection_or_a_time_out_means_unavailable(
-        self, client: httpx.AsyncClient, error: Exception
-    ) -> None:
-        def handler(request: httpx.Request) -> httpx.Response:
-            raise error
+    @pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
+    async def test_whatever_goes_wrong_in_a_library_is_no_answer_and_nobodys_fault(self, error: Exception) -> None:
+        api, _ = api_answering(error)
+        with pytest.raises(Unavailable, match=f"^The service cannot be reached: {type(error).__name__}") as caught:
+            await api.call("GET", "/")
+        assert str(caught.value).isprintable()
+        assert caught.value.__suppress_context__
 
-        with pytest.raises(Unavailable, match=f"^The service cannot be reached: {type(error).__name__}"):
-            await api_answering(handler, client).call("GET", "/")
-
-    async def test_an_answer_of_1_mib_is_read(self, client: httpx.AsyncClient) -> None:
-        api = api_answering(lambda _: httpx.Response(200, content=b"x" * MAX_ANSWER_BYTES), client)
-        assert len((await api.call("GET", "/")).body) == MAX_ANSWER_BYTES
-
-    async def test_an_answer_over_1_mib_is_refused(self, client: httpx.AsyncClient) -> None:
-        api = api_answering(lambda _: httpx.Response(200, content=b"x" * (MAX_ANSWER_BYTES + 1)), client)
-        with pytest.raises(Unavailable, match="more than 1 MiB"):
+    async def test_an_answer_over_1_mib_is_refused(self) -> None:
+        api, _ = api_answering(AnswerTooLarge())
+        with pytest.raises(Unavailable, match=r"^The service answered with more than 1 MiB$"):
             await api.call("GET", "/")
 
-    async def test_an_endless_answer_without_a_length_is_refused_as_soon_as_it_is_over_1_mib(
-        self, client: httpx.AsyncClient
-    ) -> None:
-        endless = Dripping(b"x" * 65_536)
-        api = api_answering(lambda _: httpx.Response(200, stream=endless), client)
-        with pytest.raises(Unavailable, match="more than 1 MiB"):
+    @pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyboardInterrupt()], ids=repr)
+    async def test_who_cancels_is_obeyed(self, error: BaseException) -> None:
+        api, _ = api_answering(error)
+        with pytest.raises(type(error)):
             await api.call("GET", "/")
-        assert endless.sent == MAX_ANSWER_BYTES // 65_536 + 1
 
     @pytest.mark.looptime
-    async def test_an_answer_that_drips_ends_at_the_time_out_of_the_whole_call(
-        self, client: httpx.AsyncClient, looptime: int
-    ) -> None:
-        api = api_answering(lambda _: httpx.Response(200, stream=Dripping(b" ", pause=1.0)), client)
+    async def test_a_call_ends_at_its_time_out(self, looptime: int) -> None:
+        async def never(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+            await asyncio.sleep(1e6)
+            raise AssertionError
+
+        api, _ = api_answering(answer(200))
+        api._exchange = never
         with pytest.raises(Unavailable, match=r"^The service did not answer within 30 s$"):
             await api.call("GET", "/")
         assert looptime == TIMEOUT_SECONDS
 
 
-class TestSecrets:
-    @pytest.mark.parametrize(
-        "error",
-        [httpx.ConnectError("refused"), httpx.LocalProtocolError(f"Illegal header value b'{KEY}\\n'")],
-        ids=["refused connection", "illegal header"],
-    )
-    async def test_no_error_tells_the_key(self, client: httpx.AsyncClient, error: Exception) -> None:
-        def handler(request: httpx.Request) -> httpx.Response:
-            raise error
+ECHO = f"you sent {KEY}, and again {KEY}"
 
+
+class TestSecrets:
+    @pytest.mark.parametrize("error", [OSError(ECHO), ValueError(f"Illegal header value b'{KEY}\\n'")], ids=repr)
+    async def test_no_error_tells_the_key(self, error: Exception) -> None:
+        api, _ = api_answering(error)
         with pytest.raises(Unavailable) as caught:
-            await api_answering(handler, client).call("GET", "/")
+            await api.call("GET", "/")
         assert caught.value.__suppress_context__
         assert KEY not in f"{caught.value} {caught.value!r} {caught.value.__cause__!r}"
 
-    async def test_neither_do_the_objects_that_hold_it(self, client: httpx.AsyncClient) -> None:
-        api = api_answering(lambda _: httpx.Response(200), client)
+    async def test_neither_do_the_objects_that_hold_it(self) -> None:
+        api, _ = api_answering(answer(200))
         assert KEY not in f"{api!r} {api._auth!r} {vars(api._auth)}"
+
+    async def test_a_key_that_the_service_repeats_is_redacted(self) -> None:
+        api, _ = api_answering(answer(400, {"code": f"Bad{KEY}", "message": ECHO}))
+        error = (await api.call("GET", "/")).error()
+        assert (error.code, error.message) == ("Bad[secret]", "you sent [secret], and again [secret]")
+
+    async def test_it_is_redacted_before_the_text_is_cut(self) -> None:
+        api, _ = api_answering(answer(400, {"code": "a" * 75 + KEY, "message": "b" * 495 + KEY}))
+        error = (await api.call("GET", "/")).error()
+        assert KEY[:4] not in error.code + error.message
+
+    async def test_so_is_every_secret_among_the_settings(self) -> None:
+        api, _ = api_answering(answer(400, {"message": "sig=other-secret"}))
+        api._redact = lambda text: text.replace("other-secret", "[secret]")
+        assert (await api.call("GET", "/")).error().message == "sig=[secret]"
+
+    async def test_so_is_the_token_of_the_identity(self) -> None:
+        exchange = FakeExchange(answer(401, gateway_error(401, f"Bearer {TOKEN} is of another tenant")))
+        api = JsonApi(exchange, ENDPOINT, identity(FakeCredential()), "Face", 1.0)
+        with pytest.raises(AccessDenied, match="another tenant") as caught:
+            raise_for_gateway(await api.call("GET", "/"), "Face", "FACE_KEY")
+        assert TOKEN not in str(caught.value)
 
 
 class FakeCredential:
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self._error = error
 
     async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        assert scopes == (COGNITIVE_SERVICES_SCOPE,)
+        assert scopes == (f"{AUDIENCE}/.default",)
         if self._error is not None:
             raise self._error
-        return AccessToken("marked-token", 0)
+        return AccessToken(TOKEN, 0)
+
+
+def identity(credential: FakeCredential) -> IdentityAuthentication:
+    return IdentityAuthentication(
+        credential,  # type: ignore[arg-type]
+        AUDIENCE,
+        "FACE_KEY",
+        lambda text: text.replace("marked-header", "[secret]"),
+    )
 
 
 class TestIdentity:
     async def test_its_token_is_sent(self) -> None:
-        auth = IdentityAuthentication(FakeCredential(), "FACE_KEY")  # type: ignore[arg-type]
-        assert await auth.headers() == {"Authorization": "Bearer marked-token"}
+        assert await identity(FakeCredential()).headers() == {"Authorization": f"Bearer {TOKEN}"}
 
-    async def test_without_a_token_the_error_names_the_setting_that_would_do_instead(self, client: Any) -> None:
-        auth = IdentityAuthentication(FakeCredential(ClientAuthenticationError("no\nidentity")), "FACE_KEY")  # type: ignore[arg-type]
-        with pytest.raises(AccessDenied, match=r"no token .*\(no\\nidentity\).* FACE_KEY$"):
-            await JsonApi(client, ENDPOINT, auth, "Face", 1.0).call("GET", "/")
+    @pytest.mark.parametrize("kind", [ClientAuthenticationError, CredentialUnavailableError])
+    async def test_without_a_token_the_error_names_the_setting_that_would_do_instead(
+        self, kind: type[ClientAuthenticationError]
+    ) -> None:
+        api = JsonApi(FakeExchange(answer(200)), ENDPOINT, identity(FakeCredential(kind("no\nidentity"))), "Face", 1.0)
+        with pytest.raises(AccessDenied, match=r"no token .*AZURE_CLIENT_ID.*or set FACE_KEY: no\\nidentity$"):
+            await api.call("GET", "/")
 
-    async def test_a_token_that_nobody_can_be_asked_for_is_waited_for(self) -> None:
-        auth = IdentityAuthentication(FakeCredential(ServiceRequestError("unreachable")), "FACE_KEY")  # type: ignore[arg-type]
-        with pytest.raises(Unavailable, match="unreachable"):
-            await auth.headers()
+    async def test_of_all_ways_to_a_token_the_managed_identitys_is_told(self) -> None:
+        tried = "Attempted credentials:\n\tEnvironmentCredential: no.\n\tManagedIdentityCredential: 400, unknown client"
+        with pytest.raises(AccessDenied, match=r": ManagedIdentityCredential: 400, unknown client$"):
+            await identity(FakeCredential(ClientAuthenticationError(tried))).headers()
+
+    @pytest.mark.parametrize(
+        "error", [ServiceRequestError("unreachable"), *ANYTHING], ids=lambda error: type(error).__name__
+    )
+    async def test_whatever_else_keeps_a_token_away_is_waited_for(self, error: Exception) -> None:
+        with pytest.raises(Unavailable, match=r"^no token for the app's identity: ") as caught:
+            await identity(FakeCredential(error)).headers()
+        assert str(caught.value).isprintable()
+
+    async def test_who_cancels_is_obeyed(self) -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await identity(FakeCredential(asyncio.CancelledError())).headers()
+
+    @pytest.mark.parametrize("error", [ClientAuthenticationError("marked-header"), OSError("marked-header")], ids=repr)
+    async def test_no_error_tells_a_secret(self, error: Exception) -> None:
+        with pytest.raises(ApiError) as caught:
+            await identity(FakeCredential(error)).headers()
+        assert "marked-header" not in str(caught.value)
+        assert caught.value.__suppress_context__
+
+    @pytest.mark.parametrize(
+        ("argument", "setting", "used"),
+        [(None, None, None), (None, "of-the-app", "of-the-app"), ("of-storage", "of-the-app", "of-storage")],
+    )
+    async def test_a_user_assigned_one_is_named_by_the_librarys_setting_or_by_ours(
+        self, monkeypatch: pytest.MonkeyPatch, argument: str | None, setting: str | None, used: str | None
+    ) -> None:
+        asked: list[Any] = []
+        monkeypatch.setattr("azure.identity.aio._credentials.default.ManagedIdentityCredential", recording(asked))
+        monkeypatch.delenv("AZURE_CLIENT_ID", raising=False)
+        if setting is not None:
+            monkeypatch.setenv("AZURE_CLIENT_ID", setting)
+        await new_credential(argument).close()
+        assert asked == [used]
+
+
+def recording(asked: list[Any]) -> Any:
+    """Stands for the managed identity's class and notes which identity is asked for."""
+
+    class Recorded:
+        def __init__(self, *, client_id: str | None = None, **_: Any) -> None:
+            asked.append(client_id)
+
+        async def close(self) -> None:
+            pass
+
+    return Recorded
 
 
 @pytest.mark.parametrize(
@@ -194,7 +262,7 @@ class TestIdentity:
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_capped(header: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(header, NOW) == seconds
+    assert read_retry_after(header, NOW) == seconds
 
 
 class TestGateway:
@@ -202,6 +270,27 @@ class TestGateway:
     def test_who_is_not_let_in_is_told_the_setting(self, status: int) -> None:
         with pytest.raises(AccessDenied, match=f"^Face answered {status}; look at FACE_KEY$"):
             raise_for_gateway(answer(status), "Face", "FACE_KEY")
+
+    @pytest.mark.parametrize(
+        "sentence",
+        [
+            "Access denied due to Virtual Network/Firewall rules.",
+            "Out of call volume quota. Quota will be replenished in 3 days.",
+            "Invalid request: missing approval for one or more features: Identification,Verification. Please apply for "
+            "access at https://aka.ms/facerecognition",
+        ],
+    )
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_the_services_own_sentence_is_told(self, status: int, sentence: str) -> None:
+        for body in (
+            {"error": {"code": str(status), "message": sentence}},
+            {"error": sentence},
+            {"code": "Forbidden", "message": sentence},
+            {"statusCode": status, "message": sentence},
+        ):
+            with pytest.raises(AccessDenied, match=f"answered {status}.*; look at FACE_KEY; it says: ") as caught:
+                raise_for_gateway(answer(status, body), "Face", "FACE_KEY")
+            assert str(caught.value).endswith(sentence)
 
     @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (408, Unavailable)])
     def test_too_many_and_too_slow_say_when_to_come_back(
@@ -220,10 +309,14 @@ class TestGateway:
 class TestServiceError:
     @pytest.mark.parametrize("body", [None, [], "text", 1, {}, {"code": 1, "message": []}, {"code": None}])
     def test_a_body_of_another_shape_has_neither_code_nor_message(self, body: Any) -> None:
-        assert ServiceError.read(body) == ServiceError("", "")
+        assert answer(400, body).error() == ServiceError("", "")
+
+    @pytest.mark.parametrize("body", [{"error": None}, {"error": []}, {"error": {"code": 400}}, {"statusCode": 400}])
+    def test_the_gateway_is_known_by_its_form(self, body: Any) -> None:
+        assert answer(400, body).error().of_gateway
 
     def test_code_and_message_are_each_one_line_and_not_long(self) -> None:
-        error = ServiceError.read({"code": "A\nB" + "c" * 1000, "message": "d\r\n\x1b[31m" + "e" * 1000})
+        error = answer(400, {"code": "A\nB" + "c" * 1000, "message": "d\r\n\x1b[31m" + "e" * 1000}).error()
         assert error.code.startswith("A\\nBccc")
         assert error.message.startswith("d\\r\\n\\x1b[31meee")
         assert len(error.code) < 100

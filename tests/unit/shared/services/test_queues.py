@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+)
 from azure.storage.queue import QueueMessage
 
 from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from shared.messages.envelope import Encoding
 
 EXPIRY = datetime(2026, 2, 7, tzinfo=UTC)
 
@@ -53,8 +64,8 @@ class FakeClient:
         self.asked.append(("delete", *message))
 
 
-def queue_of(client: FakeClient) -> Queue:
-    return Queue(client)  # type: ignore[arg-type]
+def queue_of(client: FakeClient, encoding: Encoding = "none") -> Queue:
+    return Queue(client, encoding)  # type: ignore[arg-type]
 
 
 def message(content: Any, **fields: Any) -> QueueMessage:
@@ -105,6 +116,18 @@ class TestReceive:
         assert [one async for one in queue_of(FakeClient(exists=False)).receive(1, 600)] == []
 
 
+class TestEncoding:
+    async def test_all_that_is_written_is_base64_if_told_so(self) -> None:
+        client = FakeClient()
+        queue = queue_of(client, "base64")
+        await queue.send('{"name":"Jürg"}')
+        await queue.put_back(RECEIVED, '{"name":"Jürg"}')
+        await queue.put_back(RECEIVED)
+        encoded = base64.b64encode('{"name":"Jürg"}'.encode()).decode()
+        assert client.asked[0] == ("send", encoded, {"time_to_live": FOREVER})
+        assert [asked[-1]["content"] for asked in client.asked[1:]] == [encoded, None]
+
+
 class TestSettle:
     @pytest.mark.parametrize("text", [None, "changed"])
     async def test_a_message_put_back_is_visible_at_once(self, text: str | None) -> None:
@@ -118,10 +141,67 @@ class TestSettle:
         assert client.asked == [("delete", "id-1", "receipt-1")]
 
 
-async def test_other_errors_of_storage_are_the_callers() -> None:
-    class Failing(FakeClient):
-        async def send_message(self, text: str, **options: Any) -> None:
-            raise HttpResponseError("ServerBusy")
+class Failing(FakeClient):
+    """Fails whatever it is asked."""
 
-    with pytest.raises(HttpResponseError):
-        await queue_of(Failing()).send("text")
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    async def send_message(self, text: str, **options: Any) -> None:
+        raise self._error
+
+    async def receive_messages(self, **options: Any) -> AsyncIterator[QueueMessage]:
+        for one in self._messages:
+            yield one
+        raise self._error
+
+    async def update_message(self, *message: str, **options: Any) -> None:
+        raise self._error
+
+    async def delete_message(self, *message: str) -> None:
+        raise self._error
+
+
+async def use(queue: Queue, how: str) -> None:
+    match how:
+        case "send":
+            await queue.send("text")
+        case "receive":
+            assert [one async for one in queue.receive(1, 600)]
+        case "put back":
+            await queue.put_back(RECEIVED)
+        case "delete":
+            await queue.delete(RECEIVED)
+
+
+class TestTrouble:
+    @pytest.mark.parametrize("how", ["send", "receive", "put back", "delete"])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            HttpResponseError("ServerBusy"),
+            ServiceRequestError("no route"),
+            ClientAuthenticationError("key"),
+            OSError("reset"),
+            RuntimeError("Session is closed"),
+            UnicodeEncodeError("utf-8", "\udce9", 0, 1, "no"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    async def test_whatever_goes_wrong_is_an_error_of_storage(self, how: str, error: Exception) -> None:
+        with pytest.raises(AzureError, match=f"^queue training-watches: {type(error).__name__}"):
+            await use(queue_of(Failing(error)), how)
+
+    @pytest.mark.parametrize("how", ["send", "receive", "put back", "delete"])
+    async def test_no_error_tells_a_secret(self, how: str) -> None:
+        error = HttpResponseError("the signature marked-key is wrong")
+        queue = Queue(Failing(error), redact=lambda text: text.replace("marked-key", "[secret]"))  # type: ignore[arg-type]
+        with pytest.raises(AzureError, match=r"the signature \[secret\] is wrong") as caught:
+            await use(queue, how)
+        assert "marked-key" not in f"{caught.value!r}{caught.value.__cause__!r}"
+        assert caught.value.__suppress_context__
+
+    async def test_who_cancels_is_obeyed(self) -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await use(queue_of(Failing(asyncio.CancelledError())), "send")  # type: ignore[arg-type]

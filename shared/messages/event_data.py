@@ -1,0 +1,70 @@
+"""The `data` of the events: what a consumer is told, by type of event."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from shared.messages.dead_letter import Reason
+from shared.messages.training import Date, Message, TrainingResult, TrainingStatus
+from shared.messages.watch import KINDS, TrainingWatch
+
+CorrelationId = Annotated[str | None, Field(description="As in the message that this event is about; absent if none.")]
+
+
+class EventData(BaseModel):
+    """What is not known is absent."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The `data` as it stands in the event."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class TrainingData(EventData):
+    """A watch, and the training that it was about as the service told it last; times are UTC."""
+
+    kind: Annotated[str, Field(json_schema_extra={"enum": list(KINDS)}, description="What is trained.")]
+    id: Annotated[str, Field(description="The id of what is trained.")]
+    project_id: Annotated[str | None, Field(description="Of an iteration, and only of that.")] = None
+    correlation_id: CorrelationId = None
+    status: TrainingStatus | None = None
+    created_date_time: Date = None
+    last_action_date_time: Annotated[
+        Date, Field(description="The last change, which need not be a training; of a failed iteration its end.")
+    ] = None
+    last_successful_training_date_time: Date = None
+    message: Annotated[Message, Field(description="Why it failed, in the service's words.")] = None
+
+    @classmethod
+    def of(cls, watch: TrainingWatch, result: TrainingResult | None) -> TrainingData:
+        """What is told of a watch after a poll that found this, if anything."""
+        state = {} if result is None else result.model_dump()
+        target = watch.target._asdict()
+        return cls(**target, correlation_id=watch.correlation_id, **state)
+
+
+class _MetadataData(EventData):
+    """A message of the updates queue."""
+
+    message_id: Annotated[str, Field(description="Its id in the queue.")]
+    project_id: Annotated[str | None, Field(description="Absent where the message is not valid.")] = None
+    correlation_id: CorrelationId = None
+
+
+class UpdatedData(_MetadataData):
+    """A message whose images all have their metadata."""
+
+    images: Annotated[int, Field(description="How many images it has.", ge=1)]
+
+
+class RejectedData(_MetadataData):
+    """A message that has become a dead letter, or some of whose images have."""
+
+    reason: Reason
+    code: Annotated[str, Field(description="The service's, or our own where it was not asked; `Various` for several.")]
+    message: Annotated[str, Field(description="A sentence that says more, if there is one.")]
+    images: Annotated[int, Field(description="How many images were refused; 0 for a message as a whole.", ge=0)]

