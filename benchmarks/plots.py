@@ -124,7 +124,7 @@ def _instances(outcome: Outcome) -> Canvas:
         axes.set_xlabel("instances on one limit")
         axes.set_title(title)
     before.set_ylabel("calls that pass ÷ limit")
-    canvas.legend(loc="outside lower center", ncols=6, title="how the API counts ten calls a second")
+    canvas.legend(loc="outside lower center", ncols=3, title="how the API counts ten calls a second")
     return canvas
 
 
