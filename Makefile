@@ -14,7 +14,7 @@ VENV_MB    := 475
 AZURITE_MB := 125
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run cloud test contracts coverage conformance chaos bench bench-environments bench-quick fuzz check check-infra format lock lock-check clean
+.PHONY: help setup demo run cloud test contracts coverage conformance chaos bench bench-environments bench-quick screenshots story fuzz check check-infra format lock lock-check clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ tests/neighbours/node_modules/.installed: tests/neighbours/package.json tests/ne
 	@touch $@
 
 tests/npm/node_modules/.installed: tests/npm/package.json tests/npm/package-lock.json $(VENV)/.installed
-	@$(PROGRESS) "packages for the tests" tests/npm/node_modules $(BIN)/python -m local.npm tests/npm
+	@$(PROGRESS) "the AsyncAPI parser" tests/npm/node_modules $(BIN)/python -m local.npm tests/npm
 	@touch $@
 
 # The command line, from this folder, as it is.
@@ -100,6 +100,12 @@ bench: bench-environments ## measure everything (15 to 25 minutes; ONLY=cpu: tha
 bench-quick: bench-environments ## all cases small; fails if a ratio has become worse
 	@$(BIN)/python -m benchmarks --quick
 
+screenshots: setup ## draw docs/screenshots anew from what the commands show
+	@$(BIN)/python -m tests.screenshots
+
+story: setup ## a catalogue of 20,000 rows sent, mended, redriven and proven by five commands
+	@STORY_ROWS=20000 $(BIN)/python -m pytest tests/integration/ops/test_story.py
+
 fuzz: $(VENV)/.fuzz ## look for a message that the entrance cannot take (SECONDS=60; 0: until Ctrl-C)
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
@@ -119,11 +125,11 @@ check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
 # checkov pins much of what the development environment has in other versions, so these tools have their own.
 $(VENV)-infra/.installed: requirements/infra.txt $(VENV)/.installed
 	@$(BIN)/python -m venv --clear $(VENV)-infra
-	@$(PROGRESS) "packages that check infra/" $(VENV)-infra $(VENV)-infra/bin/$(PIP) -r requirements/infra.txt
+	@$(PROGRESS) "packages for checking the deployment" $(VENV)-infra $(VENV)-infra/bin/$(PIP) -r requirements/infra.txt
 	@touch $@
 
 infra/check/node_modules/.installed: infra/check/package.json infra/check/package-lock.json $(VENV)/.installed
-	@$(PROGRESS) "npm packages that check infra/" infra/check/node_modules $(BIN)/python -m local.npm infra/check
+	@$(PROGRESS) "npm packages for checking the deployment" infra/check/node_modules $(BIN)/python -m local.npm infra/check
 	@touch $@
 
 INFRA := $(VENV)-infra/bin

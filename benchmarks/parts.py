@@ -81,10 +81,12 @@ def new_batcher(
     )
 
 
-def new_handler(batcher: Batcher[BatchKey], telemetry: Telemetry = OFF) -> MetadataUpdates:
+def new_handler(
+    batcher: Batcher[BatchKey], telemetry: Telemetry = OFF, kind: type[MetadataUpdates] = MetadataUpdates
+) -> MetadataUpdates:
     """What the function behind the updates queue calls."""
     nowhere = NoQueue()
-    return MetadataUpdates(
+    return kind(
         batcher,
         nowhere,
         EventPublisher(nowhere),

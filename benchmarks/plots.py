@@ -108,7 +108,7 @@ def _instances(outcome: Outcome) -> Canvas:
     canvas = Canvas(figsize=(8.4, 3.6))
     before, after = canvas.subplots(1, 2, sharey=True)
     figures = {figure.name: figure for figure in outcome.figures}
-    counts = sorted({int(name.split(", ")[1].split()[0]) for name in figures if name.startswith("goodput")})
+    counts = sorted({int(name.rsplit(", ", 1)[1].split()[0]) for name in figures if name.startswith("goodput")})
     places = range(len(counts))
     for gateway, colour, mark in zip(GATEWAYS, (OURS, *OTHERS), "os^Dv", strict=False):
         of_gateway = [figures[f"goodput, {gateway}, {n} instance{'s' * (n > 1)}"] for n in counts]
@@ -124,7 +124,7 @@ def _instances(outcome: Outcome) -> Canvas:
         axes.set_xlabel("instances on one limit")
         axes.set_title(title)
     before.set_ylabel("calls that pass ÷ limit")
-    canvas.legend(loc="outside lower center", ncols=6, title="how the API counts ten calls a second")
+    canvas.legend(loc="outside lower center", ncols=3, title="how the API counts ten calls a second")
     return canvas
 
 

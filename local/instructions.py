@@ -18,6 +18,9 @@ IMAGES = ("0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d", *(f"0f2b8b4e-8f0e-4b7e-9a53-{n
 GROUP = "employees"
 METADATA = {"collection": "Harbour", "decade": "1950s"}
 
+SETTINGS_FILE = "VISION_RELAY_SETTINGS"
+"""Where `vision-relay` looks for the settings; the environment goes before what stands there."""
+
 SHELL_FUNCTIONS = """send() { .venv/bin/python -m local.queue send "$@"; }
 peek() { .venv/bin/python -m local.queue peek "$@"; }
 """
@@ -29,6 +32,8 @@ class Places:
 
     connection   the connection string of the local storage account; None if the account is the user's own
     simulation   the address of the simulated Custom Vision, if it has the project
+    settings     the file with the settings, for vision-relay
+    local        those settings that are otherwise than in the file, since what they name was started here
     """
 
     connection: str | None
@@ -39,11 +44,15 @@ class Places:
     image: str
     group: str
     simulation: str | None
+    settings: str = ""
+    local: tuple[tuple[str, str], ...] = ()
 
 
 def shell_file(places: Places) -> str:
     """What the printed commands need in their shell."""
     export = f"export {CONNECTION}={shlex.quote(places.connection)}\n" if places.connection is not None else ""
+    export += "".join(f"export {name}={shlex.quote(value)}\n" for name, value in places.local)
+    export += f'export {SETTINGS_FILE}={shlex.quote(places.settings)} PATH="$PWD/.venv/bin:$PATH"\n'
     images = f"images() {{ curl -s {places.simulation}/_control/projects/{places.project}/images; echo; }}\n"
     return f"# Written by `make run`.\n{export}{SHELL_FUNCTIONS}{images if places.simulation is not None else ''}"
 
@@ -55,12 +64,14 @@ def instructions(places: Places, shell_file_at: str, log_at: str) -> str:
     own = "" if places.connection is not None else f"\nexport {CONNECTION}='<that of your storage account>'"
     parts = [
         "The app is up. In another terminal, in this folder:",
-        f"# where the queues are, and the commands send and peek\n. {shlex.quote(shell_file_at)}{own}",
+        f"# where all is, and the commands send and peek\n. {shlex.quote(shell_file_at)}{own}",
         f"# give an image metadata\nsend {places.updates} '{update}'",
         f"# be told when a training is done\nsend {places.watches} \\\n  '{watch}'",
         f"# look at the events, up to 32 of them\npeek {places.events}",
         f"# look at the dead letters: what could not be done, and why\npeek {places.updates}-poison\n"
         f"peek {places.watches}-poison",
+        "# whether all is there, and how it stands; `vision-relay --help` has more\n"
+        "vision-relay doctor\nvision-relay events tail --once",
         "# the Azure CLI works there too\n"
         f"az storage message peek --num-messages 32 \\\n  --queue-name {places.events}",
     ]

@@ -88,10 +88,17 @@ def port_or_any(port: int, what: str) -> int:
     return port
 
 
-def places(settings: Mapping[str, str], simulation: SimulationProcess | None, *, storage_is_ours: bool) -> Places:
+def places(
+    settings: Mapping[str, str],
+    simulation: SimulationProcess | None,
+    *,
+    storage_is_ours: bool,
+    file: Path = SAMPLE_FILE,
+) -> Places:
     """What the printed commands need. A connection string that is the user's own is written nowhere."""
     images_are_ours = simulation is not None and settings[ENDPOINTS[0]] == simulation.address
     groups_are_ours = simulation is not None and settings[ENDPOINTS[1]] == simulation.address
+    ours = [STORAGE] * storage_is_ours + [ENDPOINTS[0]] * images_are_ours + [ENDPOINTS[1]] * groups_are_ours
     updates, watches, events = (settings.get(name) or f"<{name}>" for name in QUEUES)
     return Places(
         connection=settings[STORAGE] if storage_is_ours else None,
@@ -102,6 +109,8 @@ def places(settings: Mapping[str, str], simulation: SimulationProcess | None, *,
         image=IMAGES[0] if images_are_ours else "<id of an image in it>",
         group=GROUP if groups_are_ours else "<id of your group>",
         simulation=simulation.address if simulation is not None and images_are_ours else None,
+        settings=str(file.absolute()),
+        local=tuple((name, settings[name]) for name in ours),
     )
 
 
@@ -194,7 +203,7 @@ async def run(settings_file: Path, data: Path) -> int:
         log.unlink(missing_ok=True)
         _say("starting the app")
         host = await stop.enter_async_context(HostProcess(PROJECT_ROOT, with_shortened_waits(settings), log))
-        what = places(settings, simulation, storage_is_ours=storage_is_ours)
+        what = places(settings, simulation, storage_is_ours=storage_is_ours, file=settings_file)
         _write_shell_file(data / SHELL_FILE, shell_file(what))
         survives = what_survives(_relative(data), storage=storage_is_ours, simulation=simulation is not None)
         if survives:

@@ -56,8 +56,7 @@ def bar(console: Console, what: str, total: float, unit: str, done: float = 0) -
         BarColumn(),
         TaskProgressColumn(),
         _Rate(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
     with Progress(*columns, console=console, transient=False) as progress:
         task = progress.add_task(what, total=total or 1, completed=int(done), unit=unit)

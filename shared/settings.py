@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import getproxies
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from shared.clouds import cloud_of
 from shared.errors import SettingsError
@@ -43,7 +52,7 @@ from shared.setting_types import (
 from shared.text import Redact, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -76,10 +85,10 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be set. Without a key, the app's managed identity is used."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     storage_connection_string: Annotated[ConnectionString | None, Field(validation_alias=STORAGE)] = None
     storage_queue_service_uri: Annotated[QueueService | None, Field(validation_alias=f"{STORAGE}__queueServiceUri")] = (
@@ -271,10 +280,16 @@ S = TypeVar("S", bound=Settings)
 def read_settings(kind: type[S]) -> S:
     """Read settings of this kind from the environment. Raises `SettingsError` with a line for each that is wrong."""
     try:
-        return kind()
+        return kind.model_validate(_given(os.environ))
     except ValidationError as error:
         wrong = _NEXT_LINE.join(_line(item) for item in error.errors(include_url=False))
     raise SettingsError(f"the app settings cannot be used:\n  {wrong}")
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those variables that are app settings, whatever case their names are in."""
+    known = {name.lower(): name for name in setting_names()}
+    return {known[name.lower()]: value for name, value in environment.items() if name.lower() in known}
 
 
 def setting_names() -> list[str]:

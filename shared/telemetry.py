@@ -86,7 +86,7 @@ class ApiCall:
         """There is none."""
 
 
-_PROCESSING = Processing()
+UNRECORDED = Processing()
 _API_CALL = ApiCall()
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
@@ -102,7 +102,7 @@ class Telemetry:
     def processing(self, queue: str) -> Processing:
         """The processing of a message of this queue begins."""
         del queue
-        return _PROCESSING
+        return UNRECORDED
 
     def shared_call(self, images: int, waited_seconds: float, tags: Sequence[Any]) -> AbstractContextManager[Any]:
         """To be entered around a call that messages share. `tags`: those of its messages that are traced."""

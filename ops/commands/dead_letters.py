@@ -144,8 +144,9 @@ def list_command(
 ) -> None:
     """List dead letters: what was refused, why, and what to do about it.
 
-    Up to 31 letters are only looked at. Storage does not show more than 32 of a queue, so where there are as many,
-    all are leased for a moment and given back.
+    Up to 31 letters are only looked at. Storage does not show more than 32
+    of a queue, so where there are as many, all are leased for a moment and
+    given back.
 
     [bold]Examples[/bold]
 
@@ -251,9 +252,10 @@ def redrive_command(
 ) -> None:
     """Move dead letters back to their queue, to be tried again.
 
-    Whenever it is killed, no letter is lost; at worst one is moved twice, and to update an image twice does no harm.
-    Letters that come back while it runs are left where they are, so that it ends. What never was a valid message
-    is left too, unless you ask for it with --reason or --id.
+    Whenever it is killed, no letter is lost; at worst one is moved twice,
+    and to update an image twice does no harm. Letters that come back while
+    it runs are left where they are, so that it ends. What never was a valid
+    message is left too, unless you ask for it with --reason or --id.
 
     [bold]Examples[/bold]
 

@@ -36,8 +36,8 @@ def tail_command(
 ) -> None:
     """Show events as they come, without taking them from their consumer.
 
-    A queue shows its first 32 messages and nothing else: an event behind
-    32 others is seen when those are gone, and one that its consumer takes
+    A queue shows its first 32 messages and nothing else: an event behind 32
+    others is seen when those are gone, and one that its consumer takes
     between two looks, a second apart, is not seen at all.
 
     [bold]Examples[/bold]

@@ -125,21 +125,21 @@ def send_command(
 ) -> None:
     """Send a catalogue: give each image in FILE the metadata of its row.
 
-    All rows are checked before the first is sent, and each that is wrong is named with its line. Images of equal
-    metadata share messages. You see beforehand what it costs at the API. If it is broken off, type the same again: it
-    goes on where it was, sends nothing twice and leaves nothing out.
+    All rows are checked before the first is sent, and each that is wrong is
+    named with its line. Images of equal metadata share messages. You see
+    beforehand what it costs at the API. If it is broken off, type the same
+    again: it goes on where it was, sends nothing twice and leaves nothing
+    out.
 
-    In CSV, the columns of the image's and the project's id are found by their names, every other column is metadata
-    under its own name, and an empty cell is left out.
+    In CSV, the columns of the image's and the project's id are found by
+    their names, every other column is metadata under its own name, and an
+    empty cell is left out.
 
     [bold]Examples[/bold]
 
       vision-relay send catalogue.csv
-
-      vision-relay send catalogue.csv --project-id UUID --ignore notes --dry-run
-
-      vision-relay send catalogue.csv --skip-invalid  [dim]# the others: catalogue.invalid.csv[/dim]
-
+      vision-relay send catalogue.csv --project-id UUID --dry-run
+      vision-relay send catalogue.csv --skip-invalid
       query-archive | vision-relay send - --format jsonl
     """
     output = Output(as_json)

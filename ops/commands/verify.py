@@ -86,8 +86,10 @@ def verify_command(
 ) -> None:
     """Prove that a catalogue is applied: ask Custom Vision what metadata each image has.
 
-    Every image that lacks a pair of its row, or has another value, is listed with its line, and with what is known:
-    still queued, a dead letter and why, or not under way at all. Pairs that an image has besides are no matter.
+    Every image that lacks a pair of its row, or has another value, is
+    listed with its line, and with what is known: still queued, a dead
+    letter and why, or not under way at all. Pairs that an image has besides
+    are no matter.
 
     Exit code 0 only if all of the file is there.
 
@@ -155,7 +157,7 @@ def _report(
     for row in database.bad_rows():
         output.hint(f"{source.name}:{row.line}: {row.problem}")
     counts = Counter(deviation.fate for deviation in verification.deviations())
-    output.show(_table(source, standing, counts, bad))
+    output.show(Text(f"{source.name}, as Custom Vision has it", style="bold"), _table(standing, counts, bad))
     for number, deviation in enumerate(verification.deviations()):
         if number == MAX_SHOWN and not show_all:
             output.say(f"… and {standing.open - number:,} more: --all or --json shows them")
@@ -178,9 +180,8 @@ def _report(
     return Exit.PROBLEM if standing.open or bad else Exit.OK
 
 
-def _table(source: Source, standing: Standing, counts: Counter[Fate], bad: int) -> Table:
-    title = Text(f"{source.name}, as Custom Vision has it")
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+def _table(standing: Standing, counts: Counter[Fate], bad: int) -> Table:
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_row("images", f"{standing.images:,}")

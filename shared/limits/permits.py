@@ -58,10 +58,9 @@ NEW_PERMIT = "{}"
 def permits_for(calls_per_second: float) -> tuple[int, float]:
     """How many permits a limit has, and of which period in seconds.
 
-    It is the shortest whole number of seconds, up to four, that has a whole number of calls: such limits are counted in
-    windows of that many seconds (10 a second: ten in 1 s; 2.5: five in 2 s). Others are rounded up to whole permits of
-    a longer period (9.7 a second: ten in 1.03 s; a seventh: one in 7 s), which is the same rate; so are those that
-    would take more than `MAX_PERMITS`: theirs are of half a second, a third, and so on (40 a second: 20 in 0.5 s).
+    The period is the shortest whole number of seconds, up to four, that has a whole number of calls (10 a second: ten
+    in 1 s; 2.5: five in 2 s). Else permits are rounded up and the period with them, which is the same rate (9.7: ten in
+    1.03 s; a seventh: one in 7 s), for parts of a second if they were more than `MAX_PERMITS` (40: 20 in 0.5 s).
     """
     for seconds in (1, 2, 3, 4):
         calls = round(calls_per_second * seconds)
@@ -111,18 +110,8 @@ def _read(body: bytes) -> tuple[float, float]:
         doublings, mean_wait = float(read["doublings"]), float(read["meanWaitSeconds"])
     except (ValueError, TypeError, KeyError):
         return 0.0, 0.0
-    if not (0 <= doublings <= MAX_DOUBLINGS and 0 <= mean_wait < math.inf):
-        return 0.0, 0.0
-    return doublings, mean_wait
-
-
-@dataclass(slots=True)
-class _PutBack:
-    """One's own permit, out for others: when to ask for it, and when it may call if nobody had it meanwhile."""
-
-    dequeue_count: int
-    next_at: float
-    ask_at: float
+    is_possible = 0 <= doublings <= MAX_DOUBLINGS and 0 <= mean_wait < math.inf
+    return (doublings, mean_wait) if is_possible else (0.0, 0.0)
 
 
 class Permits:
@@ -140,7 +129,8 @@ class Permits:
         self._rng = rng or random.Random()  # noqa: S311 (it spreads requests and protects nothing)
         self._wanted = 0
         self._held: list[Permit] = []
-        self._put_back: dict[str, _PutBack] = {}
+        self._put_back: dict[str, Permit] = {}  # own ones that are out for others, by id
+        self._ask_back_at: dict[str, float] = {}
         self._mean_wait = 0.0
         self._waiting_since = self._ask_at = -math.inf
         self._asking_again = False
@@ -215,17 +205,18 @@ class Permits:
     def gone_back(self, permit: Permit, unseen_seconds: int, now: float) -> None:
         """The queue has taken a permit back."""
         self._away_since = math.inf
-        instances = self._mean_wait * self.number / TURN_SECONDS
-        ask_at = math.inf if unseen_seconds else now + HEAD_START_SECONDS * instances
-        self._put_back[permit.message.id] = _PutBack(permit.message.dequeue_count, permit.next_at, ask_at)
+        self._put_back[permit.message.id] = permit
+        if not unseen_seconds:
+            instances = self._mean_wait * self.number / TURN_SECONDS
+            self._ask_back_at[permit.message.id] = now + HEAD_START_SECONDS * instances
 
     def to_ask(self, now: float) -> int:
         """How many permits to ask for now, 0 for none; `received` or `failed` has to follow."""
         if self._next_request_at() > now:
             return 0
-        own = [put_back for put_back in self._put_back.values() if put_back.ask_at <= now]
-        for put_back in own:
-            put_back.ask_at = math.inf
+        own = [message_id for message_id, at in self._ask_back_at.items() if at <= now]
+        for message_id in own:
+            del self._ask_back_at[message_id]
         self._asking_again = bool(own)
         self._is_asking = True
         return min(self._wanted - len(self._held), max(1, len(own)))
@@ -272,12 +263,14 @@ class Permits:
     def _next_request_at(self) -> float:
         if self._is_asking or len(self._held) >= self._wanted:
             return math.inf
-        return min([self._ask_at, *(put_back.ask_at for put_back in self._put_back.values())])
+        return min([self._ask_at, *self._ask_back_at.values()])
 
     def _hold(self, message: Message, asked_at: float, now: float) -> None:
+        self._ask_back_at.pop(message.id, None)
         own = self._put_back.pop(message.id, None)
-        is_mine = own is not None and message.dequeue_count == own.dequeue_count + 1
-        next_at = max(now, own.next_at) if own is not None and is_mine else now + self._rest_of_period
+        next_at = now + self._rest_of_period
+        if own is not None and message.dequeue_count == own.message.dequeue_count + 1:
+            next_at = max(now, own.next_at)
         doublings, mean_wait = _read(message.body)
         wait = now - self._waiting_since
         self._waiting_since = now

@@ -42,31 +42,27 @@ def encode(text: str, encoding: Encoding) -> str:
     return encoded if len(encoded) <= MAX_MESSAGE_BYTES else text
 
 
-class Traced(NamedTuple):
-    """A message's fields, and the `traceparent` of the CloudEvent that it came in, whatever stands there."""
-
-    fields: dict[str, Any]
-    traceparent: Any
-
-
 def read_envelope(body: bytes) -> dict[str, Any]:
     """The message's fields, taken out of whatever they came in. Raises `InvalidMessage`."""
-    return read_traced(body).fields
+    return read_traced(body)[0]
 
 
-def read_traced(body: bytes) -> Traced:
-    """Likewise, with the envelope's extension (CloudEvents, "Distributed Tracing Extension")."""
+def read_traced(body: bytes) -> tuple[dict[str, Any], Any]:
+    """Likewise, and the `traceparent` of the CloudEvent that they came in, whatever stands there.
+
+    See CloudEvents, "Distributed Tracing Extension".
+    """
     document = _load(body)
     fields = _unwrap(document)
     traceparent = document.get("traceparent") if fields is not document else None
     if "failure" not in fields:
-        return Traced(fields, traceparent)
+        return fields, traceparent
     inner = _dead_lettered_body(fields)
     if inner is not None:
         if inner.endswith(CUT_MARK.encode()):
             raise InvalidMessage("body: it was cut when it was dead-lettered, so the message must be sent anew")
         return read_traced(inner)
-    return Traced({name: value for name, value in fields.items() if name != "failure"}, traceparent)
+    return {name: value for name, value in fields.items() if name != "failure"}, traceparent
 
 
 class Origin(NamedTuple):

@@ -741,6 +741,7 @@ class TestMalformed:
         assert first["failure"]["message"].startswith("kind: must be one of personGroup")
         assert first["failure"]["reason"] == "invalid"
         assert second["body"] == "\\xff"
+        assert [record.getMessage()[:9] for record in caplog.records] == ["watch m0 ", "watch m1 "]
         assert all(record.getMessage().isprintable() for record in caplog.records)
 
     async def test_one_that_cannot_be_written_there_stays_and_is_not_said_to_be_a_dead_letter(
@@ -759,4 +760,10 @@ class TestMalformed:
         relay.add({"kind": 1})
         relay.queue.fails_to_delete = True
         await relay.watches.tick()
-        assert "is dead-lettered" in caplog.text
+        assert caplog.text.count("is dead-lettered") == 1
+
+    async def test_it_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({"kind": 1})
+        await relay.watches.tick()
+        assert caplog.text.count("is dead-lettered") == 1
