@@ -38,10 +38,11 @@ NAME = "telemetry"
 TITLE = "CPU per message for telemetry"
 ABOUT = """\
 Processor time from the body's bytes to the message's outcome, as under "CPU per message", with a window of 1,024.
-*Without* is the deployed handler's way of a message that goes well, with no word of telemetry in it. *Off* is the deployed handler without an exporter. *On* is the deployed handler with OpenTelemetry's
-SDK and a sampled `traceparent` in one message of ten, which has a span of its own and a link in its call's; *traced*
-has one in every message. Spans go in batches to an exporter that drops them. All take turns in one process, in small
-parts and another order each time, so that what else the machine does falls upon all of them; what counts is the ratio.
+*Without* is the deployed handler's way of a message that goes well, with no word of telemetry in it. *Off* is the
+deployed handler without an exporter. *On* is the same with OpenTelemetry's SDK and a sampled `traceparent` in one
+message of ten, which has a span of its own and a link in its call's; *traced* has one in every message. Spans go in
+batches to an exporter that drops them. All take turns in one process, in small parts and another order each time, so
+that what else the machine does falls upon all of them; what counts is the ratio.
 """
 
 WINDOW = 1_024
