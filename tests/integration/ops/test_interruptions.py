@@ -92,7 +92,7 @@ def test_answers_that_get_lost_lose_no_message_and_double_none(bench: Bench) -> 
     [port] = re.findall(r"127\.0\.0\.1:(\d+)/", bench.settings["AzureWebJobsStorage"])
     with cut_again_and_again(int(port)) as other:
         through = bench.settings["AzureWebJobsStorage"].replace(f":{port}/", f":{other}/")
-        codes = []
+        codes: list[int] = []
         while not codes or (codes[-1] == 4 and len(codes) < 20):
             codes.append(bench.run("send", "catalogue.csv", environment={"AzureWebJobsStorage": through}).code)
     assert codes[-1] == 0
