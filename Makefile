@@ -39,7 +39,7 @@ tests/neighbours/node_modules/.installed: tests/neighbours/package.json tests/ne
 	@touch $@
 
 tests/npm/node_modules/.installed: tests/npm/package.json tests/npm/package-lock.json $(VENV)/.installed
-	@$(PROGRESS) "packages for the tests" tests/npm/node_modules $(BIN)/python -m local.npm tests/npm
+	@$(PROGRESS) "the AsyncAPI parser" tests/npm/node_modules $(BIN)/python -m local.npm tests/npm
 	@touch $@
 
 # The command line, from this folder, as it is.
@@ -125,11 +125,11 @@ check: $(VENV)/.installed $(VENV)/.bench ## lint, format, types and layers
 # checkov pins much of what the development environment has in other versions, so these tools have their own.
 $(VENV)-infra/.installed: requirements/infra.txt $(VENV)/.installed
 	@$(BIN)/python -m venv --clear $(VENV)-infra
-	@$(PROGRESS) "packages that check infra/" $(VENV)-infra $(VENV)-infra/bin/$(PIP) -r requirements/infra.txt
+	@$(PROGRESS) "packages for checking the deployment" $(VENV)-infra $(VENV)-infra/bin/$(PIP) -r requirements/infra.txt
 	@touch $@
 
 infra/check/node_modules/.installed: infra/check/package.json infra/check/package-lock.json $(VENV)/.installed
-	@$(PROGRESS) "npm packages that check infra/" infra/check/node_modules $(BIN)/python -m local.npm infra/check
+	@$(PROGRESS) "npm packages for checking the deployment" infra/check/node_modules $(BIN)/python -m local.npm infra/check
 	@touch $@
 
 INFRA := $(VENV)-infra/bin

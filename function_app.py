@@ -10,4 +10,4 @@ relay = App(load_settings())
 
 app = func.FunctionApp()
 app.register_functions(update_image_metadata.blueprint(relay.metadata_updates))
-app.register_functions(poll_training_status.blueprint(relay.training_watches))
+app.register_functions(poll_training_status.blueprint(relay.training_watches, relay.permit_count, relay.warn_once))

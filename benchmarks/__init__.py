@@ -2,8 +2,9 @@
 
 cases.py      the cases in order, each a module below
 calls.py      calls for a backlog, by number of keys and window
-instances.py  instances that share one limit: goodput, 429s, fairness
+instances.py  instances that share one limit: goodput, 429s, fairness, cost
 scaling.py    the same while instances stop and start
+limits.py     the same beside a foreign client, with late calls, at low limits, while permits or storage are away
 watches.py    one tick of the timer
 cpu.py        CPU per message
 memory.py     memory per waiting message
@@ -13,10 +14,14 @@ whole_path.py queue to API on Azurite, beside a function that makes one call per
 validation.py the simulated clock against a real minute
 
 virtual.py    an event loop whose time jumps
+gateways.py   how an API may count calls
 service.py    the simulated API under that loop
+permits.py    the simulated queue of permits
+fleet.py      instances on one limit
+before.py     what the law before permits achieved, recorded
 parts.py      the deployed parts, put together as the app does
 load.py       messages to send, and a backlog that refills a window
-peers.py      other ways to batch and to keep to a limit
+peers.py      another way to keep to a limit
 workers.py    the same function on both cores
 results.py    figures, targets, and what counts as worse
 machine.py    what it ran on

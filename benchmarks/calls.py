@@ -10,8 +10,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import load, parts
+from benchmarks.permits import PermitStore, SimulatedPermitQueue
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
-from benchmarks.service import Limit, Transport, all_ok
+from benchmarks.service import LIMIT, Limit, Transport, all_ok
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL
@@ -121,7 +122,9 @@ def work_off(run: Run) -> Ratios:
 
 
 async def _handle_all(keys: Sequence[int], window: int, transport: Transport, rng: random.Random) -> None:
-    batcher = parts.new_batcher(parts.new_api(transport.exchange).update_image_metadata, rng)
+    queue = SimulatedPermitQueue(PermitStore(int(LIMIT), rng))
+    limiter = parts.shared_limit(LIMIT, queue, rng)
+    batcher = parts.new_batcher(parts.new_api(transport.exchange).update_image_metadata, rng, limiter=limiter)
     handler = parts.new_handler(batcher)
     loop = asyncio.get_running_loop()
     messages = (loop.create_task(handler.handle(load.delivery(key, at))) for at, key in enumerate(keys))

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from benchmarks import load, parts
 from benchmarks.results import Figure, Outcome, Peer, at_most
+from benchmarks.service import LIMIT
+from local.cloud import LocalCloud
 from local.simulation.models import Api
-from local.simulation.process import SimulationProcess
+from shared.services.queues import PermitQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.sizes import Sizes
     from shared.batching.outcomes import ImageOutcome
+    from shared.limits.admission import Limiter
     from shared.messages.ids import ImageId
     from shared.messages.update import BatchKey
     from shared.services.custom_vision import CustomVisionClient
@@ -33,7 +36,9 @@ percentile of the time from the body's bytes to the outcome, less the linger and
 itself. Most of it is how punctually the operating system wakes a process. A short linger ({
     SHORT_LINGER_SECONDS * 1000:g} ms) makes many samples possible; a few are taken with the default of {
     parts.LINGER_SECONDS:g} s.
-Beside it: the median, and the same percentile of what a bare `asyncio.sleep` of the linger is late by.
+Those fetch a permit
+from Azurite for each message, which the linger is time enough for; the others have a limit of their own. Beside it: the
+median, and the same percentile of what a bare `asyncio.sleep` of the linger is late by.
 """
 
 TARGET = at_most(20)
@@ -66,17 +71,21 @@ def steps(sizes: Sizes) -> int:
 
 
 async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
-    async with SimulationProcess() as simulation, simulation.control() as control, parts.real_http() as http:
-        await control.set_rate(Api.CUSTOM_VISION, None)
-        await control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
-        await load.add_images(control, IMAGES)
-        client = TimedClient(parts.new_api(http.exchange, simulation.address, simulation.credentials.custom_vision_key))
+    async with LocalCloud() as cloud, parts.real_http() as http:
+        await cloud.control.set_rate(Api.CUSTOM_VISION, None)
+        await cloud.control.set_latency(Api.CUSTOM_VISION, LATENCY_SECONDS)
+        await load.add_images(cloud.control, IMAGES)
+        endpoint, key = cloud.settings["CUSTOM_VISION_ENDPOINT"], cloud.settings["CUSTOM_VISION_TRAINING_KEY"]
+        client = TimedClient(parts.new_api(http.exchange, endpoint, key))
         rounds = []
         for _ in range(sizes.samples):
             rounds.append(await _round(client, SHORT_LINGER_SECONDS, sizes.lone_messages))
             step()
         late = [await _late(SHORT_LINGER_SECONDS, sizes.lone_messages // 4) for _ in range(sizes.samples)]
-        default = await _round(client, parts.LINGER_SECONDS, sizes.lone_default_messages)
+        queue = PermitQueue(cloud.queues.get_queue_client("custom-vision-permits"))
+        await queue.create(int(LIMIT))
+        limiter = parts.shared_limit(LIMIT, queue, random.Random(0))  # noqa: S311 (repeatable on purpose)
+        default = await _round(client, parts.LINGER_SECONDS, sizes.lone_default_messages, limiter)
         step()
     short = Figure(
         NAME,
@@ -96,10 +105,10 @@ async def _run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
     return Outcome((short, long))
 
 
-async def _round(client: TimedClient, linger: float, messages: int) -> list[float]:
+async def _round(client: TimedClient, linger: float, messages: int, limiter: Limiter | None = None) -> list[float]:
     """Milliseconds beyond linger and call of each message."""
     rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
-    batcher = parts.new_batcher(client.send, rng, parts.Timing(parts.UNLIMITED, linger))
+    batcher = parts.new_batcher(client.send, rng, parts.Timing(parts.UNLIMITED, linger), limiter)
     handler = parts.new_handler(batcher)
     beyond = []
     for number in range(messages):

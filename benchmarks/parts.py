@@ -10,19 +10,21 @@ from pydantic import SecretStr
 from shared import app
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
+from shared.limits.permits import Permits
 from shared.metadata_updates import MetadataUpdates
 from shared.services.authentication import KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.events import EventPublisher
 from shared.services.http import HttpClient, JsonApi
-from shared.services.queues import Queue
+from shared.services.permits import SharedLimit
+from shared.services.queues import PermitQueue, Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from random import Random
 
     from shared.batching.batcher import Batcher, Send
+    from shared.limits.admission import Limiter
     from shared.messages.update import BatchKey
     from shared.services.http import Exchange
 
@@ -44,9 +46,9 @@ class NoQueue(Queue):
         raise RuntimeError(f"nothing should be written here: {text}")
 
 
-def adaptive(calls_per_second: float, rng: Random) -> Pace:
-    """The deployed pace."""
-    return Pace(calls_per_second, rng=rng)
+def shared_limit(calls_per_second: float, queue: PermitQueue, rng: Random) -> SharedLimit:
+    """The deployed limiter, with a queue of permits."""
+    return SharedLimit(Permits(calls_per_second, rng), queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,12 @@ class Timing:
 
 
 def new_batcher(
-    send: Send[BatchKey], rng: Random, timing: Timing | None = None, pace: Callable[[float, Random], Pace] = adaptive
+    send: Send[BatchKey], rng: Random, timing: Timing | None = None, limiter: Limiter | None = None
 ) -> Batcher[BatchKey]:
-    """A batcher as the app has one, with a seed."""
+    """A batcher as the app has one, with a seed; without a limiter, one that shares its limit with nobody."""
     timing = timing or Timing()
-    admission = Admission("Custom Vision", pace(timing.calls_per_second, rng), CircuitBreaker(uniform=rng.uniform))
+    limiter = limiter or EvenSpacing(timing.calls_per_second)
+    admission = Admission("Custom Vision", limiter, CircuitBreaker(uniform=rng.uniform))
     return app.new_batcher(
         send, admission, linger_seconds=timing.linger_seconds, max_wait_seconds=timing.max_wait_seconds
     )

@@ -9,6 +9,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
 from benchmarks import calls, cpu, http, instances, scaling, sizes, whole_path
+from benchmarks.before import BEFORE
+from benchmarks.gateways import GATEWAYS
 from benchmarks.results import number
 
 if TYPE_CHECKING:
@@ -102,26 +104,27 @@ def _window(outcome: Outcome) -> Canvas:
 
 
 def _instances(outcome: Outcome) -> Canvas:
-    canvas = Canvas(figsize=(8.4, 3.4))
-    kinds = ("goodput", "waste", "fairness")
-    titles = ("Goodput", "Waste", "Fairness")
-    labels = ("images/s ÷ 640", "% of calls answered 429", "slowest instance ÷ mean")
-    for axes, kind, title, label in zip(canvas.subplots(1, 3), kinds, titles, labels, strict=True):
-        figures = [figure for figure in outcome.figures if figure.name.startswith(kind)]
-        counts = [int(figure.name.split()[1]) for figure in figures]
-        places = range(len(counts))
-        _line(axes, places, [figure.samples for figure in figures], OURS, sizes.OURS)
-        for number_, (peer, colour) in enumerate(zip(sizes.FULL.paces[1:], OTHERS, strict=False)):
-            _line(axes, places, [figure.peers[number_].samples for figure in figures], colour, peer)
-        limits = [figure.target.limit for figure in figures if figure.target]
-        axes.plot(places, limits, "_", color=TARGET, ms=18, mew=1.8, label="target")
+    """Goodput by the number of instances, one line a gateway, before and after."""
+    canvas = Canvas(figsize=(8.4, 3.6))
+    before, after = canvas.subplots(1, 2, sharey=True)
+    figures = {figure.name: figure for figure in outcome.figures}
+    counts = sorted({int(name.rsplit(", ", 1)[1].split()[0]) for name in figures if name.startswith("goodput")})
+    places = range(len(counts))
+    for gateway, colour, mark in zip(GATEWAYS, (OURS, *OTHERS), "os^Dv", strict=False):
+        of_gateway = [figures[f"goodput, {gateway}, {n} instance{'s' * (n > 1)}"] for n in counts]
+        was = [next(peer for peer in figure.peers if peer.name == BEFORE).value for figure in of_gateway]
+        before.plot(places, was, mark, ls="-", ms=5, lw=1.4, color=colour)
+        after.plot(
+            places, [figure.value for figure in of_gateway], mark, ls="-", ms=5, lw=1.4, color=colour, label=gateway
+        )
+    for axes, title in ((before, "Before: each guesses the others from 429s"), (after, "Now: permits")):
+        axes.axhline(0.97, color=TARGET, lw=1.2, label="target: 0.97" if axes is after else None)
         axes.set_xticks(places, [str(count) for count in counts])
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("instances")
-        axes.set_ylabel(label)
+        axes.set_ylim(0.5, 1.12)
+        axes.set_xlabel("instances on one limit")
         axes.set_title(title)
-    handles, names = axes.get_legend_handles_labels()
-    canvas.legend(handles, names, loc="outside lower center", ncols=4)
+    before.set_ylabel("calls that pass ÷ limit")
+    canvas.legend(loc="outside lower center", ncols=3, title="how the API counts ten calls a second")
     return canvas
 
 
@@ -130,7 +133,7 @@ def _scaling(outcome: Outcome) -> Canvas:
     grid = canvas.subplots(2, len(scaling.CHANGES), sharex=True, sharey="row")
     changed_at = outcome.series["changed at"][0]
     for column, change in enumerate(scaling.CHANGES):
-        for row, what in enumerate(("images/s", "% 429")):
+        for row, what in enumerate(("calls/s", "% 429")):
             axes = grid[row][column]
             for pace, colour in zip(sizes.FULL.paces, (OURS, *OTHERS), strict=False):
                 values = outcome.series[f"{change}, {pace}, {what}"]
@@ -138,11 +141,11 @@ def _scaling(outcome: Outcome) -> Canvas:
                 axes.plot(seconds, values, color=colour, lw=1.4, label=pace)
             axes.axvline(0, color=INK, lw=0.9, ls="--")
             axes.set_ylim(bottom=0)
-        grid[0][column].axhline(0.9 * 640, color=TARGET, lw=1.2, label="0.90 x limit; 5 %")
+        grid[0][column].axhline(0.9 * 10, color=TARGET, lw=1.2, label="0.90 x limit; 5 %")
         grid[1][column].axhline(5, color=TARGET, lw=1.2)
         grid[0][column].set_title(f"{change} instances")
         grid[1][column].set_xlabel("seconds from the change")
-    grid[0][0].set_ylabel("images/s, all together")
+    grid[0][0].set_ylabel("calls/s, all together")
     grid[1][0].set_ylabel("% of calls answered 429")
     handles, names = grid[0][0].get_legend_handles_labels()
     canvas.legend(handles, names, loc="outside lower center", ncols=4)
@@ -217,13 +220,6 @@ def _bar(axes: Axes, row: float, samples: Sequence[float], colour: str, label: s
     axes.barh(row, value, height=height, color=colour, label=label, xerr=error, ecolor=INK, capsize=2)
 
 
-def _line(axes: Axes, places: Sequence[int], samples: Sequence[Sequence[float]], colour: str, label: str) -> None:
-    values = [_median(of) for of in samples]
-    low = [value - min(of) for value, of in zip(values, samples, strict=True)]
-    high = [max(of) - value for value, of in zip(values, samples, strict=True)]
-    axes.errorbar(places, values, yerr=[low, high], fmt="o-", ms=4, color=colour, capsize=2, lw=1.3, label=label)
-
-
 def _spread(axes: Axes, row: int, samples: Sequence[float], colour: str, label: str | None) -> None:
     axes.plot([min(samples), max(samples)], [row, row], color=colour, lw=2)
     axes.plot([_median(samples)], [row], "o", color=colour, ms=6, label=label)
@@ -236,7 +232,7 @@ def _median(samples: Sequence[float]) -> float:
 PLOTS: Mapping[str, tuple[str, str, Callable[[Outcome], Canvas]]] = {
     "calls": (calls.NAME, "API calls beside the fewest possible", _calls),
     "window": (calls.NAME, "API calls by window and number of keys", _window),
-    "instances": (instances.NAME, "Instances that share one limit", _instances),
+    "instances": (instances.NAME, "How much of one limit instances use together, by how the API counts", _instances),
     "scaling": (scaling.NAME, "Instances that stop and start", _scaling),
     "cpu": (cpu.NAME, "CPU per message", _cpu),
     "http": (http.NAME, "Over HTTP, beside other clients", _http),

@@ -32,10 +32,12 @@ SIMULATION = """\
 ## What is simulated
 
 The cases about calls, instances and watches need hours, so they run in virtual time: an event loop whose clock
-jumps to the next timer. Batcher, admission, gate, pace, handler and the clients of Custom Vision and Face are
-the deployed ones, up to and including the HTTP library. Simulated are what lies beyond: a gateway with a token
-bucket (ten calls a second, one second's worth of burst, 429 with `Retry-After` in whole seconds), a network (5
-to 15 ms each way) and a service (log-normal latency, median 80 ms, one in a hundred above 320 ms).
+jumps to the next timer. Batcher, admission, permits, handler and the clients of Custom Vision and Face are
+the deployed ones, up to and including the HTTP library; where only the sharing of a limit is looked at, the permits and
+all that asks for them and puts them back. Simulated are what lies beyond: a gateway (ten calls a second; a bucket with
+one second's worth of burst unless another way to count is named; 429 with `Retry-After` in whole seconds), a network (5
+to 15 ms each way), a service (log-normal latency, median 80 ms, one in a hundred above 320 ms), and a queue of permits
+(4 to 12 ms each way).
 
 This leaves out:
 
@@ -43,12 +45,7 @@ This leaves out:
 * the queue and the host: a message that ends is replaced at once, while the host receives 32 at a time, and
   `Retry-After` or a slow queue can leave a window less full than it is here;
 * sockets: no connection breaks, none has to be made anew;
-* errors of the service other than 429, which have tests of their own;
-* whatever the real gateway does beyond a token bucket: how it counts is not documented. In a simulation that counts
-  calls in windows of a second, 4 instances use 0.9 of the limit and 16 use 0.6 to 0.7, and capacity that others leave
-  is found only after many minutes;
-* lower limits: with 2 calls a second and a bucket of as many, 4 instances use 0.7 of it and 16 use a half; with 1 a
-  second, a quarter. From 5 a second on it is 0.9 and more.
+* errors of the service other than 429, which have tests of their own.
 
 The last case below runs the same thing in real time to see whether this matters.
 """

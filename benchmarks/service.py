@@ -1,5 +1,4 @@
-"""The API under the virtual clock: a gateway with a token bucket, a network and a latency, in place of the app's
-HTTP client.
+"""The API under the virtual clock: a gateway that counts, a network and a latency, in place of the app's HTTP client.
 
 The app's own clients talk to it, so that everything above the sending of a request is the deployed code.
 """
@@ -14,15 +13,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from local.simulation.bucket import TokenBucket
+from benchmarks.gateways import bucket
 from shared.services.http import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
 
+    from benchmarks.gateways import Gateway
+
 LIMIT = 10.0
-"""Calls a second; the bucket holds one second's worth."""
+"""Calls a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,16 @@ class Network:
     longest_way: float
     median_service: float
     sigma: float
+    late: float = 0.0
+    """By so much calls come later to the gateway on average, by chance (exponential)."""
 
     def way(self, rng: Random) -> float:
         """The time to or from the gateway."""
         return rng.uniform(self.shortest_way, self.longest_way)
+
+    def way_there(self, rng: Random) -> float:
+        """The time to the gateway, with what a call may be late by."""
+        return self.way(rng) + (rng.expovariate(1 / self.late) if self.late else 0.0)
 
     def service(self, rng: Random) -> float:
         """The time in the service."""
@@ -49,10 +56,14 @@ INTERNET = Network(shortest_way=0.005, longest_way=0.015, median_service=0.08, s
 
 @dataclass(slots=True)
 class Calls:
-    """What the gateway saw: for each call its time of arrival and the images that it updated, 0 for a 429."""
+    """What the gateway saw: for each call its time of arrival and the images that it updated, 0 for a 429.
+
+    `operations` are the instance's requests to storage for permits.
+    """
 
     at: array[float] = field(default_factory=lambda: array("d"))
     images: array[int] = field(default_factory=lambda: array("i"))
+    operations: int = 0
 
     def add(self, at: float, images: int) -> None:
         """Note a call."""
@@ -68,14 +79,14 @@ class Calls:
 
 
 class Limit:
-    """The limit that all clients of a resource share."""
+    """The limit that all clients of a resource share; without a gateway, a bucket of ten calls a second."""
 
-    def __init__(self, calls_per_second: float = LIMIT) -> None:
-        self._bucket = TokenBucket(calls_per_second, max(1.0, calls_per_second), 0.0)
+    def __init__(self, gateway: Gateway | None = None) -> None:
+        self._gateway = gateway or bucket(LIMIT)
 
     def refuse(self, now: float) -> Answer | None:
         """The gateway's 429 with `Retry-After` in whole seconds, or None for a call that may pass."""
-        wait = self._bucket.take(now)
+        wait = self._gateway.take(now)
         if not wait:
             return None
         seconds = max(1, math.ceil(wait))
@@ -101,7 +112,7 @@ class Transport:
 
     async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:  # noqa: ARG002
         """Carry a call there, and its answer back."""
-        await asyncio.sleep(self._network.way(self._rng))
+        await asyncio.sleep(self._network.way_there(self._rng))
         now = asyncio.get_running_loop().time()
         answer = self._limit.refuse(now)
         if answer is not None:

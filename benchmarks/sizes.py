@@ -18,9 +18,9 @@ class Sizes:
     path_samples: int
     """The same of the whole path, which takes longest."""
     sharing_samples: int
-    """Repetitions of instances that share a limit in our way: chance decides much there."""
+    """Repetitions of instances that share a limit in our way."""
     scaling_samples: int
-    """The same of instances that stop and start, where chance decides most: of fewer, the median itself is chance."""
+    """The same of instances that stop and start, of which the worst counts."""
     backlog: int
     """Messages of a simulated backlog."""
     curves: bool
@@ -69,17 +69,17 @@ FULL = Sizes(
     samples=5,
     real_samples=5,
     path_samples=5,
-    sharing_samples=21,
-    scaling_samples=101,
+    sharing_samples=5,
+    scaling_samples=25,
     backlog=20_000,
     curves=True,
-    paces=(OURS, "additive increase", "fixed rate"),
+    paces=(OURS, "additive increase"),
     instances=(1, 4, 16, 64),
-    settled_seconds=30,
+    settled_seconds=15,
     observed_seconds=300,
     fairness_seconds=600,
-    scaling_seconds=180,
-    after_seconds=120,
+    scaling_seconds=60,
+    after_seconds=60,
     cpu_messages=60_000,
     waiting=20_000,
     lone_messages=200,
@@ -104,11 +104,11 @@ QUICK = Sizes(
     curves=False,
     paces=(OURS,),
     instances=(1, 4, 16),
-    settled_seconds=30,
-    observed_seconds=30,
+    settled_seconds=15,
+    observed_seconds=45,
     fairness_seconds=60,
-    scaling_seconds=45,
-    after_seconds=180,
+    scaling_seconds=40,
+    after_seconds=40,
     cpu_messages=30_000,
     waiting=5_000,
     lone_messages=25,

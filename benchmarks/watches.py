@@ -15,10 +15,9 @@ from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
 from benchmarks.service import LIMIT, Limit, Transport, json_answer
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
-from shared.app import ALONE
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.authentication import KeyAuthentication
 from shared.services.events import EventPublisher
@@ -134,7 +133,7 @@ async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueu
 def _new_watches(transport: Transport, queue: MemoryQueue, events: MemoryQueue, rng: random.Random) -> TrainingWatches:
     auth = KeyAuthentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
     api = JsonApi(transport.exchange, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
-    admission = Admission("Face", Pace(LIMIT, start_share=ALONE, rng=rng), CircuitBreaker(uniform=rng.uniform))
+    admission = Admission("Face", EvenSpacing(LIMIT), CircuitBreaker(uniform=rng.uniform))
     face = FaceClient(api, "v1.2", "the benchmark")
     return TrainingWatches(
         cast("Queue", queue),

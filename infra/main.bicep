@@ -112,14 +112,13 @@ module storage 'app/storage.bicep' = {
     location: location
     tags: tags
     sku: storageSku
-    // An empty EVENTS_QUEUE means that there is none.
+    // An empty EVENTS_QUEUE means that there is none. The app creates PERMITS_QUEUE, with its permits.
     queueNames: filter([
       settings.METADATA_UPDATES_QUEUE
       '${settings.METADATA_UPDATES_QUEUE}-poison'
       settings.TRAINING_WATCHES_QUEUE
       '${settings.TRAINING_WATCHES_QUEUE}-poison'
       settings.EVENTS_QUEUE
-      settings.?PERMITS_QUEUE ?? 'custom-vision-permits'
     ], name => !empty(name))
   }
 }

@@ -10,8 +10,6 @@ import json
 import os
 from pathlib import Path
 
-from pydantic_settings import SettingsConfigDict
-
 from shared.errors import SettingsError
 from shared.messages.update import MetadataLimits
 from shared.setting_types import Endpoint, QueueName, Schedule
@@ -23,8 +21,6 @@ SETTINGS_FILE_VARIABLE = "VISION_RELAY_SETTINGS"
 
 class OpsSettings(Settings):
     """The app's settings, where queues have their usual names unless said otherwise, and an API may be unknown."""
-
-    model_config = SettingsConfigDict(validate_default=False)
 
     metadata_updates_queue: QueueName = "image-metadata-updates"
     training_watches_queue: QueueName = "training-watches"

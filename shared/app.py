@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from shared.batching.batcher import Batcher
 from shared.clouds import cloud_of
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
+from shared.limits.permits import Permits, permits_for
 from shared.messages.update import MetadataLimits
 from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
+from shared.permit_count import PermitCount
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
 from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.face import FaceClient
 from shared.services.http import MAX_CONNECTIONS, HttpClient, JsonApi
 from shared.services.iterations import IterationClient
+from shared.services.permits import SharedLimit
 from shared.services.queues import Queues
-from shared.settings import poison_of
+from shared.settings import poison_of, resembling
 from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from shared.messages.update import BatchKey
     from shared.messages.watch import Target
     from shared.settings import Settings
+
+log = logging.getLogger(__name__)
 
 STARVATION_SHARE_OF_HOLD = 1 / 8
 """An update may be passed over in favour of fuller batches for this share of the time after which it would give up."""
@@ -43,9 +49,6 @@ QUIET = {"azure.core.pipeline.policies.http_logging_policy": logging.WARNING, "a
 """Loggers that tell of every request or token, and how much they may: at ten calls a second and a thousand messages,
 one would see nothing else. What keeps a token away is told by who asked for it, without the secrets that the endpoint's
 answer may repeat. No more of `azure` is silenced: from Python 3.13 on, the worker's own logger is `azure.functions`."""
-
-ALONE = 1.0
-"""The timer runs in one instance at a time, so Face's rate is shared with nobody and needs no careful start."""
 
 
 def project_of(call: BatchKey | Target) -> str:
@@ -76,6 +79,7 @@ class App:
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
         self._settings = settings
+        self._resembling = list(resembling(os.environ))
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
         self._http = HttpClient()
         self._queues = Queues(
@@ -86,12 +90,20 @@ class App:
             self._queues[settings.events_queue] if settings.events_queue is not None else None, self._topic
         )
         self._custom_vision = self._build_custom_vision()
-        self._custom_vision_admission = Admission(
-            Api.CUSTOM_VISION, Pace(settings.custom_vision_calls_per_second), CircuitBreaker()
-        )
+        self._permits = self._queues.permits(settings.permits_queue)
+        limit = SharedLimit(Permits(settings.custom_vision_calls_per_second), self._permits)
+        self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
         self._batcher = self._build_batcher()
         self.metadata_updates = self._build_metadata_updates()
         self.training_watches = self._build_training_watches()
+        permits, _ = permits_for(settings.custom_vision_calls_per_second)
+        self.permit_count = PermitCount(self._permits, permits)
+
+    def warn_once(self) -> None:
+        """Log what is odd about the settings. To be called by an invocation: the host drops what the start logs."""
+        for unknown, known in self._resembling:
+            log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
+        self._resembling = []
 
     async def aclose(self) -> None:
         """Close all connections, those of the identity too."""
@@ -163,7 +175,7 @@ class App:
         api = self._api(settings.face_endpoint, auth, Api.FACE)
         return Service(
             FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll,
-            Admission(Api.FACE, Pace(settings.face_calls_per_second, start_share=ALONE), CircuitBreaker()),
+            Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second), CircuitBreaker()),
             settings.face_calls_per_second,
             source=settings.face_endpoint,
         )

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import difflib
 import functools
-import logging
 import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import getproxies
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from shared.clouds import cloud_of
 from shared.errors import SettingsError
@@ -42,11 +50,9 @@ from shared.setting_types import (
 from shared.text import Redact, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic_core import ErrorDetails
-
-log = logging.getLogger(__name__)
 
 STORAGE = "AzureWebJobsStorage"
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before
@@ -77,10 +83,10 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be set. Without a key, the app's managed identity is used."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     storage_connection_string: Annotated[ConnectionString | None, Field(validation_alias=STORAGE)] = None
     storage_queue_service_uri: Annotated[QueueService | None, Field(validation_alias=f"{STORAGE}__queueServiceUri")] = (
@@ -93,6 +99,7 @@ class Settings(BaseSettings):
     training_watches_queue: QueueName
     events_queue: QueueName | None = "training-events"
     """None, set as an empty text: events go to the Event Grid topic only."""
+    permits_queue: QueueName = "custom-vision-permits"
     training_poll_schedule: Schedule
     """Read by the host, for the timer trigger; here only so that a missing or wrong one is told with the others."""
 
@@ -161,10 +168,10 @@ class Settings(BaseSettings):
     def _queues(self) -> Iterator[str]:
         """Events in a queue that is read as updates, say, would become dead letters, each with an event of its own."""
         read = (self.metadata_updates_queue, self.training_watches_queue)
-        names = (*read, *map(poison_of, read), self.events_queue)
+        names = (*read, *map(poison_of, read), self.events_queue, self.permits_queue)
         if len(set(names)) < len(names):
             yield (
-                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues, "
+                "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE, PERMITS_QUEUE: must be four queues, "
                 "none of them the dead-letter queue (-poison) of another"
             )
 
@@ -258,14 +265,8 @@ def _secrets_of_the_environment() -> list[str]:
 
 
 def load_settings() -> Settings:
-    """Read the app settings from the environment. Raises `SettingsError` with a line for each that is wrong.
-
-    Logs a warning for each setting that nothing knows but that resembles one of the app's.
-    """
-    settings = read_settings(Settings)
-    for unknown, known in resembling(os.environ):
-        log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
-    return settings
+    """Read the app settings from the environment. Raises `SettingsError` with a line for each that is wrong."""
+    return read_settings(Settings)
 
 
 S = TypeVar("S", bound=Settings)
@@ -274,10 +275,16 @@ S = TypeVar("S", bound=Settings)
 def read_settings(kind: type[S]) -> S:
     """Read settings of this kind from the environment. Raises `SettingsError` with a line for each that is wrong."""
     try:
-        return kind()
+        return kind.model_validate(_given(os.environ))
     except ValidationError as error:
         wrong = _NEXT_LINE.join(_line(item) for item in error.errors(include_url=False))
     raise SettingsError(f"the app settings cannot be used:\n  {wrong}")
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those variables that are app settings, whatever case their names are in."""
+    known = {name.lower(): name for name in setting_names()}
+    return {known[name.lower()]: value for name, value in environment.items() if name.lower() in known}
 
 
 def setting_names() -> list[str]:

@@ -318,15 +318,11 @@ class TrainingWatches:
         )
         try:
             await self._poison.send(dead_letter.of_body(message.body, failure))
-            log.warning(
-                "watch %s (correlation id %s) is dead-lettered: %s", message.id, one_line(error.correlation_id), error
-            )
+            correlation_id = one_line(error.correlation_id)
+            log.warning("watch %s (correlation id %s) is dead-lettered: %s", message.id, correlation_id, error)
             await self._queue.delete(message)
         except AzureError as trouble:
             log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
-        else:
-            correlation_id = one_line(error.correlation_id)
-            log.warning("watch %s (correlation id %s) is dead-lettered: %s", message.id, correlation_id, error)
 
     def _begin_poll(self, tick: _Tick, target: Target, group: Group) -> None:
         """Begin the one poll of a target in this tick, unless it has begun."""

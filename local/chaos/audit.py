@@ -60,6 +60,7 @@ class Evidence:
     faults          by kind, how often it really struck: counted where it struck
     crashes         hosts that ended by themselves, or not cleanly when they were asked to
     tracebacks      errors that the hosts logged with a traceback, which no fault explains
+    over_limit      calls that Custom Vision's own rate limit refused, and no fault
     """
 
     images: Images
@@ -70,6 +71,7 @@ class Evidence:
     faults: Mapping[str, int]
     crashes: int
     tracebacks: int
+    over_limit: int
     seconds: float
 
 
@@ -95,7 +97,7 @@ class Audit:
     untold_dead_letters       dead-lettered updates without their event
     faults          as in the evidence
     missing_faults  kinds that did not strike, or not often enough
-    crashes, tracebacks  as in the evidence
+    crashes, tracebacks, over_limit  as in the evidence
     """
 
     messages: int
@@ -114,6 +116,7 @@ class Audit:
     missing_faults: tuple[str, ...]
     crashes: int
     tracebacks: int
+    over_limit: int
     seconds: float
     seed: int
 
@@ -131,6 +134,7 @@ class Audit:
             "untold_dead_letters": self.untold_dead_letters,
             "crashes": self.crashes,
             "tracebacks": self.tracebacks,
+            "over_limit": self.over_limit,
         }
         return {name: count for name, count in counts.items() if count}
 
@@ -173,6 +177,7 @@ def settle(workload: Workload, seed: int, evidence: Evidence) -> Audit:
         missing_faults=tuple(kind for kind, least in LEAST_FAULTS.items() if evidence.faults.get(kind, 0) < least),
         crashes=evidence.crashes,
         tracebacks=evidence.tracebacks,
+        over_limit=evidence.over_limit,
         seconds=round(evidence.seconds, 1),
         seed=seed,
     )

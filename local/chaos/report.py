@@ -50,6 +50,7 @@ def _messages(account: Audit) -> Table:
     table.add_row("dead letters without an event", f"{account.untold_dead_letters:,}")
     table.add_row("hosts that crashed", f"{account.crashes:,}")
     table.add_row("tracebacks in the hosts' logs", f"{account.tracebacks:,}")
+    table.add_row("calls over the limit that the hosts share", f"{account.over_limit:,}")
     table.add_section()
     table.add_row("dead letters written again (a host was killed, or cut off)", f"{account.repeated_dead_letters:,}")
     table.add_row("seconds", f"{account.seconds:,.1f}")

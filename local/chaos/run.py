@@ -188,6 +188,7 @@ class Chaos:
             faults=await injector.faults(),
             crashes=injector.crashes,
             tracebacks=sum(_log(number).read_text().count(TRACEBACK) for number in range(HOSTS)),
+            over_limit=(await cloud.control.counters()).custom_vision.rate_limited,
             seconds=time.monotonic() - self._began,
         )
 

@@ -21,6 +21,7 @@ from local.simulation.server import serve
 from local.simulation.simulation import Simulation
 
 MAX_PORT = 65535
+MADE_IF_NOT_SET = {"event_grid_key": EVENT_GRID_KEY_VARIABLE, "identity_header": IDENTITY_HEADER_VARIABLE}
 
 
 def main() -> None:
@@ -59,8 +60,7 @@ def _credentials() -> Credentials:
             custom_vision_key=os.environ[CUSTOM_VISION_KEY_VARIABLE],
             face_key=os.environ[FACE_KEY_VARIABLE],
             bearer_token=os.environ.get(BEARER_TOKEN_VARIABLE),
-            event_grid_key=os.environ[EVENT_GRID_KEY_VARIABLE],
-            identity_header=os.environ[IDENTITY_HEADER_VARIABLE],
+            **{field: os.environ[name] for field, name in MADE_IF_NOT_SET.items() if name in os.environ},
         )
     except KeyError as missing:
         sys.exit(f"the environment variable {missing.args[0]} is not set")

@@ -88,6 +88,10 @@ class Backlog:
         """Whether a batch could go now."""
         return self._partitions.choose(now, most) is not None or self._bisection.has_ready(most)
 
+    def count_calls(self, most: Most) -> int:
+        """How many calls it would take to send what waits and may go at present, lingering or not."""
+        return self._partitions.count_calls(most) + self._bisection.has_ready(most)
+
     def take(self, now: float, most: Most) -> Batch | None:
         """Settle the content of the call that goes now; None if nothing is ready."""
         partition = self._partitions.choose(now, most)

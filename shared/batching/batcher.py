@@ -23,6 +23,7 @@ from shared.limits.admission import Notice
 from shared.text import one_line
 
 if TYPE_CHECKING:
+    from shared.batching.backlog import Most
     from shared.batching.items import Batch
     from shared.limits.admission import Admission, Admitted
 
@@ -72,6 +73,7 @@ class Batcher(Generic[K]):
         self._batch_size = batch_size
         self._max_wait_seconds = max_wait_seconds
         self._max_in_flight = max_in_flight
+        admission.on_change = self._on_change
         self._waiters: dict[Waiter, None] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -138,16 +140,23 @@ class Batcher(Generic[K]):
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+        await self._admission.aclose()
+
+    def _on_change(self) -> None:
+        """The admission has changed its mind about when the next call may go."""
+        self._advance(asyncio.get_running_loop())
 
     def _advance(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Send what may be sent now, and set the timer for when to see again."""
-        if not self._max_in_flight:
-            return  # it is closed
+        """Send what may be sent now, say how much is left, and set the timer for when to see again."""
         now = loop.time()
 
         def most(key: Hashable) -> int:
             return self._most(key, now)  # type: ignore[arg-type]
 
+        self._send_ready(loop, now, most)
+        self._admission.want(self._backlog.count_calls(most) if self._max_in_flight else 0, now)
+
+    def _send_ready(self, loop: asyncio.AbstractEventLoop, now: float, most: Most) -> None:
         while self._backlog.has_ready(now, most):
             if len(self._calls) >= self._max_in_flight:
                 return  # the end of a call comes here again

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     """Whether a call with this key may go at present, as a truth value."""
 
 
+MAX_COUNTED = 32
+"""More calls than that are never prepared for at the same time."""
+
+
 class Partition:
     """What waits under one key. `ready_size` is its place among the ready ones, 0 if it is not ready."""
 
@@ -91,6 +95,16 @@ class Partitions:
         while self._dues and self._dues[0][2].due != self._dues[0][0]:
             heapq.heappop(self._dues)
         return self._dues[0][0] if self._dues else None
+
+    def count_calls(self, admits: Admits) -> int:
+        """How many calls it would take to send what waits and may go; counted no further than `MAX_COUNTED`."""
+        calls = 0
+        for partition in self._partitions.values():
+            if admits(partition.key):
+                calls += -(-len(partition.items) // self._batch_size)
+            if calls >= MAX_COUNTED:
+                break
+        return calls
 
     def choose(self, now: float, admits: Admits) -> Partition | None:
         """The partition whose turn it is; None if none is ready whose calls may go."""

@@ -1,4 +1,4 @@
-"""Whether the next call to one API may go, and when: what its circuit breakers and its pace say together.
+"""Whether the next call to one API may go, and when: what its circuit breakers and its limiter say together.
 
 Every call of this process to one API is admitted here and reports its answer here. What opens a circuit breaker, and
 when an open one is tried again, says `circuit_breaker`; here is said which calls share one:
@@ -20,7 +20,7 @@ import logging
 import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from shared.errors import AccessDenied, ApiError, RateLimited
 from shared.limits.circuit_breaker import AdmittedCall, CircuitBreaker, Transition, trips
@@ -29,9 +29,35 @@ from shared.text import one_line
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable
 
-    from shared.limits.pace import Pace
-
 log = logging.getLogger(__name__)
+
+
+class Limiter(Protocol):
+    """Keeps calls within the API's rate. What it calls a permit is its own affair.
+
+    `on_change` is called when the next call may go at another time, for a reason that no caller of these knows.
+    """
+
+    on_change: Callable[[], None]
+
+    def want(self, calls: int, now: float) -> None:
+        """Be told how many calls wait to be made; 0 when there is nothing to send."""
+
+    def ready_at(self, now: float) -> float:
+        """When the next call may go: `now` if at once, infinity where only a change can tell."""
+        ...
+
+    def take(self, now: float) -> Any:
+        """Make a call now; returns its permit."""
+
+    def succeeded(self, permit: Any) -> None:
+        """The call with this permit was not refused for coming too early."""
+
+    def limited(self, permit: Any, retry_after_seconds: float | None, now: float) -> None:
+        """The call with this permit was answered 429."""
+
+    async def aclose(self) -> None:
+        """Do nothing any more."""
 
 
 class Notice(NamedTuple):
@@ -47,8 +73,9 @@ class Notice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that may go: `service` and `scoped` are what the two circuit breakers know it by."""
+    """A call that may go: `service` and `scoped` are what the two circuit breakers know it by, `permit` the limiter."""
 
+    permit: Any
     scope: Hashable
     service: AdmittedCall
     scoped: AdmittedCall
@@ -82,29 +109,54 @@ class Breaker:
         return Notice(logging.WARNING, suspended) if transition is Transition.OPENED else None
 
 
+def _nobody_listens() -> None:
+    """What `on_change` is at first."""
+
+
 _BEFORE_ANY_FAILURE = AdmittedCall(probe=False, epoch=0)
 """What a scope's circuit breaker knows the calls by that went before it was needed."""
 
 
 class Admission:
-    """One API's circuit breakers and pace. Times are seconds of the event loop's clock.
+    """One API's circuit breakers and limiter. Times are seconds of the event loop's clock.
 
     Synchronous callers, who choose what to send at the moment when they may, use `ready_at`, `admits`, `admit` and
-    `report`. Others write `async with admission.turn():` around their call.
+    `report`; they say with `want` how many calls wait, and `on_change` is called when `ready_at` may be another time.
+    Others write `async with admission.turn():` around their call.
     """
 
-    def __init__(self, api: str, pace: Pace, breaker: CircuitBreaker) -> None:
+    def __init__(self, api: str, limiter: Limiter, breaker: CircuitBreaker) -> None:
         self._api = api
-        self._pace = pace
+        self._limiter = limiter
+        limiter.on_change = self._limiter_changed
+        self.on_change: Callable[[], None] = _nobody_listens
         self._service = Breaker(breaker, api, "")
         self._scopes: dict[Hashable, Breaker] = {}  # those that have failed since the service last did
         self._failing: set[Hashable] = set()  # scopes that have failed since any call succeeded
         self._reported = asyncio.Event()
         self._line = asyncio.Lock()
+        self._wanted = 0  # calls that synchronous callers wait to make
+        self._turns = 0  # those who wait for a turn
+        self._last_was_turn = False
 
     def ready_at(self, now: float) -> float:
-        """The earliest time at which a call may go: `now` or before if at once, infinity while a probe is out."""
-        return max(self._service.circuit.ready_at(now), self._pace.ready_at(now))
+        """The earliest time at which a call may go: `now` or before if at once, infinity where only a change can tell.
+
+        That is while a probe is out, or where it is the turn of one who waits for it: the two kinds of callers take
+        turns, and `on_change` says when that is over.
+        """
+        ready_at = self._free_at(now)
+        turn_is_next = self._turns and not self._last_was_turn
+        return math.inf if ready_at <= now and turn_is_next else ready_at
+
+    def want(self, calls: int, now: float) -> None:
+        """Say how many calls wait to be made, 0 when none does; while all calls are suspended, one is enough."""
+        self._wanted = calls
+        self._want_all(now)
+
+    async def aclose(self) -> None:
+        """Hold no permits any more."""
+        await self._limiter.aclose()
 
     def admits(self, scope: Hashable, now: float) -> bool:
         """Whether a call of this scope may go once `ready_at` has come. A probe of the service can be of any."""
@@ -126,16 +178,16 @@ class Admission:
         """Admit one call that goes now. Raises `RuntimeError` before `ready_at`, or where `admits` says no."""
         breaker = self._scopes.get(scope)
         scoped = _BEFORE_ANY_FAILURE if breaker is None else breaker.circuit.admit(now)
-        call = Admitted(scope, self._service.circuit.admit(now), scoped)
-        self._pace.take(now)
-        return call
+        service = self._service.circuit.admit(now)
+        self._last_was_turn = False
+        return Admitted(self._limiter.take(now), scope, service, scoped)
 
     def report(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
         """Take note of how a call was answered: by `error`, or well. Returns what the log should say of it."""
         if isinstance(error, RateLimited):
-            self._pace.limited(now, error.retry_after_seconds)
+            self._limiter.limited(call.permit, error.retry_after_seconds, now)
         elif not trips(error):
-            self._pace.succeeded(now)
+            self._limiter.succeeded(call.permit)
         notice = self._note(call, error, now)
         self._reported.set()
         return notice
@@ -146,6 +198,18 @@ class Admission:
         if call.scope in self._scopes:
             self._scopes[call.scope].circuit.withdraw(call.scoped)
         self._reported.set()
+
+    def _free_at(self, now: float) -> float:
+        return max(self._service.circuit.ready_at(now), self._limiter.ready_at(now))
+
+    def _want_all(self, now: float) -> None:
+        is_suspended = self._service.circuit.opened_at is not None
+        calls = self._wanted + self._turns
+        self._limiter.want(min(calls, 1) if is_suspended else calls, now)
+
+    def _limiter_changed(self) -> None:
+        self._reported.set()
+        self.on_change()
 
     def _note(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
         if not self._service.circuit.is_current(call.service):
@@ -196,10 +260,19 @@ class Admission:
     async def _admitted(self, scope: Hashable, loop: asyncio.AbstractEventLoop) -> Admitted:
         while True:
             await self._until(lambda now: self._scope_ready_at(scope, now), loop)  # others need not wait behind it
-            async with self._line:
-                await self._until(self.ready_at, loop)
-                if self.admits(scope, loop.time()):
-                    return self.admit(loop.time(), scope)
+            self._turns += 1
+            self._want_all(loop.time())
+            try:
+                async with self._line:
+                    await self._until(self._free_at, loop)
+                    if self.admits(scope, loop.time()):
+                        call = self.admit(loop.time(), scope)
+                        self._last_was_turn = True
+                        return call
+            finally:
+                self._turns -= 1
+                self._want_all(loop.time())
+                self.on_change()
 
     async def _until(self, ready_at: Callable[[float], float], loop: asyncio.AbstractEventLoop) -> None:
         while (wait := ready_at(loop.time()) - loop.time()) > 0:

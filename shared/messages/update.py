@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from shared.messages.ids import ImageId, ProjectId
 from shared.messages.validation import CORRELATION_ID_MEANS, NO_UUIDS, WIRE, CorrelationId, read_message
+from shared.text import one_line
 
 
 class MetadataLimits(NamedTuple):
@@ -18,6 +19,10 @@ class MetadataLimits(NamedTuple):
     pairs: int = 10
     key_characters: int = 128
     value_characters: int = 256
+
+
+PAGE_LIMITS = MetadataLimits()
+MAX_QUOTED = 60
 
 
 def _not_empty(value: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
@@ -34,34 +39,35 @@ def _few_pairs(value: object, info: ValidationInfo) -> object:
     return value
 
 
-def _short_key(key: str, info: ValidationInfo) -> str:
-    return _short(key, _limits(info).key_characters, "MAX_METADATA_KEY_CHARACTERS")
+def _short(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    """Look at all pairs in one go: calling Python for each key and value takes as long as all the rest."""
+    limits = _limits(info)
+    for key, value in metadata.items():
+        if len(key) > limits.key_characters:
+            raise _too_long("key", key, limits.key_characters, "MAX_METADATA_KEY_CHARACTERS")
+        if len(value) > limits.value_characters:
+            raise _too_long("value of", key, limits.value_characters, "MAX_METADATA_VALUE_CHARACTERS")
+    return metadata
 
 
-def _short_value(value: str, info: ValidationInfo) -> str:
-    return _short(value, _limits(info).value_characters, "MAX_METADATA_VALUE_CHARACTERS")
-
-
-def _short(text: str, longest: int, setting: str) -> str:
-    if len(text) > longest:
-        raise PydanticCustomError("characters", f"must have at most {longest} characters ({setting})")
-    return text
+def _too_long(what: str, key: str, longest: int, setting: str) -> PydanticCustomError:
+    named = one_line(repr(key), MAX_QUOTED)
+    return PydanticCustomError("characters", f"the {what} {named} must have at most {longest} characters ({setting})")
 
 
 def _limits(info: ValidationInfo) -> MetadataLimits:
-    return info.context if isinstance(info.context, MetadataLimits) else MetadataLimits()
+    return info.context if isinstance(info.context, MetadataLimits) else PAGE_LIMITS
 
 
-MetadataKey = Annotated[str, StringConstraints(min_length=1), AfterValidator(_short_key)]
-MetadataValue = Annotated[str, StringConstraints(min_length=0), AfterValidator(_short_value)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1)]
+MetadataValue = Annotated[str, StringConstraints(min_length=0)]
 """With a constraint of any kind, pydantic refuses text that UTF-8 cannot write; without one it does not look."""
 
 
-_DEFAULTS = MetadataLimits()
 _LIMITS_BY_DEFAULT: dict[str, Any] = {
-    "maxProperties": _DEFAULTS.pairs,
-    "propertyNames": {"minLength": 1, "maxLength": _DEFAULTS.key_characters},
-    "additionalProperties": {"type": "string", "maxLength": _DEFAULTS.value_characters},
+    "maxProperties": PAGE_LIMITS.pairs,
+    "propertyNames": {"minLength": 1, "maxLength": PAGE_LIMITS.key_characters},
+    "additionalProperties": {"type": "string", "maxLength": PAGE_LIMITS.value_characters},
 }
 """What the contract says; three settings of an app can raise it."""
 
@@ -91,6 +97,7 @@ class MetadataUpdate:
     metadata: Annotated[
         dict[MetadataKey, MetadataValue],
         BeforeValidator(_few_pairs),
+        AfterValidator(_short),
         Field(
             description="What each image gets. An app can be set to take more.", json_schema_extra=_LIMITS_BY_DEFAULT
         ),

@@ -7,12 +7,14 @@ Storage"). Messages that this app writes live until somebody deletes them: an ex
 from __future__ import annotations
 
 import functools
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.limits.permits import NEW_PERMIT
 from shared.messages.envelope import encode
 from shared.text import Redact, one_line
 
@@ -32,6 +34,13 @@ FOREVER = -1
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 20
+
+
+AT_ONCE: dict[str, Any] = {"retry_total": 0, "connection_timeout": 2, "read_timeout": 2}
+"""A request for a permit that is late is worth nothing: it is made anew, not repeated."""
+
+NOT_OURS_ANY_MORE = (400, 404)
+"""The pop receipt is not the last one, or the message is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,61 @@ def _received(message: QueueMessage) -> Received:
     )
 
 
+class PermitQueue:
+    """The queue. Methods raise `AzureError` where storage fails, and `ResourceNotFoundError` if there is no queue."""
+
+    def __init__(self, client: QueueClient) -> None:
+        self._client = client
+        self.name: str = client.queue_name
+
+    async def receive(self, most: int, lease_seconds: int) -> list[Received]:
+        """Take up to `most` of the permits that are visible, in one request."""
+        pages = self._client.receive_messages(
+            messages_per_page=most, visibility_timeout=lease_seconds, **AT_ONCE
+        ).by_page()
+        async for page in pages:
+            return [_received(message) async for message in page]
+        return []
+
+    async def put_back(self, message: Received, text: str, unseen_seconds: int) -> bool:
+        """Put a permit back with this text, visible after so many seconds; False if it was not ours any more."""
+        try:
+            await self._client.update_message(
+                message.id, message.pop_receipt, visibility_timeout=unseen_seconds, content=text, **AT_ONCE
+            )
+        except HttpResponseError as error:
+            if error.status_code in NOT_OURS_ANY_MORE:
+                return False
+            raise
+        return True
+
+    async def count(self) -> int:
+        """How many there are, held ones included: not fewer than it says, and for a while perhaps more."""
+        properties = await self._client.get_queue_properties()
+        return properties.approximate_message_count or 0
+
+    async def create(self, number: int) -> bool:
+        """Create the queue with so many permits. Returns False if somebody else has created it."""
+        try:
+            await self._client.create_queue(metadata={"creator": uuid.uuid4().hex})
+        except ResourceExistsError:  # with another creator's metadata: so only one of us gets to the next line
+            return False
+        await self.add(number)
+        return True
+
+    async def add(self, number: int) -> None:
+        """Put so many new permits."""
+        for _ in range(number):
+            await self._client.send_message(NEW_PERMIT, time_to_live=FOREVER)
+
+    async def remove(self, most: int) -> int:
+        """Delete up to `most` of those that are visible now. Returns how many."""
+        messages = await self.receive(most, lease_seconds=30)
+        for message in messages:
+            await self._client.delete_message(message.id, message.pop_receipt)
+        return len(messages)
+
+
 class Queues:
     """The queue service. Connections are made at first use."""
 
@@ -159,6 +223,10 @@ class Queues:
     def __getitem__(self, name: str) -> Queue:
         """The queue of this name, whether it exists or not."""
         return Queue(self._service.get_queue_client(name), self._encoding, self._redact)
+
+    def permits(self, name: str) -> PermitQueue:
+        """The queue of permits of this name, whether it exists or not."""
+        return PermitQueue(self._service.get_queue_client(name))
 
     async def aclose(self) -> None:
         """Close the connections."""

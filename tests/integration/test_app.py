@@ -57,7 +57,9 @@ class Relay:
 
     def __init__(self, app: App, cloud: LocalCloud) -> None:
         self._update = _user_function(update_image_metadata.blueprint(app.metadata_updates))
-        self._poll = _user_function(poll_training_status.blueprint(app.training_watches))
+        self._poll = _user_function(
+            poll_training_status.blueprint(app.training_watches, app.permit_count, app.warn_once)
+        )
         self._cloud = cloud
         self._ids = itertools.count()
 
@@ -329,6 +331,42 @@ class TestMetadataLimits:
             assert letter["failure"]["code"] == "BadRequestImageMetadataKey"
 
 
+class TestWhoseFaultItIs:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"error": {"code": "BadRequest", "message": "Please provide a custom subdomain for token authentication."}},
+            {"code": "BadRequestCustomerManagedKeyRevoked", "message": "The key was revoked."},
+        ],
+        ids=["the gateway", "the resource"],
+    )
+    async def test_what_is_the_configurations_costs_no_message_and_is_told(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, body: Any
+    ) -> None:
+        short = {"MAX_WAIT_SECONDS": "1.5", "API_TIMEOUT_SECONDS": "1"}
+        async with (
+            serving(http(json.dumps(body).encode(), b"400 Bad Request")) as service,
+            relay_with(cloud, monkeypatch, **short, CUSTOM_VISION_ENDPOINT=service.address) as relay,
+        ):
+            project_id = uuid4()
+            updates = [relay.update(update(project_id, [uuid4()])) for _ in range(64)]
+            results = await asyncio.gather(*updates, return_exceptions=True)
+            assert await relay.dead_letters() == []
+        assert {type(result) for result in results} == {MaxWaitExceeded}
+        assert len(service.heads) < 10, "it is probed, and nothing is searched for"
+        message = body.get("error", body)["message"]
+        assert f"look at CUSTOM_VISION_TRAINING_KEY and CUSTOM_VISION_ENDPOINT; it says: {message}" in caplog.text
+
+    async def test_trouble_with_every_image_is_an_outage_and_waited_out(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project_id, image_ids = await new_project(cloud, 5)
+        await cloud.control.answer_images_with(image_ids, "ErrorUnknown", times=2)
+        async with relay_with(cloud, monkeypatch) as relay:
+            await asyncio.gather(*(relay.update(update(project_id, [image_id])) for image_id in image_ids))
+        assert await applied(cloud, project_id) == set(image_ids)
+
+
 class TestSecrets:
     @pytest.mark.parametrize("status", [b"400 Bad Request", b"500 Server Error"])
     async def test_a_key_that_the_service_repeats_is_in_no_dead_letter_event_or_log(
@@ -386,7 +424,7 @@ class TestOutages:
         self, cloud: LocalCloud, relay: Relay, caplog: pytest.LogCaptureFixture
     ) -> None:
         project_id, image_ids = await new_project(cloud)
-        await cloud.control.change_key(Api.CUSTOM_VISION, seconds=0.5)
+        await cloud.control.change_key(Api.CUSTOM_VISION, seconds=1.5)
         await relay.update(update(project_id, image_ids))
         assert await applied(cloud, project_id) == set(image_ids)
         [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -564,7 +602,7 @@ class TestTheWholeApp:
         project_id, image_ids = await new_project(cloud, 3)
         await cloud.control.refuse_calls_with([image_ids[1]], "BadRequestInvalidIds")
         await cloud.control.train("staff", running_seconds=0)
-        await cloud.control.change_key(Api.CUSTOM_VISION, seconds=0.5)
+        await cloud.control.change_key(Api.CUSTOM_VISION, seconds=1.5)
         settings = {**cloud.settings, "LINGER_SECONDS": "0.05", "TRAINING_POLL_SCHEDULE": "* * * * * *"}
         secrets = [settings["CUSTOM_VISION_TRAINING_KEY"], settings["FACE_KEY"]]
         secrets += [settings["AzureWebJobsStorage"].split("AccountKey=")[1].split(";")[0]]

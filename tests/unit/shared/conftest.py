@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from random import Random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
     from shared.messages.ids import ImageId
 
 UNLIMITED = 1e9
-
-
-class NoChance(Random):
-    """Draws nothing but 0: a random wait of a billionth of a second is less than virtual clocks can tell from none."""
-
-    def random(self) -> float:
-        return 0.0
 
 
 @dataclass
@@ -83,7 +75,7 @@ def new_batcher(
         api.send,
         Admission(
             "API",
-            Pace(calls_per_second, start_share=1.0, rng=NoChance()),
+            EvenSpacing(calls_per_second),
             CircuitBreaker(uniform=lambda low, high: high),
         ),
         scope_of=scope_of,

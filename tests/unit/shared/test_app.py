@@ -47,6 +47,19 @@ async def test_the_workers_own_logger_and_the_rest_of_azure_are_not(app: App) ->
         assert logging.getLogger(name).isEnabledFor(logging.INFO), name
 
 
+async def test_a_setting_that_resembles_one_of_the_app_is_told_once_and_with_both_names(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in {**SETTINGS, "LINGER_SECOND": "marked-value"}.items():
+        monkeypatch.setenv(name, value)
+    app = App(load_settings())
+    assert not caplog.messages
+    app.warn_once()
+    app.warn_once()
+    assert caplog.messages == ["LINGER_SECOND is no setting of this app and is ignored: is LINGER_SECONDS meant?"]
+    await app.aclose()
+
+
 async def test_identities_are_asked_for_once_each_and_closed_with_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Recorded] = []
 

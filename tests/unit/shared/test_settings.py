@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from pathlib import Path
 from urllib.parse import quote
@@ -284,13 +283,8 @@ class TestUnknown:
             ("AzureWebJobsStorage__queueServiceUrl", f"{STORAGE}__queueServiceUri"),
         ],
     )
-    def test_one_that_resembles_a_setting_of_the_app_is_told_with_both_names(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unknown: str, known: str
-    ) -> None:
-        with caplog.at_level(logging.WARNING, "shared.settings"):
-            load(monkeypatch, **{unknown: "marked-value"})
-        (line,) = caplog.messages
-        assert line == f"{unknown} is no setting of this app and is ignored: is {known} meant?"
+    def test_one_that_resembles_a_setting_of_the_app_is_found(self, unknown: str, known: str) -> None:
+        assert list(resembling([*GOOD, unknown])) == [(unknown, known)]
 
     def test_what_others_read_is_not_told(self) -> None:
         others = """
@@ -412,11 +406,14 @@ class TestWrong:
             ("EVENTS_QUEUE", f"{GOOD['TRAINING_WATCHES_QUEUE']}-poison"),
             ("TRAINING_WATCHES_QUEUE", GOOD["METADATA_UPDATES_QUEUE"]),
             ("TRAINING_WATCHES_QUEUE", f"{GOOD['METADATA_UPDATES_QUEUE']}-poison"),
+            ("PERMITS_QUEUE", "training-events"),
         ],
     )
     def test_a_queue_has_one_role(self, monkeypatch: pytest.MonkeyPatch, name: str, queue: str) -> None:
         line = why_not(monkeypatch, **{name: queue})
-        assert line.startswith("METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE: must be three queues")
+        assert line.startswith(
+            "METADATA_UPDATES_QUEUE, TRAINING_WATCHES_QUEUE, EVENTS_QUEUE, PERMITS_QUEUE: must be four queues"
+        )
 
     def test_all_of_them_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SettingsError) as caught:

@@ -16,7 +16,7 @@ from azure.core.exceptions import AzureError
 from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable, UnexpectedAnswer
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
+from shared.limits.even_spacing import EvenSpacing
 from shared.messages.event import EventType
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import KINDS, MAX_TIMES, Api, Reported, Target, TrainingWatch, parse_watch
@@ -31,7 +31,7 @@ from shared.training_watches import (
     TrainingWatches,
     decide,
 )
-from tests.unit.shared.conftest import UNLIMITED, FakeApi, NoChance, images, new_batcher
+from tests.unit.shared.conftest import UNLIMITED, FakeApi, images, new_batcher
 from tests.unit.shared.queues import FakeOutbox, FakeQueue, unreachable
 
 if TYPE_CHECKING:
@@ -178,8 +178,7 @@ class FakeFace:
 
 
 def new_service(face: FakeFace, calls_per_second: float = UNLIMITED) -> Service:
-    pace = Pace(calls_per_second, start_share=1.0, rng=NoChance())
-    admission = Admission("Face", pace, CircuitBreaker())
+    admission = Admission("Face", EvenSpacing(calls_per_second), CircuitBreaker())
     return Service(face.poll, admission, calls_per_second, source="https://face.example")
 
 
@@ -571,7 +570,7 @@ class TestTurns:
         await relay.watches.tick()
         assert relay.queue.deleted == ["m3", "m4"]
         assert sorted(relay.queue.put_back_with) == ["m0", "m1", "m2"]
-        assert asyncio.get_running_loop().time() <= PATIENCE_SECONDS
+        assert asyncio.get_running_loop().time() <= PATIENCE_SECONDS + 0.001
 
     @pytest.mark.looptime
     async def test_updates_go_on_when_a_poll_was_the_probe_that_found_the_service_well(self) -> None:
@@ -742,6 +741,7 @@ class TestMalformed:
         assert first["failure"]["message"].startswith("kind: must be one of personGroup")
         assert first["failure"]["reason"] == "invalid"
         assert second["body"] == "\\xff"
+        assert [record.getMessage()[:9] for record in caplog.records] == ["watch m0 ", "watch m1 "]
         assert all(record.getMessage().isprintable() for record in caplog.records)
 
     async def test_one_that_cannot_be_written_there_stays_and_is_not_said_to_be_a_dead_letter(
@@ -760,4 +760,10 @@ class TestMalformed:
         relay.add({"kind": 1})
         relay.queue.fails_to_delete = True
         await relay.watches.tick()
-        assert "is dead-lettered" in caplog.text
+        assert caplog.text.count("is dead-lettered") == 1
+
+    async def test_it_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({"kind": 1})
+        await relay.watches.tick()
+        assert caplog.text.count("is dead-lettered") == 1

@@ -60,6 +60,7 @@ EVIDENCE = Evidence(
     faults=LEAST_FAULTS,
     crashes=0,
     tracebacks=0,
+    over_limit=0,
     seconds=1.0,
 )
 
@@ -160,6 +161,12 @@ def test_a_fault_that_did_not_strike_fails_the_run() -> None:
 @pytest.mark.parametrize("trouble", ["crashes", "tracebacks"])
 def test_a_host_in_trouble_of_its_own_fails_the_run(trouble: str) -> None:
     assert not account(**{trouble: 1}).passed
+
+
+def test_a_call_over_the_shared_limit_breaks_a_promise() -> None:
+    found = account(over_limit=1)
+    assert found.broken_promises == {"over_limit": 1}
+    assert not found.passed
 
 
 def test_an_event_is_in_the_queue_and_at_the_topic() -> None:

@@ -91,7 +91,7 @@ class TestCsv:
             (f"{IMAGE}", "1 columns, where the header has 2"),
             (f"{IMAGE},1950s,x", "3 columns, where the header has 2"),
             (f"{IMAGE},", "no metadata"),
-            (f"{IMAGE},{'x' * 257}", "metadata.decade:"),
+            (f"{IMAGE},{'x' * 257}", "'decade'"),
             (f'{IMAGE},"1950s', "not CSV: unexpected end of data"),
             (f'{IMAGE},"1950s"x', "not CSV:"),
             (f"{IMAGE},K\udcf6ln", "--encoding cp1252"),

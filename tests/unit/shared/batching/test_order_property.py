@@ -24,8 +24,8 @@ from shared.errors import (
 )
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.pace import Pace
-from tests.unit.shared.conftest import NoChance, image, images
+from shared.limits.even_spacing import EvenSpacing
+from tests.unit.shared.conftest import image, images
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -147,7 +147,7 @@ async def play(submissions: list[Submission], service: Service, hold: float) -> 
     """Let every update arrive and end."""
     batcher = Batcher(
         service.send,
-        Admission("API", Pace(1e6, rng=NoChance()), CircuitBreaker(uniform=lambda low, high: high)),
+        Admission("API", EvenSpacing(1e6), CircuitBreaker(uniform=lambda low, high: high)),
         scope_of=lambda _: None,
         batch_size=BATCH_SIZE,
         linger_seconds=0.5,

@@ -1,4 +1,4 @@
-"""When a call may go: gate and pace together, several who wait for a turn, and what is logged of an outage."""
+"""When a call may go: circuit breakers and limiter together, several who wait, and what is logged of an outage."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,19 +14,26 @@ from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavail
 from shared.limits.admission import Admission, Admitted
 from shared.limits.circuit_breaker import CircuitBreaker
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 pytestmark = pytest.mark.looptime
 
 DOWN = Unavailable("503")
 
 
 @dataclass
-class FakePace:
+class FakeLimiter:
     """One call every `interval` seconds; keeps what it is told."""
 
     interval: float = 0.0
     free_at: float = 0.0
     limited_by: list[float | None] = field(default_factory=list)
     successes: int = 0
+    wanted: int = 0
+
+    def __post_init__(self) -> None:
+        self.on_change: Callable[[], None] = lambda: None
 
     def ready_at(self, now: float) -> float:
         return max(self.free_at, now)
@@ -33,17 +41,23 @@ class FakePace:
     def take(self, now: float) -> None:
         self.free_at = now + self.interval
 
-    def succeeded(self, now: float) -> None:
+    def want(self, calls: int, now: float) -> None:
+        self.wanted = calls
+
+    def succeeded(self, permit: object) -> None:
         self.successes += 1
 
-    def limited(self, now: float, retry_after_seconds: float | None) -> None:
+    def limited(self, permit: object, retry_after_seconds: float | None, now: float) -> None:
         self.limited_by.append(retry_after_seconds)
         self.free_at = now + (retry_after_seconds or 1)
 
+    async def aclose(self) -> None:
+        self.wanted = 0
 
-def new_admission(pace: FakePace | None = None) -> Admission:
+
+def new_admission(limiter: FakeLimiter | None = None) -> Admission:
     gate = CircuitBreaker(uniform=lambda low, high: high)
-    return Admission("Face", pace or FakePace(), gate)  # type: ignore[arg-type]
+    return Admission("Face", limiter or FakeLimiter(), gate)
 
 
 def now() -> float:
@@ -61,39 +75,39 @@ async def call(admission: Admission, error: Exception | None = None, seconds: fl
 
 
 class TestReadyAt:
-    async def test_both_gate_and_pace_must_agree(self) -> None:
-        pace = FakePace(interval=10)
-        admission = new_admission(pace)
+    async def test_both_circuit_breaker_and_limiter_must_agree(self) -> None:
+        limiter = FakeLimiter(interval=10)
+        admission = new_admission(limiter)
         admission.report(admission.admit(0), DOWN, 0)
         assert admission.next_is_probe()
         assert admission.ready_at(0) == 10
-        pace.free_at = 0.1
+        limiter.free_at = 0.1
         assert admission.ready_at(0) == 0.5
         admission.admit(0.5)
         assert admission.ready_at(1) == math.inf
 
     @pytest.mark.parametrize("error", [DOWN, AccessDenied("401")])
     async def test_what_closes_the_gate_says_nothing_about_the_rate(self, error: ApiError) -> None:
-        pace = FakePace()
-        admission = new_admission(pace)
+        limiter = FakeLimiter()
+        admission = new_admission(limiter)
         admission.report(admission.admit(0), error, 0)
-        assert pace.successes == 0
-        assert pace.limited_by == []
+        assert limiter.successes == 0
+        assert limiter.limited_by == []
 
-    async def test_a_429_is_for_the_pace_and_another_answer_tells_that_the_rate_is_kept(self) -> None:
-        pace = FakePace()
-        admission = new_admission(pace)
+    async def test_a_429_is_for_the_limiter_and_another_answer_tells_that_the_rate_is_kept(self) -> None:
+        limiter = FakeLimiter()
+        admission = new_admission(limiter)
         admission.report(admission.admit(0), RateLimited("429", retry_after_seconds=3), 0)
-        assert pace.limited_by == [3]
+        assert limiter.limited_by == [3]
         assert admission.ready_at(0) == 3
         assert not admission.next_is_probe()
         admission.report(admission.admit(3), None, 3)
-        assert pace.successes == 1
+        assert limiter.successes == 1
 
 
 class TestTurn:
     async def test_several_go_at_the_pace_in_the_order_in_which_they_came(self) -> None:
-        admission = new_admission(FakePace(interval=2))
+        admission = new_admission(FakeLimiter(interval=2))
         went = await asyncio.gather(*(call(admission, seconds=5) for _ in range(4)))
         assert went == [0, 2, 4, 6]
 
@@ -126,7 +140,7 @@ class TestTurn:
 
     @pytest.mark.parametrize("moment", [0.0, 0.2, 0.5, 0.7, 3.0, 5.5, 5.6])
     async def test_who_is_cancelled_at_any_moment_leaves_nothing_behind(self, moment: float) -> None:
-        admission = new_admission(FakePace(interval=0.3))
+        admission = new_admission(FakeLimiter(interval=0.3))
         with pytest.raises(Unavailable):
             await call(admission, DOWN)
         tasks = [asyncio.ensure_future(call(admission, seconds=5)) for _ in range(3)]
@@ -141,7 +155,7 @@ class TestTurn:
         assert len(asyncio.all_tasks()) == 1
 
     async def test_one_of_several_waiters_can_go(self) -> None:
-        admission = new_admission(FakePace(interval=1))
+        admission = new_admission(FakeLimiter(interval=1))
         tasks = [asyncio.ensure_future(call(admission)) for _ in range(4)]
         await asyncio.sleep(0.5)
         tasks[1].cancel()  # the first in line
@@ -248,3 +262,34 @@ class TestScopes:
         await asyncio.sleep(1)
         assert await turn("b") == 1
         assert await suspended == 50
+
+
+class TestTurnsBesideOthers:
+    """Those who wait for a turn share the limit with callers that choose at the moment when they may."""
+
+    async def test_a_turn_asks_the_limiter_for_a_call(self) -> None:
+        limiter = FakeLimiter(free_at=5)
+        admission = new_admission(limiter)
+        admission.want(2, 0)
+        turn = asyncio.ensure_future(call(admission))
+        await asyncio.sleep(1)
+        assert limiter.wanted == 3
+        await turn
+        assert limiter.wanted == 2
+
+    async def test_a_turn_is_not_starved_by_callers_who_always_have_something_to_send(self) -> None:
+        admission = new_admission(FakeLimiter(interval=1))
+        sent: list[float] = []
+
+        def send() -> None:
+            while admission.ready_at(now()) <= now():
+                admission.report(admission.admit(now()), None, now())
+                sent.append(now())
+            if (at := admission.ready_at(now())) < math.inf:
+                asyncio.get_running_loop().call_at(at, send)
+
+        admission.on_change = send
+        send()
+        went = await asyncio.gather(*(call(admission) for _ in range(3)))
+        assert went == pytest.approx([1, 3, 5])
+        assert sent == pytest.approx([0, 2, 4])

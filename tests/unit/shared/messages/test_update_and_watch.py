@@ -181,12 +181,12 @@ class TestUpdate:
             ({"metadata": pairs(11)}, "metadata: must have at most 10 pairs (MAX_METADATA_PAIRS)"),
             (
                 {"metadata": {"k" * 129: ""}},
-                f"metadata.{'k' * 129}.[key]: must have at most 128 characters (MAX_METADATA_KEY_CHARACTERS)",
+                f"metadata: the key '{'k' * 59}… must have at most 128 characters (MAX_METADATA_KEY_CHARACTERS)",
             ),
             ({"metadata": {"": ""}}, "metadata..[key]: string should have at least 1 character"),
             (
                 {"metadata": {"k": "v" * 257}},
-                "metadata.k: must have at most 256 characters (MAX_METADATA_VALUE_CHARACTERS)",
+                "metadata: the value of 'k' must have at most 256 characters (MAX_METADATA_VALUE_CHARACTERS)",
             ),
             ({"metadata": {"k": 1}}, "metadata.k: must be text, not 1"),
             ({"metadata": {"k": None}}, "metadata.k: must be text, not null"),

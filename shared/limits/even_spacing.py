@@ -1,0 +1,41 @@
+"""A limit that is shared with nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class EvenSpacing:
+    """Calls at even intervals, and none for as long as a 429 asks for. One that goes a little late delays no other."""
+
+    on_change: Callable[[], None]
+
+    def __init__(self, calls_per_second: float) -> None:
+        self._interval = 1 / calls_per_second
+        self._next_at = 0.0
+
+    def want(self, calls: int, now: float) -> None:
+        """Nobody has to be asked."""
+
+    def ready_at(self, now: float) -> float:
+        """When the next call may go: `now` if at once."""
+        return max(now, self._next_at)
+
+    def take(self, now: float) -> None:
+        """Make a call now."""
+        is_late = now - self._next_at >= self._interval
+        self._next_at = (now if is_late else self._next_at) + self._interval
+
+    def succeeded(self, permit: object) -> None:
+        """Go on."""
+
+    def limited(self, permit: object, retry_after_seconds: float | None, now: float) -> None:  # noqa: ARG002
+        """Wait as long as asked, a second if the answer did not say."""
+        wait = 1.0 if retry_after_seconds is None else retry_after_seconds
+        self._next_at = max(self._next_at, now + max(wait, self._interval))
+
+    async def aclose(self) -> None:
+        """Nothing is held."""

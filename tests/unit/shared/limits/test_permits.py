@@ -1,0 +1,519 @@
+"""Permits: what one instance does with them, and what many instances do together whatever happens to them."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.limits.permits import (
+    APART,
+    APART_AFTER_REFUSAL,
+    CROWD,
+    FORGIVEN_AFTER,
+    LONGER_REST,
+    MAX_DOUBLINGS,
+    MAX_PERMITS,
+    NEW_PERMIT,
+    TURN_SECONDS,
+    Permits,
+    permits_for,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.limits.permits import Permit
+
+ALL = 1000
+WAY_SECONDS = 0.01
+
+
+@dataclass
+class Message:
+    """A permit in the queue, as it is received."""
+
+    id: str = "1"
+    dequeue_count: int = 1
+    body: bytes = NEW_PERMIT.encode()
+
+
+def an_instance(rate: float = 10.0, calls: int = ALL, seed: int = 1) -> Permits:
+    permits = Permits(rate, random.Random(seed))
+    permits.want(calls, 0.0)
+    return permits
+
+
+def holding(messages: int = 1, rate: float = 10.0, at: float = 0.0, calls: int = ALL) -> Permits:
+    """An instance that has just received so many permits."""
+    permits = an_instance(rate, calls)
+    assert permits.to_ask(at)
+    permits.received([Message(str(number)) for number in range(messages)], at, at)
+    return permits
+
+
+def call_until(permits: Permits, end: float, start: float = 0.0) -> list[tuple[float, Permit | None]]:
+    """Call as soon as it may go, until a time."""
+    calls = []
+    now = start
+    while (now := permits.ready_at(now)) < end:
+        calls.append((now, permits.take(now)))
+    return calls
+
+
+class TestNumber:
+    @pytest.mark.parametrize(
+        ("rate", "permits", "seconds"),
+        [
+            (10, 10, 1.0),
+            (2, 2, 1.0),
+            (2.5, 5, 2.0),
+            (1.25, 5, 4.0),
+            (3.33, 10, 3.003),
+            (0.33, 1, 3.0303),
+            (1 / 3, 1, 3.0),
+            (1 / 7, 1, 7.0),
+            (9.7, 10, 1.0309),
+            (40, 20, 0.5),
+            (10_000, 32, 0.0032),
+        ],
+    )
+    def test_it_is_that_of_the_shortest_window_with_a_whole_number_of_calls(
+        self, rate: float, permits: int, seconds: float
+    ) -> None:
+        number, period = permits_for(rate)
+        assert number == permits
+        assert period == pytest.approx(seconds, rel=1e-3)
+
+    @given(st.floats(0.001, 10_000))
+    def test_permits_and_period_are_the_rate_and_one_receive_can_ask_for_all(self, rate: float) -> None:
+        permits, seconds = permits_for(rate)
+        assert permits / seconds == pytest.approx(rate)
+        assert 1 <= permits <= MAX_PERMITS
+
+    @given(st.floats(0.001, MAX_PERMITS))
+    def test_a_second_never_has_more_calls_than_the_limit_rounded_up_has_in_its_window(self, rate: float) -> None:
+        permits, seconds = permits_for(rate)
+        assert seconds > 0.97
+        assert permits <= math.ceil(rate * max(1.0, seconds) + 0.1)
+
+    @pytest.mark.parametrize("rate", [0.0, -1.0, math.inf, math.nan])
+    def test_a_rate_that_is_none_is_refused(self, rate: float) -> None:
+        with pytest.raises(ValueError, match="positive and finite"):
+            Permits(rate)
+
+
+class TestAsking:
+    def test_nothing_is_asked_for_while_nothing_waits(self) -> None:
+        permits = Permits(10.0)
+        assert permits.next_step_at(5.0) == math.inf
+        assert permits.to_ask(5.0) == 0
+
+    def test_the_first_thing_to_send_asks_at_once(self) -> None:
+        permits = an_instance()
+        assert permits.next_step_at(0.0) == 0.0
+        assert permits.to_ask(0.0) == 1
+
+    def test_there_is_one_request_at_a_time(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        assert permits.to_ask(1.0) == 0
+        assert permits.next_step_at(1.0) == math.inf
+
+    def test_no_more_is_asked_for_than_there_are_calls(self) -> None:
+        permits = holding(1, calls=1)
+        assert permits.to_ask(1.0) == 0
+        permits.want(2, 1.0)
+        assert permits.to_ask(1.0) == 1
+
+    def test_no_instance_asks_for_more_than_all(self) -> None:
+        assert holding(10).to_ask(1.0) == 0
+
+    def test_whoever_was_served_after_a_wait_leaves_others_time(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.received([], 0.0, 0.0)
+        permits.to_ask(1.0)
+        others_wait = b'{"doublings": 0, "meanWaitSeconds": 20}'
+        permits.received([Message(body=others_wait)], 1.0, 1.0)
+        assert permits.to_ask(10.0) == 0
+        assert permits.to_ask(18.0) == 1
+
+    def test_whoever_was_served_at_the_first_request_goes_on_asking(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.received([Message(body=b'{"doublings": 0, "meanWaitSeconds": 20}')], 0.0, 0.0)
+        assert permits.to_ask(0.5) == 1
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"[]", b"null", b"\xff", b'{"doublings": "x", "meanWaitSeconds": 1}', b'{"doublings": -1}',
+         b'{"doublings": 1e99, "meanWaitSeconds": 1}', b'{"doublings": NaN, "meanWaitSeconds": NaN}'],
+    )  # fmt: skip
+    def test_a_permit_with_a_strange_text_is_as_good_as_a_new_one(self, body: bytes) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.received([Message(body=body)], 0.0, 0.0)
+        ((went, permit),) = call_until(permits, 1.0)
+        assert went < 1.0
+        assert permit is not None
+        assert permit.doublings == 0
+
+
+class TestCalls:
+    def test_without_a_permit_there_is_no_call(self) -> None:
+        permits = an_instance()
+        assert permits.ready_at(0.0) == math.inf
+        with pytest.raises(RuntimeError):
+            permits.take(0.0)
+
+    def test_the_first_call_waits_for_the_last_part_of_the_period(self) -> None:
+        """Whoever had it may have called three quarters of a period before it was put back."""
+        assert holding().ready_at(0.0) == pytest.approx(0.25 * APART)
+
+    def test_one_permit_is_one_call_a_period(self) -> None:
+        went = [at for at, _ in call_until(holding(), 4.0)]
+        assert len(went) == 4
+        assert all(later - earlier == pytest.approx(APART) for earlier, later in pairwise(went))
+
+    def test_all_permits_are_the_full_rate_at_even_intervals(self) -> None:
+        went = [at for at, _ in call_until(holding(10), 4.0)]
+        assert len(went) >= 36
+        assert min(later - earlier for earlier, later in pairwise(went)) >= 0.1 - 1e-9
+
+    def test_no_call_goes_after_a_pause_of_the_process(self) -> None:
+        permits = holding(10)
+        assert permits.ready_at(1.0) == 1.0
+        assert permits.ready_at(TURN_SECONDS) == math.inf
+        with pytest.raises(RuntimeError):
+            permits.take(TURN_SECONDS)
+
+    def test_after_the_pause_all_permits_go_back(self) -> None:
+        permits = holding(10)
+        assert len(permits.leaving(100.0)) == 10
+
+
+class TestGoingBack:
+    def test_a_permit_goes_back_so_long_after_its_last_call_that_the_next_holder_need_not_wait_a_period(self) -> None:
+        permits = holding(calls=1)
+        (last, permit) = call_until(permits, TURN_SECONDS)[-1]
+        step_at = permits.next_step_at(last)
+        assert step_at == pytest.approx(last + 0.75 * APART, abs=0.01)
+        assert permits.leaving(step_at - 0.01) == []
+        assert permits.leaving(step_at + 0.001) == [(permit, 0)]
+
+    def test_it_goes_back_before_its_lease_ends(self) -> None:
+        permits = holding(calls=1)
+        (last, _) = call_until(permits, TURN_SECONDS)[-1]
+        assert permits.next_step_at(last) < permits.lease_seconds - 1
+
+    def test_permits_go_back_when_nothing_waits_any_more(self) -> None:
+        permits = holding(10)
+        permits.want(0, 0.3)
+        assert len(permits.leaving(0.3)) == 10
+        assert permits.next_step_at(0.3) == math.inf
+
+    def test_those_beyond_what_waits_go_back(self) -> None:
+        permits = holding(10)
+        permits.want(3, 0.3)
+        assert len(permits.leaving(0.3)) == 7
+
+    def test_ones_own_permit_that_nobody_had_meanwhile_goes_on_as_if_it_had_not_been_away(self) -> None:
+        permits = holding(calls=1)
+        (last, permit) = call_until(permits, TURN_SECONDS)[-1]
+        assert permit is not None
+        back_at = permits.next_step_at(last) + 0.001
+        permits.leaving(back_at)
+        permits.gone_back(permit, 0, back_at)
+        assert permits.to_ask(back_at + 0.1) == 1
+        permits.received([Message("0", dequeue_count=2)], back_at + 0.1, back_at + 0.1)
+        assert permits.ready_at(back_at + 0.1) == pytest.approx(last + APART)
+
+    def test_ones_own_permit_that_somebody_had_meanwhile_is_as_any_other(self) -> None:
+        permits = holding(calls=1)
+        (last, permit) = call_until(permits, TURN_SECONDS)[-1]
+        assert permit is not None
+        back_at = permits.next_step_at(last) + 0.001
+        permits.leaving(back_at)
+        permits.gone_back(permit, 0, back_at)
+        permits.to_ask(back_at + 0.1)
+        permits.received([Message("0", dequeue_count=3)], back_at + 0.1, back_at + 0.1)
+        assert permits.ready_at(back_at + 0.1) == pytest.approx(back_at + 0.1 + 0.25 * APART)
+
+
+class TestRefusal:
+    def test_a_refused_permit_rests_as_long_as_asked(self) -> None:
+        permits = holding()
+        permits.limited(permits.take(1.0), 3.0, 1.0)
+        assert 4.0 <= permits.ready_at(1.0) <= 1.0 + 3 * LONGER_REST
+
+    def test_others_of_the_same_instance_go_on(self) -> None:
+        permits = holding(2)
+        permits.limited(permits.take(1.0), 3.0, 1.0)
+        assert permits.ready_at(1.2) == 1.2
+
+    def test_a_rest_doubles_with_each_refusal_and_has_an_end(self) -> None:
+        permits = an_instance()
+        permit = None
+        for doublings in range(MAX_DOUBLINGS + 3):
+            at = 1000.0 * doublings + 1000
+            permits.to_ask(at)
+            permits.received([Message(body=permit.text.encode() if permit else b"{}")], at, at)
+            permit = permits.take(permits.ready_at(at))
+            assert permit is not None
+            permits.limited(permit, 0.0, at + 1)
+            rest = permit.next_at - at - 1
+            assert 1.0 <= rest / 2.0 ** min(doublings, MAX_DOUBLINGS) <= LONGER_REST
+            permits.leaving(at + 900)
+
+    def test_a_rest_that_is_longer_than_the_lease_is_left_to_the_queue(self) -> None:
+        permits = holding()
+        permit = permits.take(1.0)
+        permits.limited(permit, 60.0, 1.0)
+        ((gone, unseen_seconds),) = permits.leaving(1.0)
+        assert gone is permit
+        assert 59 <= unseen_seconds <= 60 * LONGER_REST
+
+    def test_a_rest_that_the_queue_ends_a_second_early_is_still_long_enough(self) -> None:
+        permits = holding(calls=1)
+        (last, permit) = call_until(permits, TURN_SECONDS)[-1]
+        assert permit is not None
+        permits.limited(permit, 3.0, last)
+        ((_, unseen_seconds),) = permits.leaving(last + 0.1)
+        assert last + 0.1 + unseen_seconds - 1 >= permit.next_at - 0.25 * APART
+
+    def test_a_short_rest_is_waited_out(self) -> None:
+        permits = holding()
+        permits.limited(permits.take(1.0), 1.0, 1.0)
+        assert permits.leaving(1.0) == []
+        assert len(call_until(permits, TURN_SECONDS, 1.0)) >= 2
+
+    def test_calls_are_farther_apart_until_the_refusal_is_forgiven(self) -> None:
+        permits = holding()
+        permit = permits.take(1.0)
+        assert permit is not None
+        permits.limited(permit, 0.0, 1.0)
+        at = permits.ready_at(1.0)
+        permits.take(at)
+        assert permit.next_at - at == pytest.approx(APART_AFTER_REFUSAL)
+        for _ in range(FORGIVEN_AFTER):
+            permits.succeeded(permit)
+        assert permit.doublings == pytest.approx(0.0, abs=1e-9)
+
+    def test_a_rest_that_is_shorter_than_the_period_does_not_shorten_it(self) -> None:
+        permits = holding(rate=0.2)
+        at = permits.ready_at(0.0)
+        permit = permits.take(at)
+        assert permit is not None
+        due = permit.next_at
+        permits.limited(permit, 1.0, at)
+        assert permit.next_at == due
+
+    def test_an_answer_that_comes_after_its_permit_has_gone_back_changes_nothing(self) -> None:
+        permits = holding(calls=1)
+        (last, permit) = call_until(permits, TURN_SECONDS)[-1]
+        back_at = permits.next_step_at(last) + 0.001
+        permits.leaving(back_at)
+        permits.limited(permit, 60.0, back_at + 1)
+        assert permits.leaving(back_at + 1) == []
+
+
+class TestStorageAway:
+    def test_whoever_holds_a_permit_goes_on_to_the_end_of_the_turn(self) -> None:
+        permits = holding(9)
+        permits.to_ask(1.0)
+        permits.failed(1.0)
+        assert permits.ready_at(1.5) == 1.5
+
+    def test_nobody_calls_without_a_permit_before_all_leases_must_have_ended(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.failed(3.0)
+        assert permits.ready_at(3.0) == 3.0 + permits.lease_seconds
+
+    def test_then_each_calls_as_if_it_were_one_of_a_crowd(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.failed(0.0)
+        calls = call_until(permits, 100.0)
+        went = [at for at, _ in calls]
+        assert {permit for _, permit in calls} == {None}
+        gaps = [later - earlier for earlier, later in pairwise(went)]
+        assert gaps == [pytest.approx(CROWD / 10)] * len(gaps)
+
+    def test_a_refused_call_without_a_permit_waits_as_long_as_asked(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.failed(0.0)
+        at = permits.ready_at(0.0)
+        permits.limited(permits.take(at), 30.0, at)
+        assert permits.ready_at(at) == pytest.approx(at + 30 + CROWD / 10)
+
+    def test_it_ends_with_the_first_answer(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.failed(0.0)
+        permits.to_ask(50.0)
+        permits.received([], 50.0, 50.0)
+        assert permits.ready_at(50.0) == math.inf
+
+    def test_waiting_for_storage_does_not_count_as_waiting_for_others(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.failed(60.0)
+        permits.to_ask(62.0)
+        permits.received([Message()], 62.0, 62.0)
+        (permit,) = {permit for _, permit in call_until(permits, 63.0, 62.0)}
+        assert permit is not None
+        assert permit.mean_wait < 2
+
+    def test_storage_is_asked_again_after_about_a_second(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.failed(0.0)
+        assert 1.0 <= permits.next_step_at(0.0) <= 1.2
+
+
+@dataclass
+class Received(Message):
+    """A message with its pop receipt."""
+
+    receipt: int = 0
+
+
+@dataclass
+class Stored:
+    """A permit in the queue."""
+
+    id: str
+    visible_at: float = 0.0
+    receipt: int = 0
+    dequeue_count: int = 0
+    body: bytes = NEW_PERMIT.encode()
+
+
+@dataclass
+class World:
+    """A queue of permits, and a time in which what is due happens. `ends` is when an invisibility until then ends."""
+
+    rate: float
+    rng: random.Random
+    ends: Callable[[float], float]
+    permits: list[Stored] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+    agenda: list[tuple[float, int, Callable[[float], None]]] = field(default_factory=list)
+    tie: count[int] = field(default_factory=count)
+
+    def at(self, when: float, what: Callable[[float], None]) -> None:
+        heapq.heappush(self.agenda, (when, next(self.tie), what))
+
+    def soon(self, now: float, what: Callable[[float], None]) -> None:
+        """After the way to or from storage."""
+        self.at(now + self.rng.uniform(0.2, 1.0) * WAY_SECONDS, what)
+
+    def run(self, until: float) -> None:
+        while self.agenda and self.agenda[0][0] < until:
+            when, _, what = heapq.heappop(self.agenda)
+            what(when)
+
+    def put_back(self, message: Received, body: bytes, unseen: int, now: float) -> bool:
+        stored = next(one for one in self.permits if one.id == message.id)
+        if stored.receipt != message.receipt:
+            return False
+        stored.receipt += 1
+        stored.body = body
+        stored.visible_at = self.ends(now + unseen) if unseen else now
+        return True
+
+    def receive(self, most: int, lease_seconds: int, now: float) -> list[Received]:
+        taken = [one for one in self.permits if one.visible_at <= now][:most]
+        for one in taken:
+            one.receipt += 1
+            one.dequeue_count += 1
+            one.visible_at = self.ends(now + lease_seconds)
+        return [Received(one.id, one.dequeue_count, one.body, one.receipt) for one in taken]
+
+
+class Instance:
+    """Calls whenever it may until it is killed; now and then its process stands still, or a call is answered 429."""
+
+    def __init__(self, world: World, begin: float, end: float) -> None:
+        self._world = world
+        self._end = end
+        self._permits = Permits(world.rate, world.rng)
+        world.at(begin, self._begin)
+
+    def _begin(self, now: float) -> None:
+        self._permits.want(ALL, now)
+        self._step(now)
+
+    def _step(self, now: float) -> None:
+        if now >= self._end:
+            return
+        for permit, unseen in self._permits.leaving(now):
+            self._world.soon(now, self._putting_back(permit, unseen))
+        if most := self._permits.to_ask(now):
+            self._world.soon(now, self._asking(most, now))
+        if self._permits.ready_at(now) <= now:
+            self._call(now)
+        pause = self._world.rng.choice([0.0] * 50 + [2.0, 9.0])
+        following = min(self._permits.next_step_at(now), self._permits.ready_at(now))
+        if following < math.inf:
+            self._world.at(max(following, now + 1e-3) + pause, self._step)
+
+    def _call(self, now: float) -> None:
+        self._world.calls.append(now)
+        permit = self._permits.take(now)
+        if self._world.rng.random() < 0.02:
+            self._world.at(now + 0.1, lambda at: self._permits.limited(permit, 1.0, at))
+
+    def _putting_back(self, permit: Permit, unseen: int) -> Callable[[float], None]:
+        def arrive(now: float) -> None:
+            assert isinstance(permit.message, Received)
+            if self._world.put_back(permit.message, permit.text.encode(), unseen, now):
+                self._permits.gone_back(permit, unseen, now)
+                self._step(now)
+
+        return arrive
+
+    def _asking(self, most: int, asked_at: float) -> Callable[[float], None]:
+        def arrive(now: float) -> None:
+            messages = self._world.receive(most, self._permits.lease_seconds, now)
+
+            def answered(at: float) -> None:
+                self._permits.received(messages, asked_at, at)
+                self._step(at)
+
+            self._world.soon(now, answered)
+
+        return arrive
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    rate=st.sampled_from([10.0, 2.0, 2.5, 1 / 3, 0.33, 9.7, 3.33]),
+    instances=st.integers(1, 8),
+    ends=st.sampled_from([lambda end: end, math.floor, math.ceil]),
+)
+def test_no_window_of_a_period_ever_has_more_calls_than_permits(
+    seed: int, rate: float, instances: int, ends: Callable[[float], float]
+) -> None:
+    """Whoever starts, is killed, is paused or refused, and however storage ends an invisibility."""
+    rng = random.Random(seed)
+    number, period = permits_for(rate)
+    world = World(rate, rng, ends, [Stored(str(place)) for place in range(number)])
+    for _ in range(instances):
+        begin = rng.uniform(0, 20)
+        Instance(world, begin, begin + rng.choice([5.0, 15.0, 100.0]))
+    world.run(60.0)
+    went = sorted(world.calls)
+    for first, next_period in zip(went, went[number:], strict=False):
+        assert next_period - first >= period - 1e-6
