@@ -112,17 +112,23 @@ def test_a_queue_that_goes_away_meanwhile_ends_it_with_what_to_do(bench: Bench) 
     assert "type the same again" in bench.stderr
 
 
-def test_after_more_than_a_week_it_says_what_may_be_there_twice(bench: Bench) -> None:
-    bench.catalogue(bench.ids(3), sets=3)
-    assert bench.run("send", "catalogue.csv").code == 0
+def test_after_more_than_a_week_it_says_what_is_there_twice_at_most(bench: Bench) -> None:
+    ids = bench.ids(MESSAGES)
+    bench.catalogue(ids, sets=MESSAGES)
+    process = bench.start("send", "catalogue.csv")
+    while count(bench) < 70 and process.is_alive():
+        time.sleep(0.002)
+    process.kill()
+    process.join()
     with journal(bench) as state:
-        state.execute("UPDATE messages SET state = 1, reserved_at = 0")  # as if it had been killed, long ago
+        state.execute("UPDATE messages SET reserved_at = 0")
     state.close()
     result = bench.run("send", "catalogue.csv", "--json")
-    assert result.code == 0
-    assert result.json["messagesPerhapsTwice"] == 3
-    assert "may be there twice" in result.err
-    assert images(bench).total() == 6
+    assert result.code == 0, result.err
+    found = images(bench)
+    assert found.keys() == once_each(ids).keys()
+    assert (found - once_each(ids)).total() <= result.json["messagesPerhapsTwice"] <= 32
+    assert ("may be there twice" in result.err) is (result.json["messagesPerhapsTwice"] > 0)
 
 
 def test_a_send_that_runs_is_not_run_twice(bench: Bench) -> None:
