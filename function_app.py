@@ -5,8 +5,10 @@ import azure.functions as func
 from functions import poll_training_status, update_image_metadata
 from shared.app import App
 from shared.settings import load_settings
+from shared.telemetry_export import new_telemetry
 
-relay = App(load_settings())
+settings = load_settings()
+relay = App(settings, new_telemetry(settings))
 
 app = func.FunctionApp()
 app.register_functions(update_image_metadata.blueprint(relay.metadata_updates))

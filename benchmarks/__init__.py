@@ -7,6 +7,7 @@ scaling.py    the same while instances stop and start
 limits.py     the same beside a foreign client, with late calls, at low limits, while permits or storage are away
 watches.py    one tick of the timer
 cpu.py        CPU per message
+telemetry.py  what telemetry adds to it
 memory.py     memory per waiting message
 lone.py       what a lone message waits beyond linger and call
 http.py       real HTTP, beside other clients

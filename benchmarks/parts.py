@@ -19,6 +19,7 @@ from shared.services.events import EventPublisher
 from shared.services.http import HttpClient, JsonApi
 from shared.services.permits import SharedLimit
 from shared.services.queues import PermitQueue, Queue
+from shared.telemetry import OFF, Telemetry
 
 if TYPE_CHECKING:
     from random import Random
@@ -39,7 +40,7 @@ class NoQueue(Queue):
     """Where dead letters and events would go. None is expected: one that comes is an error."""
 
     def __init__(self) -> None:
-        pass
+        self.name = "nowhere"
 
     async def send(self, text: str) -> None:
         """Refuse. Raises `RuntimeError`."""
@@ -61,22 +62,36 @@ class Timing:
 
 
 def new_batcher(
-    send: Send[BatchKey], rng: Random, timing: Timing | None = None, limiter: Limiter | None = None
+    send: Send[BatchKey],
+    rng: Random,
+    timing: Timing | None = None,
+    limiter: Limiter | None = None,
+    telemetry: Telemetry = OFF,
 ) -> Batcher[BatchKey]:
     """A batcher as the app has one, with a seed; without a limiter, one that shares its limit with nobody."""
     timing = timing or Timing()
     limiter = limiter or EvenSpacing(timing.calls_per_second)
     admission = Admission("Custom Vision", limiter, CircuitBreaker(uniform=rng.uniform))
     return app.new_batcher(
-        send, admission, linger_seconds=timing.linger_seconds, max_wait_seconds=timing.max_wait_seconds
+        send,
+        admission,
+        linger_seconds=timing.linger_seconds,
+        max_wait_seconds=timing.max_wait_seconds,
+        telemetry=telemetry,
     )
 
 
-def new_handler(batcher: Batcher[BatchKey]) -> MetadataUpdates:
+def new_handler(batcher: Batcher[BatchKey], telemetry: Telemetry = OFF) -> MetadataUpdates:
     """What the function behind the updates queue calls."""
     nowhere = NoQueue()
     return MetadataUpdates(
-        batcher, nowhere, EventPublisher(nowhere), source="http://127.0.0.1", publish_updated=False, redact=str
+        batcher,
+        nowhere,
+        EventPublisher(nowhere),
+        source="http://127.0.0.1",
+        publish_updated=False,
+        redact=str,
+        telemetry=telemetry,
     )
 
 

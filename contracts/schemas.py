@@ -11,6 +11,7 @@ from shared.messages.dead_letter import Failure
 from shared.messages.event import EventType
 from shared.messages.event_data import EventData, RejectedData, TrainingData, UpdatedData
 from shared.messages.update import MetadataUpdate
+from shared.messages.validation import TRACEPARENT_PATTERN
 from shared.messages.watch import TrainingWatch
 
 if TYPE_CHECKING:
@@ -135,6 +136,11 @@ def _event(kind: EventType, when: str, data: type[EventData]) -> Schema:
                 "subject": {"type": "string", "description": "What it is about, below the source."},
                 "time": {"type": "string", "format": "date-time"},
                 "datacontenttype": {"const": "application/json"},
+                "traceparent": {
+                    "type": "string",
+                    "pattern": TRACEPARENT_PATTERN,
+                    "description": "The span that it comes of, where the message behind it had one.",
+                },
                 "data": of_model(data, "serialization"),
             },
             "required": ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"],

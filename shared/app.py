@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from shared.services.iterations import IterationClient
 from shared.services.permits import SharedLimit
 from shared.services.queues import Queues
 from shared.settings import poison_of, resembling
+from shared.telemetry import OFF, Telemetry
 from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
@@ -57,7 +59,12 @@ def project_of(call: BatchKey | Target) -> str:
 
 
 def new_batcher(
-    send: Send[BatchKey], admission: Admission, *, linger_seconds: float, max_wait_seconds: float
+    send: Send[BatchKey],
+    admission: Admission,
+    *,
+    linger_seconds: float,
+    max_wait_seconds: float,
+    telemetry: Telemetry = OFF,
 ) -> Batcher[BatchKey]:
     """Build a batcher for Custom Vision's calls."""
     return Batcher(
@@ -69,16 +76,18 @@ def new_batcher(
         max_wait_seconds=max_wait_seconds,
         starvation_seconds=max_wait_seconds * STARVATION_SHARE_OF_HOLD,
         max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
+        around=telemetry.shared_call if telemetry.is_on else None,
     )
 
 
 class App:
-    """Builds everything from the settings. Nothing connects to anything before it is used."""
+    """Builds everything from the settings. Nothing connects to anything before it is used, but for telemetry."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry = OFF) -> None:
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
         self._settings = settings
+        self._telemetry = telemetry
         self._resembling = list(resembling(os.environ))
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
         self._http = HttpClient()
@@ -87,13 +96,16 @@ class App:
         )
         self._topic = self._build_topic()
         self._events = EventPublisher(
-            self._queues[settings.events_queue] if settings.events_queue is not None else None, self._topic
+            self._queues[settings.events_queue] if settings.events_queue is not None else None,
+            self._topic,
+            telemetry,
         )
         self._custom_vision = self._build_custom_vision()
         self._permits = self._queues.permits(settings.permits_queue)
         limit = SharedLimit(Permits(settings.custom_vision_calls_per_second), self._permits)
         self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
         self._batcher = self._build_batcher()
+        self._observe(limit)
         self.metadata_updates = self._build_metadata_updates()
         self.training_watches = self._build_training_watches()
         permits, _ = permits_for(settings.custom_vision_calls_per_second)
@@ -114,6 +126,25 @@ class App:
             await self._topic.aclose()
         for credential in self._credentials.values():
             await credential.close()
+        await asyncio.to_thread(self._telemetry.shutdown)
+
+    def _observe(self, limit: SharedLimit) -> None:
+        """Let what has a state be looked at when metrics are collected, so that it costs no message anything."""
+        api = {"vision_relay.api": Api.CUSTOM_VISION.value}
+        admission, batcher = self._custom_vision_admission, self._batcher
+        observe = self._telemetry.observe
+        observe(
+            "vision_relay.images.in_process", "{image}", "Images that wait or are on the wire.", batcher.__len__, {}
+        )
+        observe(
+            "vision_relay.limit.share",
+            "1",
+            "Part of the shared limit that this instance holds.",
+            lambda: limit.share,
+            api,
+        )
+        about = "Circuit breakers that are open: the service's, and those of projects."
+        observe("vision_relay.circuit_breaker.open", "{breaker}", about, lambda: admission.open_breakers, api)
 
     def _build_topic(self) -> EventGridTopic | None:
         settings = self._settings
@@ -139,6 +170,7 @@ class App:
             self._custom_vision_admission,
             linger_seconds=settings.linger_seconds,
             max_wait_seconds=settings.max_wait_seconds,
+            telemetry=self._telemetry,
         )
 
     def _build_metadata_updates(self) -> MetadataUpdates:
@@ -155,6 +187,8 @@ class App:
                 settings.max_metadata_key_characters,
                 settings.max_metadata_value_characters,
             ),
+            telemetry=self._telemetry,
+            queue=settings.metadata_updates_queue,
         )
 
     def _build_training_watches(self) -> TrainingWatches:
@@ -167,6 +201,7 @@ class App:
             lease_seconds=settings.watch_lease_seconds,
             max_wait_seconds=settings.max_wait_seconds,
             most=settings.watches_per_tick,
+            telemetry=self._telemetry,
         )
 
     def _build_face(self) -> Service:
@@ -193,7 +228,13 @@ class App:
 
     def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:
         return JsonApi(
-            self._http.exchange, endpoint, auth, service, self._settings.api_timeout_seconds, self._settings.redact
+            self._http.exchange,
+            endpoint,
+            auth,
+            service,
+            self._settings.api_timeout_seconds,
+            self._settings.redact,
+            self._telemetry,
         )
 
     def _auth(self, endpoint: str, header: str, key: SecretStr | None, setting: str) -> Authentication:

@@ -33,12 +33,13 @@ class SettingsError(RelayError):
 class InvalidMessage(RelayError):
     """A queue message is not what its queue takes; the text names the field and the problem, in one line.
 
-    `correlation_id` is the message's where that at least could be read.
+    `correlation_id` and `traceparent` are the message's where those at least could be read.
     """
 
-    def __init__(self, text: str, correlation_id: str | None = None) -> None:
+    def __init__(self, text: str, correlation_id: str | None = None, traceparent: str | None = None) -> None:
         super().__init__(text)
         self.correlation_id = correlation_id
+        self.traceparent = traceparent
 
 
 class MessageAbandoned(RelayError):

@@ -36,6 +36,7 @@ from shared.messages.event import EventType, new_event
 from shared.messages.event_data import RejectedData, UpdatedData
 from shared.messages.reservation import is_reservation
 from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
+from shared.telemetry import OFF, Processing, Telemetry
 from shared.text import one_line
 
 if TYPE_CHECKING:
@@ -72,12 +73,13 @@ class Failed:
     failure: Failure
     update: MetadataUpdate | None
     correlation_id: str | None
+    traceparent: str | None
 
 
 class MetadataUpdates:
     """Handles the messages of the updates queue. `source` is the Custom Vision resource's URL, for events.
 
-    `limits` is how much metadata the service takes.
+    `limits` is how much metadata the service takes. `telemetry` knows the queue as `queue`.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class MetadataUpdates:
         publish_updated: bool,
         redact: Callable[[str], str],
         limits: MetadataLimits | None = None,
+        telemetry: Telemetry = OFF,
+        queue: str = "image-metadata-updates",
     ) -> None:
         self._batcher = batcher
         self._poison = poison
@@ -98,19 +102,29 @@ class MetadataUpdates:
         self._publish_updated = publish_updated
         self._redact = redact
         self._limits = limits
+        self._telemetry = telemetry
+        self._queue = queue
 
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
+        with self._telemetry.processing(self._queue) as processing:
+            await self._handle(delivery, processing)
+
+    async def _handle(self, delivery: Delivery, processing: Processing) -> None:
         update: MetadataUpdate | None = None
         try:
             update = parse_update(delivery.body, self._limits)
-            outcome = settle(await self._batcher.submit(update.key, update.image_ids))
-            failed = await self._conclude(delivery, update, outcome)
+            processing.read(update.traceparent, len(update.image_ids))
+            not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag)
+            refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values()) if not_applied else 0
+            processing.answered(refused, len(not_applied) - refused)
+            failed = await self._conclude(delivery, update, settle(not_applied), processing)
         except InvalidMessage as error:
             if is_reservation(delivery.body):
                 return
             failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error))
-            failed = Failed(failure, None, error.correlation_id)
+            processing.read(error.traceparent, 0)
+            failed = Failed(failure, None, error.correlation_id, error.traceparent)
         except (RelayError, AzureError):
             raise
         except Exception as error:
@@ -118,32 +132,36 @@ class MetadataUpdates:
                 raise
             text = one_line(self._redact(str(error)), MAX_ERROR)
             failure = _failure(delivery, Reason.ERROR, type(error).__name__, text)
-            failed = Failed(failure, update, update.correlation_id if update else None)
+            failed = _failed(failure, update)
         if failed is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
-            await self._dead_letter(delivery, failed)
+            processing.dead_lettered(failed.failure.reason)
+            await self._dead_letter(delivery, failed, processing)
 
-    async def _conclude(self, delivery: Delivery, update: MetadataUpdate, outcome: MessageOutcome) -> Failed | None:
+    async def _conclude(
+        self, delivery: Delivery, update: MetadataUpdate, outcome: MessageOutcome, processing: Processing
+    ) -> Failed | None:
         """Return what has to become a dead letter, if anything. Raises `MessageAbandoned`."""
         match outcome:
             case Abandon(reason):
                 raise MessageAbandoned(f"message {delivery.id}: {reason}; it will be delivered again")
             case DeadLetter(refused):
-                return Failed(_refusal(delivery, refused), update, update.correlation_id)
+                return _failed(_refusal(delivery, refused), update)
             case Complete():
                 if self._publish_updated:
-                    await self._publish_update(delivery, update)
+                    await self._publish_update(delivery, update, processing)
         return None
 
-    async def _publish_update(self, delivery: Delivery, update: MetadataUpdate) -> None:
+    async def _publish_update(self, delivery: Delivery, update: MetadataUpdate, processing: Processing) -> None:
         data = UpdatedData(
             message_id=delivery.id,
             project_id=update.project_id,
             correlation_id=update.correlation_id,
             images=len(update.image_ids),
         )
-        await self._publish(EventType.METADATA_UPDATED, data, datetime.now(UTC))
+        traceparent = processing.onward(update.traceparent)
+        await self._publish(EventType.METADATA_UPDATED, data, datetime.now(UTC), traceparent)
 
-    async def _dead_letter(self, delivery: Delivery, failed: Failed) -> None:
+    async def _dead_letter(self, delivery: Delivery, failed: Failed, processing: Processing) -> None:
         """Tell of a failure and write its dead letter.
 
         The event goes first: if the dead letter fails, the next delivery repeats the event under its id. The other way
@@ -159,7 +177,8 @@ class MetadataUpdates:
             message=one_line(failure.message, MAX_ERROR),
             images=len(failure.images),
         )
-        await self._publish(EventType.METADATA_REJECTED, data, failure.at)
+        traceparent = processing.onward(failed.traceparent)
+        await self._publish(EventType.METADATA_REJECTED, data, failure.at, traceparent)
         letters = dead_letter.of_update(update, failure) if update else [dead_letter.of_body(delivery.body, failure)]
         for letter in letters:
             await self._poison.send(letter)
@@ -172,12 +191,26 @@ class MetadataUpdates:
             one_line(failure.message),
         )
 
-    async def _publish(self, kind: EventType, data: UpdatedData | RejectedData, time: datetime) -> None:
+    async def _publish(
+        self, kind: EventType, data: UpdatedData | RejectedData, time: datetime, traceparent: str | None
+    ) -> None:
         about = f"messages/{data.message_id}" if data.project_id is None else f"projects/{data.project_id}"
         event = new_event(
-            kind, source=self._source, subject=about, identity=data.message_id, time=time, data=data.to_dict()
+            kind,
+            source=self._source,
+            subject=about,
+            identity=data.message_id,
+            time=time,
+            data=data.to_dict(),
+            traceparent=traceparent,
         )
         await self._events.publish(event)
+
+
+def _failed(failure: Failure, update: MetadataUpdate | None) -> Failed:
+    if update is None:
+        return Failed(failure, None, None, None)
+    return Failed(failure, update, update.correlation_id, update.traceparent)
 
 
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:

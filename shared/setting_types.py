@@ -116,6 +116,28 @@ def _audience(url: str) -> str:
     return url.rstrip("/").removesuffix("/.default")
 
 
+def _collector(url: str) -> str:
+    """Where OTLP is sent over HTTP: the collector's URL, before a signal's path. Inside a cluster http is usual."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL, or its port is not from 1 to 65535") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not url.isprintable() or " " in url:
+        raise ValueError("must be a URL such as http://COLLECTOR:4318")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must not carry a user, a query or a fragment; OTEL_EXPORTER_OTLP_HEADERS says who may send")
+    if re.search(r"/v1/(traces|metrics|logs)/?$", parts.path):
+        raise ValueError("must end before /v1/traces and the like, which are added")
+    return url.rstrip("/")
+
+
+def _application_insights(connection_string: str) -> str:
+    if not connection_fields(connection_string).get("instrumentationkey"):
+        raise ValueError("is not a connection string of Application Insights: it has no InstrumentationKey")
+    return connection_string
+
+
 def _sendable(secret: SecretStr) -> SecretStr:
     """Check that a key can stand in a header."""
     if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
@@ -183,6 +205,10 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 QueueService = Annotated[str, AfterValidator(_queue_service)]
 TopicEndpoint = Annotated[str, AfterValidator(_topic_endpoint)]
 Audience = Annotated[str, AfterValidator(_audience)]
+ApplicationInsights = Annotated[str, AfterValidator(_application_insights)]
+"""No secret, says its documentation: it tells where to send, and is in every web page that is measured."""
+
+Collector = Annotated[str, AfterValidator(_collector)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", min_length=3, max_length=56)]
 """Storage allows 63 characters; 7 are kept for the `-poison` that a dead-letter queue's name adds."""

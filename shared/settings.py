@@ -34,8 +34,10 @@ from shared.setting_types import (
     CONNECTION_SECRETS,
     AccountName,
     ApiVersion,
+    ApplicationInsights,
     Audience,
     CallsPerSecond,
+    Collector,
     ConnectionString,
     Endpoint,
     Key,
@@ -134,6 +136,9 @@ class Settings(BaseModel):
     publish_updated_events: bool = False
     message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(_lower)] = "base64"
     """Of all messages that the app writes. What it reads is recognised."""
+
+    applicationinsights_connection_string: ApplicationInsights | None = None
+    otel_exporter_otlp_endpoint: Collector | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -28,6 +28,7 @@ from shared.messages.event_data import TrainingData
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.watch import Api, Target, TrainingWatch, parse_watch
 from shared.services.queues import MAX_RECEIVE
+from shared.telemetry import OFF, Telemetry
 from shared.text import one_line, to_json
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Unanswered(NamedTuple):
 
 
 UNANSWERED = Unanswered()
+
+NO_NEWS, INVALID = "no-news", "invalid"
+"""What telemetry calls watches of which no event tells; the others have their event's name."""
 
 Finding = TrainingResult | NotFound | Unanswered
 """What a poll found."""
@@ -228,6 +232,7 @@ class TrainingWatches:
         max_wait_seconds: how long a poll waits for its turn at most; then its watches are put back. Half of it is how
             long a tick collects.
         most: watches collected in one tick at most.
+        telemetry: counts the watches, and traces those whose producer does.
     """
 
     def __init__(
@@ -240,6 +245,7 @@ class TrainingWatches:
         lease_seconds: int,
         max_wait_seconds: float,
         most: int,
+        telemetry: Telemetry = OFF,
     ) -> None:
         self._queue = queue
         self._poison = poison
@@ -248,6 +254,7 @@ class TrainingWatches:
         self._lease_seconds = lease_seconds
         self._max_wait_seconds = max_wait_seconds
         self._most = most
+        self._telemetry = telemetry
         slowest = min(service.calls_per_second for service in services.values())
         self._page = min(MAX_RECEIVE, max(1, int(slowest * max_wait_seconds / 2)))
         self._storage = asyncio.Semaphore(STORAGE_CALLS)
@@ -303,6 +310,7 @@ class TrainingWatches:
         try:
             return parse_watch(message.body)
         except InvalidMessage as error:
+            self._telemetry.watch(self._queue.name, INVALID, error.traceparent)
             await self._dead_letter(message, error)
             return None
 
@@ -386,6 +394,8 @@ class TrainingWatches:
                 decision = decide(watch, finding, datetime.now(UTC), since)
                 if decision.event is not None:
                     await self._publish(decision.event, message.id, watch, finding, since)
+                else:
+                    self._telemetry.watch(self._queue.name, NO_NEWS, None)
                 await self._keep(tick, message, watch, decision)
             except AzureError as trouble:
                 log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
@@ -427,6 +437,7 @@ class TrainingWatches:
         if kind is EventType.WATCH_EXPIRED:
             time = watch.expires_at
         fact = _training(result, since) if result is not None and is_completion else message_id
+        traceparent = self._telemetry.watch(self._queue.name, kind, watch.traceparent)
         event = new_event(
             kind,
             source=self._services[target.api].source,
@@ -434,6 +445,7 @@ class TrainingWatches:
             identity=f"{fact}\n{watch.correlation_id or ''}",
             time=time or datetime.now(UTC),
             data=TrainingData.of(watch, result).to_dict(),
+            traceparent=traceparent,
         )
         await self._events.publish(event)
 

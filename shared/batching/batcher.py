@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared.batching.backlog import Backlog
 from shared.batching.failure_policy import AfterFailure, after_failure
@@ -33,6 +34,12 @@ Send = Callable[[K, Sequence[str]], Awaitable[Mapping[str, ImageOutcome]]]
 """Makes one call: the key that the updates share, and 1 to `batch_size` distinct images. Returns the outcome of each
 image. Raises `ApiError`."""
 
+Around = Callable[[int, float, Sequence[Any]], AbstractContextManager[Any]]
+"""Told of a call before it is made: how many images it has, for how many seconds the oldest has waited, and the tags of
+the callers whose images they are. What it returns is entered around the call, and left with the error if it failed."""
+
+_UNOBSERVED: AbstractContextManager[None] = nullcontext()
+
 MAX_FAILED_ATTEMPTS = 3
 """So often an image may be in a call that the service failed to answer while it answered others. From then on it is
 suspected: an image that makes the service stumble would otherwise hold up its neighbours again and again."""
@@ -52,6 +59,7 @@ class Batcher(Generic[K]):
         starvation_seconds: how long an update may be passed over in favour of fuller batches; up to as long again if
             others of its key were served meanwhile.
         max_in_flight: calls on the wire at most; fewer than the connections that `send` has.
+        around: is told of each call, for whoever measures or traces them.
     """
 
     def __init__(
@@ -65,8 +73,10 @@ class Batcher(Generic[K]):
         max_wait_seconds: float,
         starvation_seconds: float,
         max_in_flight: int,
+        around: Around | None = None,
     ) -> None:
         self._send = send
+        self._around = around
         self._admission = admission
         self._scope_of = scope_of
         self._backlog = Backlog(batch_size=batch_size, linger=linger_seconds, starvation=starvation_seconds)
@@ -83,8 +93,10 @@ class Batcher(Generic[K]):
         """How many images wait or are on the wire. Nothing is left of a caller who has gone."""
         return len(self._backlog)
 
-    async def submit(self, key: K, image_ids: Sequence[str]) -> Mapping[str, NotApplied]:
+    async def submit(self, key: K, image_ids: Sequence[str], tag: Any = None) -> Mapping[str, NotApplied]:
         """Update these images, at least one. Returns the outcomes of those that were not applied: empty if all were.
+
+        `tag` is what the calls know this caller by, see `Around`.
 
         A caller that is cancelled leaves nothing behind, except that a call already on the wire ends by itself.
 
@@ -93,7 +105,7 @@ class Batcher(Generic[K]):
         """
         if not image_ids:
             raise ValueError("an update has at least one image")
-        waiter = self._begin(key, image_ids)
+        waiter = self._begin(key, image_ids, tag)
         del key  # thousands wait at the same time, mostly for the same few keys, of which the backlog keeps one each
         try:
             while not waiter.is_done:
@@ -108,10 +120,10 @@ class Batcher(Generic[K]):
         """See what may be sent now: somebody else has made a call under the same admission."""
         self._advance(asyncio.get_running_loop())
 
-    def _begin(self, key: K, image_ids: Sequence[str]) -> Waiter:
+    def _begin(self, key: K, image_ids: Sequence[str], tag: Any) -> Waiter:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        waiter = Waiter(loop.create_future(), now + self._max_wait_seconds)
+        waiter = Waiter(loop.create_future(), now + self._max_wait_seconds, tag)
         self._waiters[waiter] = None
         if self._expiry is None:
             self._expiry = loop.call_at(waiter.expires_at, self._expire, loop)
@@ -201,7 +213,8 @@ class Batcher(Generic[K]):
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            outcomes = await self._send(batch.key, batch.image_ids)  # type: ignore[arg-type]
+            with self._observed(batch, began):
+                outcomes = await self._send(batch.key, batch.image_ids)  # type: ignore[arg-type]
         except asyncio.CancelledError:
             self._admission.withdraw(admitted)
             self._backlog.put_back(batch)
@@ -215,6 +228,11 @@ class Batcher(Generic[K]):
             for item in batch.items:
                 outcome = outcomes.get(item.image_id) or Retry("missing from the answer")
                 self._backlog.settle(item, outcome, answered=True)
+
+    def _observed(self, batch: Batch, now: float) -> AbstractContextManager[Any]:
+        if self._around is None:
+            return _UNOBSERVED
+        return self._around(len(batch.items), now - min(item.arrived for item in batch.items), batch.tags)
 
     def _report_failure(self, batch: Batch, admitted: Admitted, error: Exception, now: float) -> None:
         if isinstance(error, ApiError):

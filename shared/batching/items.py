@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.batching.outcomes import Applied, NotApplied
 
@@ -19,12 +19,14 @@ class Waiter:
     """One caller's wait for the outcomes of all of its images, which arrive one by one.
 
     Its future only wakes it: it then finds its result here, or notices to be logged, after which it goes on waiting.
+    `tag` is what the caller wants its calls to know it by.
     """
 
-    __slots__ = ("_not_applied", "_notices", "error", "expires_at", "items", "pending", "woken")
+    __slots__ = ("_not_applied", "_notices", "error", "expires_at", "items", "pending", "tag", "woken")
 
-    def __init__(self, woken: asyncio.Future[None], expires_at: float) -> None:
+    def __init__(self, woken: asyncio.Future[None], expires_at: float, tag: Any = None) -> None:
         self.woken = woken
+        self.tag = tag
         self.expires_at = expires_at
         self.items: tuple[Item, ...] = ()
         self.pending = 0
@@ -114,6 +116,12 @@ class Batch:
     def image_ids(self) -> list[str]:
         """The images of the call."""
         return [item.image_id for item in self.items]
+
+    @property
+    def tags(self) -> list[Any]:
+        """What the callers want this call to know them by, each once; not those who have said nothing."""
+        waiters = dict.fromkeys(waiter for item in self.items for waiter in item.waiters)
+        return [waiter.tag for waiter in waiters if waiter.tag is not None]
 
     @property
     def is_of_one_message(self) -> bool:

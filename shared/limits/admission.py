@@ -139,6 +139,12 @@ class Admission:
         self._turns = 0  # those who wait for a turn
         self._last_was_turn = False
 
+    @property
+    def open_breakers(self) -> int:
+        """How many circuit breakers are open: the service's, and those of scopes."""
+        breakers = [self._service, *list(self._scopes.values())]
+        return sum(one.circuit.opened_at is not None for one in breakers)
+
     def ready_at(self, now: float) -> float:
         """The earliest time at which a call may go: `now` or before if at once, infinity where only a change can tell.
 

@@ -139,6 +139,11 @@ class Permits:
         self._last_call_at = -math.inf
         self._away_since = math.inf
 
+    @property
+    def share(self) -> float:
+        """The part of the limit that is held, from 0 to 1."""
+        return len(self._held) / self.number
+
     def want(self, calls: int, now: float) -> None:
         """Be told how many calls wait to be made: 0 gives all permits back and asks for none."""
         was_content = len(self._held) >= self._wanted

@@ -42,17 +42,31 @@ def encode(text: str, encoding: Encoding) -> str:
     return encoded if len(encoded) <= MAX_MESSAGE_BYTES else text
 
 
+class Traced(NamedTuple):
+    """A message's fields, and the `traceparent` of the CloudEvent that it came in, whatever stands there."""
+
+    fields: dict[str, Any]
+    traceparent: Any
+
+
 def read_envelope(body: bytes) -> dict[str, Any]:
     """The message's fields, taken out of whatever they came in. Raises `InvalidMessage`."""
-    fields = _unwrap(_load(body))
+    return read_traced(body).fields
+
+
+def read_traced(body: bytes) -> Traced:
+    """Likewise, with the envelope's extension (CloudEvents, "Distributed Tracing Extension")."""
+    document = _load(body)
+    fields = _unwrap(document)
+    traceparent = document.get("traceparent") if fields is not document else None
     if "failure" not in fields:
-        return fields
+        return Traced(fields, traceparent)
     inner = _dead_lettered_body(fields)
     if inner is not None:
         if inner.endswith(CUT_MARK.encode()):
             raise InvalidMessage("body: it was cut when it was dead-lettered, so the message must be sent anew")
-        return read_envelope(inner)
-    return {name: value for name, value in fields.items() if name != "failure"}
+        return read_traced(inner)
+    return Traced({name: value for name, value in fields.items() if name != "failure"}, traceparent)
 
 
 class Origin(NamedTuple):

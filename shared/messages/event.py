@@ -32,9 +32,19 @@ CONTENT_TYPE = "application/json"
 
 
 def new_event(
-    kind: EventType, *, source: str, subject: str, identity: str, time: datetime | None, data: dict[str, Any]
+    kind: EventType,
+    *,
+    source: str,
+    subject: str,
+    identity: str,
+    time: datetime | None,
+    data: dict[str, Any],
+    traceparent: str | None = None,
 ) -> Event:
-    """Make an event. `identity` is what it has in common with its repetitions; source, subject and type are added."""
+    """Make an event. `identity` is what it has in common with its repetitions; source, subject and type are added.
+
+    `traceparent` says what it comes of (CloudEvents, "Distributed Tracing Extension").
+    """
     return CloudEvent(
         source=source,
         type=kind,
@@ -43,6 +53,7 @@ def new_event(
         time=time,
         datacontenttype=CONTENT_TYPE,
         data=data,
+        extensions=None if traceparent is None else {"traceparent": traceparent},
     )
 
 
@@ -56,6 +67,7 @@ def to_structured(event: Event) -> str:
         "subject": event.subject,
         "time": event.time.isoformat() if isinstance(event.time, datetime) else None,
         "datacontenttype": CONTENT_TYPE,
+        **(event.extensions or {}),
     }
     given = {name: value for name, value in attributes.items() if value is not None}
     return to_json({**given, "data": event.data})

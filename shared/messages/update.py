@@ -9,7 +9,15 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from shared.messages.ids import ImageId, ProjectId
-from shared.messages.validation import CORRELATION_ID_MEANS, NO_UUIDS, WIRE, CorrelationId, read_message
+from shared.messages.validation import (
+    CORRELATION_ID_MEANS,
+    NO_UUIDS,
+    TRACEPARENT_MEANS,
+    WIRE,
+    CorrelationId,
+    Traceparent,
+    read_message,
+)
 from shared.text import one_line
 
 
@@ -103,6 +111,7 @@ class MetadataUpdate:
         ),
     ]
     correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
+    traceparent: Annotated[Traceparent | None, Field(description=TRACEPARENT_MEANS)] = None
 
     @property
     def key(self) -> BatchKey:

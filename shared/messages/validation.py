@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BeforeValidator,
     ConfigDict,
@@ -14,12 +15,13 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from shared.errors import InvalidMessage
-from shared.messages.envelope import read_envelope
+from shared.messages.envelope import read_traced
 from shared.text import one_line
 
 MAX_CORRELATION_ID = 128
@@ -61,26 +63,53 @@ DateTime = Annotated[AwareDatetime, BeforeValidator(_iso_8601)]
 CORRELATION_ID_MEANS = "Comes back in logs, dead letters and events."
 CorrelationId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CORRELATION_ID)]
 
+TRACEPARENT_MEANS = "The producer's span, as W3C Trace Context writes it: what comes of the message is its child."
+_TRACEPARENT_FORM = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+TRACEPARENT_PATTERN = r"^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$"
+
+
+def _is_traceparent(value: str) -> str:
+    """Refuse what the form allows and the recommendation does not ("traceparent Header Field Values")."""
+    if value.startswith("ff") or not int(value[3:35], 16) or not int(value[36:52], 16):
+        raise ValueError
+    return value
+
+
+Traceparent = Annotated[
+    str,
+    StringConstraints(strict=True, pattern=_TRACEPARENT_FORM),
+    AfterValidator(_is_traceparent),
+    ErrorText("traceparent", "must be 00-TRACE-SPAN-FLAGS as W3C Trace Context has it, in lower-case digits"),
+    WithJsonSchema({"type": "string", "pattern": TRACEPARENT_PATTERN}),
+]
+
 _CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
+_TRACEPARENT: TypeAdapter[str] = TypeAdapter(Traceparent)
 
 M = TypeVar("M")
 
 
 def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -> M:
     """Read a queue message's body. `context` is for the message's own validators. Raises `InvalidMessage`."""
-    fields = read_envelope(body)
+    fields, traceparent = read_traced(body)
+    if traceparent is not None and "traceparent" not in fields and _valid(_TRACEPARENT, traceparent) is not None:
+        fields = {**fields, "traceparent": traceparent}
     if len(fields) > MAX_FIELDS:  # each would be told, which takes longer than all good messages together
-        raise InvalidMessage(f"not a message: it has {len(fields)} fields", _correlation_id(fields))
+        raise InvalidMessage(f"not a message: it has {len(fields)} fields", *_known_by(fields))
     try:
         return message.validate_python(fields, context=context)
     except ValidationError as error:
-        raise InvalidMessage(_describe(error), _correlation_id(fields)) from None
+        raise InvalidMessage(_describe(error), *_known_by(fields)) from None
 
 
-def _correlation_id(fields: dict[str, Any]) -> str | None:
-    """What a message is known by though it is not valid."""
+def _known_by(fields: dict[str, Any]) -> tuple[str | None, str | None]:
+    """What a message is known by though it is not valid: its correlation id and its `traceparent`."""
+    return _valid(_CORRELATION_ID, fields.get("correlationId")), _valid(_TRACEPARENT, fields.get("traceparent"))
+
+
+def _valid(kind: TypeAdapter[str], value: Any) -> str | None:
     try:
-        return _CORRELATION_ID.validate_python(fields.get("correlationId"), strict=True)
+        return kind.validate_python(value, strict=True)
     except ValidationError:
         return None
 

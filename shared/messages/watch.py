@@ -22,7 +22,15 @@ from pydantic_core import PydanticCustomError
 
 from shared.messages.ids import ProjectId
 from shared.messages.training import TrainingResult, TrainingStatus
-from shared.messages.validation import CORRELATION_ID_MEANS, WIRE, CorrelationId, DateTime, read_message
+from shared.messages.validation import (
+    CORRELATION_ID_MEANS,
+    TRACEPARENT_MEANS,
+    WIRE,
+    CorrelationId,
+    DateTime,
+    Traceparent,
+    read_message,
+)
 
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
@@ -179,6 +187,7 @@ class TrainingWatch(BaseModel):
     expires_at: Annotated[DateTime | None, Field(description="When to give up.")] = None
     reported: Annotated[Reported | None, Field(description="Written by the app itself.")] = None
     correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
+    traceparent: Annotated[Traceparent | None, Field(description=TRACEPARENT_MEANS)] = None
 
     @field_validator("id")
     @classmethod

@@ -11,11 +11,13 @@ import json
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import SecretStr
 
 from shared.messages.event import EventType, to_structured
+from shared.telemetry import EVENT_GRID, OFF, STORAGE_QUEUE, Telemetry
 from shared.text import Redact, one_line
 
 if TYPE_CHECKING:
@@ -47,9 +49,10 @@ log = logging.getLogger(__name__)
 class EventPublisher:
     """Publishes events to all that there are. Raises `azure.core.exceptions.AzureError` where one of them fails."""
 
-    def __init__(self, queue: Queue | None, topic: EventGridTopic | None = None) -> None:
+    def __init__(self, queue: Queue | None, topic: EventGridTopic | None = None, telemetry: Telemetry = OFF) -> None:
         self._queue = queue
         self._topic = topic
+        self._telemetry = telemetry
 
     async def publish(self, event: Event) -> None:
         """Publish one event. Return when the queue and the topic, as far as they are set, have taken it.
@@ -58,15 +61,23 @@ class EventPublisher:
         """
         takers = []
         if self._queue is not None:
-            takers.append(self._queue.send(to_structured(event)))
+            takers.append(self._sent(STORAGE_QUEUE, self._queue.name, self._queue.send(to_structured(event))))
         if self._topic is not None:
-            takers.append(self._topic.publish(event))
+            takers.append(self._sent(EVENT_GRID, self._topic.host, self._topic.publish(event)))
         results = await asyncio.gather(*takers, return_exceptions=True)  # none is left half done
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         level = logging.DEBUG if event.type == EventType.METADATA_UPDATED else logging.INFO
         log.log(level, "published %s of %s", event.type, one_line(event.subject))
+
+    async def _sent(self, system: str, destination: str, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except Exception as error:
+            self._telemetry.sent(system, destination, error)
+            raise
+        self._telemetry.sent(system, destination, None)
 
 
 class SendEvents(Protocol):
@@ -94,10 +105,11 @@ class EventGridTopic:
     """An Event Grid topic with the CloudEvents schema.
 
     Who publishes within a second shares a call, as far as sizes allow. One call is on its way at a time, and what comes
-    meanwhile goes with the next.
+    meanwhile goes with the next. `host` is what metrics call it.
     """
 
-    def __init__(self, client: SendEvents, access: str, redact: Redact = str) -> None:
+    def __init__(self, client: SendEvents, access: str, redact: Redact = str, host: str = "") -> None:
+        self.host = host
         self._client = client
         self._access = access
         self._redact = redact
@@ -210,4 +222,6 @@ def new_topic(endpoint: str, access: SecretStr | AsyncTokenCredential, audience:
         retry_total=3,
         retry_backoff_factor=0.5,
     )
-    return EventGridTopic(client, "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY", redact)
+    return EventGridTopic(
+        client, "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY", redact, urlsplit(endpoint).hostname or ""
+    )

@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
 
 from shared.errors import AccessDenied, ApiError, RateLimited, Unavailable
+from shared.telemetry import OFF, Telemetry
 from shared.text import Redact, one_line, redact
 
 if TYPE_CHECKING:
@@ -222,6 +225,7 @@ class JsonApi:
         service: what the resource is called in errors.
         timeout_seconds: for a whole call, from its token to its last byte.
         redact: takes the app's secrets out of a text.
+        telemetry: measures the requests.
     """
 
     def __init__(
@@ -232,8 +236,11 @@ class JsonApi:
         service: str,
         timeout_seconds: float,
         redact: Redact = str,
+        telemetry: Telemetry = OFF,
     ) -> None:
         self._exchange = exchange
+        self._telemetry = telemetry
+        self._host = urlsplit(endpoint).hostname or ""
         self._endpoint = endpoint
         self._auth = auth
         self._service = service
@@ -253,7 +260,7 @@ class JsonApi:
             async with deadline:
                 authorization.update(await self._auth.headers())
                 content = {} if body is None else {"Content-Type": "application/json"}
-                answer = await self._exchange(method, self._endpoint + path, {**authorization, **content}, body)
+                answer = await self._answer(method, path, {**authorization, **content}, body, deadline)
         except ApiError:
             raise
         except AnswerTooLarge as error:
@@ -265,7 +272,28 @@ class JsonApi:
             raise Unavailable(f"{self._service} cannot be reached: {cause}") from None
         return replace(answer, redact=self._redacting(authorization))
 
+    async def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: asyncio.Timeout
+    ) -> Answer:
+        with self._telemetry.api_call(method, self._host, _template(path)) as request:
+            try:
+                answer = await self._exchange(method, self._endpoint + path, headers, body)
+            except asyncio.CancelledError:
+                if deadline.expired():
+                    request.failed("timeout")
+                raise
+            request.answered(answer.status)
+            return answer
+
     def _redacting(self, authorization: Mapping[str, str]) -> Redact:
         """What let this very call in may be no setting, but a token."""
         secrets = [value.removeprefix("Bearer ") for value in authorization.values()]
         return lambda text: self._redact(redact(secrets, text))
+
+
+_IN_PATHS = re.compile(r"(?<=/)(projects|iterations|persongroups|largepersongroups|largefacelists)/[^/?]+")
+
+
+def _template(path: str) -> str:
+    """A path without what differs from one call to the next: `/projects/{id}/images/metadata`."""
+    return _IN_PATHS.sub(r"\1/{id}", path.partition("?")[0])

@@ -32,6 +32,11 @@ class SharedLimit:
         self._is_closed = False
         self.on_change: Callable[[], None] = lambda: None
 
+    @property
+    def share(self) -> float:
+        """The part of the limit that this instance holds, from 0 to 1."""
+        return self._permits.share
+
     def want(self, calls: int, now: float) -> None:
         """Be told how many calls wait to be made."""
         self._permits.want(calls, now)

@@ -19,13 +19,11 @@ NOT_OURS = {
     f"{STORAGE}__blobServiceUri",
     f"{STORAGE}__credential",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
-    # read by libraries or about to be the app's own: `test_what_is_ours_is_not_called_foreign` says when
-    "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AZURE_CLIENT_ID",
 }
 """Names in the deployment that only the Functions host and Azure's libraries read."""
 
-UNNEEDED = {STORAGE, f"{STORAGE}__accountName", "EVENT_GRID_TOPIC_KEY"}
+UNNEEDED = {STORAGE, f"{STORAGE}__accountName", "EVENT_GRID_TOPIC_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 """Settings that a deployment with an identity has no use for: other ways to say the same."""
 
 FROM_RESOURCES = {
@@ -36,6 +34,7 @@ FROM_RESOURCES = {
     "EVENT_GRID_TOPIC_ENDPOINT",
     "CUSTOM_VISION_TRAINING_KEY",
     "FACE_KEY",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
 }
 """Settings that Bicep takes from the resources it makes, and Kubernetes' first block asks for."""
 

@@ -45,7 +45,9 @@ class FakeBatcher(Batcher["BatchKey"]):
     error: BaseException | None = None
     submitted: list[tuple[BatchKey, Sequence[ImageId]]] = field(default_factory=list)
 
-    async def submit(self, key: BatchKey, image_ids: Sequence[ImageId]) -> Mapping[ImageId, NotApplied]:
+    async def submit(
+        self, key: BatchKey, image_ids: Sequence[ImageId], tag: Any = None
+    ) -> Mapping[ImageId, NotApplied]:
         self.submitted.append((key, image_ids))
         await asyncio.sleep(0)
         if self.error is not None:

@@ -1,0 +1,115 @@
+"""Where telemetry goes: the one place that knows exporters, and imports them only where one is set.
+
+Azure Monitor with `APPLICATIONINSIGHTS_CONNECTION_STRING`, OTLP over HTTP with `OTEL_EXPORTER_OTLP_ENDPOINT`, both with
+both, none and at no cost with neither. What else OpenTelemetry's own environment variables say is obeyed, such as
+`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_EXPORTER_OTLP_HEADERS` and
+`OTEL_SDK_DISABLED`. Where the Functions worker has set providers itself, those are used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from shared.telemetry import OFF, Recorder, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from shared.settings import Settings
+
+SERVICE_NAME = "vision-relay"
+AUTHENTICATION = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
+FLUSH_MILLISECONDS = 5000
+QUIET = ("azure.monitor.opentelemetry.exporter", "opentelemetry")
+"""Loggers that tell of every export that went well."""
+
+
+def new_telemetry(settings: Settings) -> Telemetry:
+    """What these settings say, or `OFF`. To be called once a process."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return OFF
+    if (of_worker := _of_worker()) is not None:
+        return of_worker
+    exporters = []
+    if settings.applicationinsights_connection_string is not None:
+        exporters.append(_azure_monitor(settings.applicationinsights_connection_string))
+    if settings.otel_exporter_otlp_endpoint is not None:
+        exporters.append(_otlp(settings.otel_exporter_otlp_endpoint))
+    return _recorder(exporters) if exporters else OFF
+
+
+def _of_worker() -> Telemetry | None:
+    """The providers that are set already. Who has set one has imported OpenTelemetry."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from opentelemetry.metrics import get_meter_provider
+    from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+
+    tracers = get_tracer_provider()
+    return None if isinstance(tracers, ProxyTracerProvider) else Recorder(tracers, get_meter_provider())
+
+
+def _azure_monitor(connection_string: str) -> tuple[SpanExporter, MetricExporter]:
+    """With the app's identity where the account takes no keys: `Authorization=AAD`, which the host reads too."""
+    from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter, AzureMonitorTraceExporter
+
+    options: dict[str, Any] = {"connection_string": connection_string}
+    access = _fields(os.environ.get(AUTHENTICATION, ""))
+    if access.get("authorization", "").upper() == "AAD":
+        from azure.identity import DefaultAzureCredential
+
+        client_id = access.get("clientid")
+        options["credential"] = DefaultAzureCredential(
+            **({"managed_identity_client_id": client_id} if client_id else {})
+        )
+    return AzureMonitorTraceExporter(**options), AzureMonitorMetricExporter(**options)
+
+
+def _fields(text: str) -> Mapping[str, str]:
+    pairs = (part.partition("=") for part in text.split(";"))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def _otlp(endpoint: str) -> tuple[SpanExporter, MetricExporter]:
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(f"{endpoint}/v1/traces"), OTLPMetricExporter(f"{endpoint}/v1/metrics")
+
+
+def _recorder(exporters: list[tuple[SpanExporter, MetricExporter]]) -> Recorder:
+    """Providers of our own, not global ones: other libraries' spans and metrics would be sent along."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    resource = Resource.create(_resource())
+    tracers = TracerProvider(resource=resource)
+    for spans, _ in exporters:
+        tracers.add_span_processor(BatchSpanProcessor(spans))
+    meters = MeterProvider([PeriodicExportingMetricReader(metrics) for _, metrics in exporters], resource)
+    return Recorder(tracers, meters, _shutdown(tracers.shutdown, meters.shutdown))
+
+
+def _shutdown(*steps: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        for step in steps:
+            step()
+
+    return run
+
+
+def _resource() -> dict[str, str]:
+    name = os.environ.get("OTEL_SERVICE_NAME") or os.environ.get("WEBSITE_SITE_NAME") or SERVICE_NAME
+    return {"service.name": name, "service.instance.id": os.environ.get("WEBSITE_INSTANCE_ID") or str(uuid.uuid4())}
