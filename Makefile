@@ -78,7 +78,7 @@ contracts: $(VENV)/.installed ## write docs/contracts anew from the models
 	@$(BIN)/python -m contracts
 
 chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
-	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups $(GROUPS)) $(if $(POLLS),--polls $(POLLS))
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.installed
 	@$(PROGRESS) "packages for benchmarks" $(VENV) $(INSTALL) -r requirements/bench.txt

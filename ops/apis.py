@@ -9,17 +9,21 @@ that the project does not have is left out of the answer.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shared.errors import CallRefused, RateLimited, SharedFieldsRefused, Unavailable
+from shared.limits.admission import Admission
+from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.even_spacing import EvenSpacing
+from shared.limits.permits import Permits
 from shared.messages.watch import Api
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import SERVICE, read_error
 from shared.services.face import FaceClient
 from shared.services.http import Answer, HttpClient, JsonApi
 from shared.services.iterations import IterationClient
+from shared.services.permits import SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,8 +31,10 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from ops.settings import OpsSettings
+    from shared.limits.admission import Limiter
     from shared.messages.training import TrainingResult
     from shared.messages.watch import Target
+    from shared.services.queues import PermitQueue
 
     Poll = Callable[[Target], Awaitable[TrainingResult]]
 
@@ -37,7 +43,6 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """256 images, each with three addresses, its tags and regions and up to 50 pairs of metadata."""
 
 MAX_TRIES = 8
-LONGEST_WAIT_SECONDS = 30.0
 NO_PROJECT = "NotFoundProject"
 ACCESS = "CUSTOM_VISION_TRAINING_KEY and CUSTOM_VISION_ENDPOINT"
 
@@ -49,31 +54,12 @@ class ProjectMissing(Exception):
     """Custom Vision has no such project."""
 
 
-class Pacer:
-    """Lets calls begin so many a second at most, evenly, and none before a time that the service has named."""
-
-    def __init__(self, calls_per_second: float) -> None:
-        self._interval = 1 / calls_per_second
-        self._next = 0.0
-
-    async def turn(self) -> None:
-        """Wait until the next call may begin."""
-        now = asyncio.get_running_loop().time()
-        at = max(now, self._next)
-        self._next = at + self._interval
-        await asyncio.sleep(at - now)
-
-    def rest(self, seconds: float) -> None:
-        """Let no call begin for so long."""
-        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
-
-
 class ImageReader:
-    """Reads the metadata of images within a rate."""
+    """Reads the metadata of images, each call when `admission` lets it go."""
 
-    def __init__(self, api: JsonApi, pacer: Pacer) -> None:
+    def __init__(self, api: JsonApi, admission: Admission) -> None:
         self._api = api
-        self._pacer = pacer
+        self._admission = admission
 
     async def read(self, project_id: str, image_ids: Sequence[str]) -> Found:
         """The metadata of these images (1 to 256), as far as the project has them.
@@ -82,28 +68,28 @@ class ImageReader:
         `ProjectMissing`, and `ApiError` for what does not pass.
         """
         for attempt in range(MAX_TRIES):
-            await self._pacer.turn()
             try:
-                return await self.ask(project_id, image_ids)
-            except (RateLimited, Unavailable) as error:
+                async with self._admission.turn():
+                    return await read_images(self._api, project_id, image_ids)
+            except (RateLimited, Unavailable):
                 if attempt == MAX_TRIES - 1:
                     raise
-                self._pacer.rest(error.retry_after_seconds or min(2.0**attempt, LONGEST_WAIT_SECONDS))
         raise AssertionError("the last try returns or raises")
 
-    async def ask(self, project_id: str, image_ids: Sequence[str]) -> Found:
-        """Read once, now. Raises `ProjectMissing` and `ApiError`."""
-        path = f"/customvision/v3.3/Training/projects/{project_id}/images/id?imageIds={','.join(image_ids)}"
-        answer = await self._api.call("GET", path)
-        if 200 <= answer.status < 300:
-            return read_images(answer)
-        error = read_error(answer, ACCESS)
-        if isinstance(error, SharedFieldsRefused | CallRefused) and error.code == NO_PROJECT:
-            raise ProjectMissing(project_id)
-        raise error
+
+async def read_images(api: JsonApi, project_id: str, image_ids: Sequence[str]) -> Found:
+    """Read once, now. Raises `ProjectMissing` and `ApiError`."""
+    path = f"/customvision/v3.3/Training/projects/{project_id}/images/id?imageIds={','.join(image_ids)}"
+    answer = await api.call("GET", path)
+    if 200 <= answer.status < 300:
+        return read_answer(answer)
+    error = read_error(answer, ACCESS)
+    if isinstance(error, SharedFieldsRefused | CallRefused) and error.code == NO_PROJECT:
+        raise ProjectMissing(project_id)
+    raise error
 
 
-def read_images(answer: Answer) -> Found:
+def read_answer(answer: Answer) -> Found:
     """Take the metadata out of an answer. Raises `Unavailable` if it is not what is documented."""
     try:
         return {image["id"].lower(): dict(image.get("metadata") or {}) for image in answer.json()}
@@ -112,11 +98,28 @@ def read_images(answer: Answer) -> Found:
 
 
 @asynccontextmanager
-async def open_image_reader(settings: OpsSettings, calls_per_second: float) -> AsyncIterator[ImageReader]:
+async def open_custom_vision(settings: OpsSettings) -> AsyncIterator[JsonApi]:
     """Connect to Custom Vision as the settings say. Raises `SettingsError` if they do not say where it is."""
     settings.need_custom_vision()
     async with _open_api(settings, settings.custom_vision_endpoint, _custom_vision_key(settings), SERVICE) as api:
-        yield ImageReader(api, Pacer(calls_per_second))
+        yield api
+
+
+@asynccontextmanager
+async def open_image_reader(
+    settings: OpsSettings, permits: PermitQueue, calls_per_second: float | None
+) -> AsyncIterator[ImageReader]:
+    """Connect to Custom Vision to read images: at this rate, or else within the limit that all instances share."""
+    limiter: Limiter
+    if calls_per_second is None:
+        limiter = SharedLimit(Permits(settings.custom_vision_calls_per_second), permits)
+    else:
+        limiter = EvenSpacing(calls_per_second)
+    async with open_custom_vision(settings) as api:
+        try:
+            yield ImageReader(api, Admission(SERVICE, limiter, CircuitBreaker()))
+        finally:
+            await limiter.aclose()
 
 
 @asynccontextmanager
@@ -128,8 +131,7 @@ async def open_trainings(settings: OpsSettings, api: Api) -> AsyncIterator[Poll]
         async with _open_api(settings, settings.face_endpoint, key, api) as face:
             yield FaceClient(face, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll
         return
-    settings.need_custom_vision()
-    async with _open_api(settings, settings.custom_vision_endpoint, _custom_vision_key(settings), api) as custom_vision:
+    async with open_custom_vision(settings) as custom_vision:
         yield IterationClient(custom_vision, ACCESS).poll
 
 

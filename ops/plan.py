@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from ops.catalogue.database import Group
 
+COMPLETE = "complete"
+"""The fact that says when a send was complete."""
+
 _PLANNED, _RESERVED, _RELEASED = 0, 1, 2
 
 
@@ -191,6 +194,12 @@ class Journal:
     def note(self, name: str, value: str) -> None:
         """Write something down about the send."""
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def finish(self, at: str) -> None:
+        """Note when all was sent, and give back the disk that its messages took."""
+        self._connection.execute("UPDATE messages SET body = ''")
+        self.note(COMPLETE, at)
+        self._connection.execute("VACUUM")
 
     def progress(self) -> Progress:
         """How far the send has come."""

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.apis import ProjectMissing, open_image_reader, open_trainings
+from ops.apis import ProjectMissing, open_custom_vision, open_trainings, read_images
 from shared.errors import AccessDenied, ApiError, NotFound, RateLimited
 from shared.messages.watch import Api, Target
 
@@ -39,8 +39,8 @@ async def probe_custom_vision(settings: OpsSettings) -> ApiState:
     """Ask Custom Vision for an image of a project that does not exist."""
     if not settings.custom_vision_endpoint:
         return ApiState("Custom Vision", "")
-    async with open_image_reader(settings, settings.custom_vision_calls_per_second) as reader:
-        return await _probe("Custom Vision", settings.custom_vision_endpoint, reader.ask(NOBODY, [NOBODY]))
+    async with open_custom_vision(settings) as api:
+        return await _probe("Custom Vision", settings.custom_vision_endpoint, read_images(api, NOBODY, [NOBODY]))
 
 
 async def probe_face(settings: OpsSettings) -> ApiState:

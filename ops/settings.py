@@ -27,7 +27,6 @@ class OpsSettings(Settings):
     training_poll_schedule: Schedule = ""
     custom_vision_endpoint: Endpoint = ""
     face_endpoint: Endpoint = ""
-    permits_queue: QueueName = "custom-vision-permits"
 
     @property
     def metadata_limits(self) -> MetadataLimits:

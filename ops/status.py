@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.letters import read_letter
 from ops.probing import ApiState, probe_custom_vision, probe_face
+from shared.limits.permits import permits_for
 from shared.services.queues import MAX_RECEIVE
 from shared.settings import poison_of
 
@@ -56,7 +57,7 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """How the limit is shared: permits in the queue, and how many of them nobody has at the moment. None: no queue."""
+    """How the limit is shared: how many permits the queue has, None if there is none, and how many nobody has now."""
 
     name: str
     calls_per_second: float
@@ -65,7 +66,7 @@ class LimitState:
 
     @property
     def in_use(self) -> int:
-        """Permits that instances hold, or that rest."""
+        """Permits that instances hold, or that rest after a 429."""
         return max((self.permits or 0) - self.idle, 0)
 
 
@@ -142,7 +143,8 @@ async def _look(role: str, queue: OpsQueue) -> tuple[QueueState, list[Seen]]:
 
 def assess(snapshot: Snapshot) -> list[Finding]:
     """Say what is wrong, the cause before its effects."""
-    return [*_missing_queues(snapshot), *_apis(snapshot), *_updates(snapshot), *_watches(snapshot), *_rest(snapshot)]
+    findings = (_missing_queues, _apis, _permits, _updates, _watches, _rest)
+    return [finding for find in findings for finding in find(snapshot)]
 
 
 def _missing_queues(snapshot: Snapshot) -> Iterator[Finding]:
@@ -160,6 +162,16 @@ def _apis(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(api.problem, api.advice)
         elif api.is_known and api.seconds > SLOW_SECONDS:
             yield Finding(f"{api.name} took {api.seconds:.1f} s to answer", "nothing is lost, but all takes longer")
+
+
+def _permits(snapshot: Snapshot) -> Iterator[Finding]:
+    limit = snapshot.limit
+    number, _ = permits_for(limit.calls_per_second)
+    if limit.permits is not None and limit.permits < number:
+        yield Finding(
+            f"{limit.permits} permits, where {limit.calls_per_second:g} calls a second have {number}",
+            "the app's timer puts that right within a minute; else CUSTOM_VISION_CALLS_PER_SECOND is another there",
+        )
 
 
 def _updates(snapshot: Snapshot) -> Iterator[Finding]:

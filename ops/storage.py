@@ -18,7 +18,7 @@ from ops.dead_letters import DeadLetters
 from shared.messages.envelope import encode
 from shared.messages.reservation import RESERVATION
 from shared.services.authentication import new_credential
-from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
+from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS, PermitQueue
 from shared.settings import poison_of
 
 if TYPE_CHECKING:
@@ -194,6 +194,10 @@ class Storage:
     def queue(self, name: str) -> OpsQueue:
         """The queue of this name, whether it exists or not."""
         return OpsQueue(self._service.get_queue_client(name), self._settings.message_encoding)
+
+    def permits(self, name: str) -> PermitQueue:
+        """The permits of the limit that instances share, in the queue of this name."""
+        return PermitQueue(self._service.get_queue_client(name))
 
     def dead_letters(self, name: str) -> DeadLetters:
         """The dead letters of the queue of this name."""

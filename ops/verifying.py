@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ops.letters import Letter
     from ops.storage import OpsQueue
 
-READERS = 4
+READERS = 8
 POLL_SECONDS = 1.0
 FIRST_LOOK_SECONDS = 20.0
 """With --wait, so long the queue may take to become empty before all images are read for the first time."""

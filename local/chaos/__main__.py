@@ -12,6 +12,7 @@ from rich.console import Console
 
 from local.chaos.report import show
 from local.chaos.run import BUILD, Chaos
+from local.chaos.workload import GROUPS
 
 LEAST_MESSAGES = 200
 EXIT_BROKEN_OFF = 130
@@ -22,14 +23,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.chaos", description=__doc__)
     parser.add_argument("--messages", type=int, default=2400, help="updates to send (default: 2400)")
     parser.add_argument("--seed", type=int, default=1, help="another seed makes another run (default: 1)")
+    parser.add_argument("--groups", type=int, default=GROUPS, help=f"groups that are trained (default: {GROUPS})")
+    parser.add_argument("--polls", type=float, help="polls of trainings a second (default: as many as calls)")
     arguments = parser.parse_args()
     if arguments.messages < LEAST_MESSAGES:
         parser.error(f"--messages must be at least {LEAST_MESSAGES}, or some faults find nothing to strike")
+    if arguments.groups < GROUPS:
+        parser.error(f"--groups must be at least {GROUPS}")
+    if arguments.polls is not None and arguments.polls <= 0:
+        parser.error("--polls must be more than 0")
     console = Console()
     BUILD.mkdir(exist_ok=True)
     (BUILD / "chaos.json").unlink(missing_ok=True)
+    chaos = Chaos(
+        arguments.messages, arguments.seed, console, groups=arguments.groups, polls_per_second=arguments.polls
+    )
     try:
-        account = asyncio.run(Chaos(arguments.messages, arguments.seed, console).run())
+        account = asyncio.run(chaos.run())
     except TimeoutError:
         console.print("[red]not done in time[/red]; see build/chaos-host-*.log")
         return 1

@@ -18,7 +18,7 @@ from local.chaos.audit import Audit, Evidence, settle
 from local.chaos.injector import Injector
 from local.chaos.schedule import HOSTS, build_schedule
 from local.chaos.tcp_proxy import Relay
-from local.chaos.workload import INVALID_IDS, NEVER_TRAINED, build_workload
+from local.chaos.workload import GROUPS, INVALID_IDS, NEVER_TRAINED, build_workload
 from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud, text_of
 from local.host.process import HostProcess
 from local.simulation.models import Api, GroupKind
@@ -55,7 +55,6 @@ _PORT = re.compile(r"(?<=//127\.0\.0\.1:)\d+")
 CALLS_PER_SECOND = 40.0
 SHORTENED = {
     "CUSTOM_VISION_CALLS_PER_SECOND": f"{CALLS_PER_SECOND}",
-    "FACE_CALLS_PER_SECOND": f"{CALLS_PER_SECOND}",
     "MAX_WAIT_SECONDS": "12",
     "API_TIMEOUT_SECONDS": "3",
     "WATCH_LEASE_SECONDS": "15",
@@ -74,10 +73,13 @@ whole run, there a day. Log lines that Azure would drop are kept, since tracebac
 class Chaos:
     """One run of so many updates, which the seed repeats."""
 
-    def __init__(self, messages: int, seed: int, console: Console) -> None:
+    def __init__(
+        self, messages: int, seed: int, console: Console, *, groups: int = GROUPS, polls_per_second: float | None = None
+    ) -> None:
         self._seed = seed
         self._console = console
-        self._workload = build_workload(messages, seed)
+        self._workload = build_workload(messages, seed, groups)
+        self._polls_per_second = polls_per_second or CALLS_PER_SECOND
         self._schedule = build_schedule(seed)
         self._began = time.monotonic()
         self._sent = 0
@@ -94,7 +96,13 @@ class Chaos:
             connection_string = cloud.settings[STORAGE]
             async with Relay(_port(connection_string)) as relay:
                 settings = (
-                    cloud.settings | cloud.topic_settings | SHORTENED | {STORAGE: _through(relay, connection_string)}
+                    cloud.settings
+                    | cloud.topic_settings
+                    | SHORTENED
+                    | {
+                        STORAGE: _through(relay, connection_string),
+                        "FACE_CALLS_PER_SECOND": f"{self._polls_per_second:g}",
+                    }
                 )
                 hosts = [HostProcess(PROJECT, settings, _fresh_log(number)) for number in range(HOSTS)]
                 injector = Injector(cloud.control, relay, hosts, self._seed, self._tell)
@@ -116,7 +124,7 @@ class Chaos:
         for kind in GroupKind:
             await cloud.control.add_group(NEVER_TRAINED, kind)
         for api in Api:
-            await cloud.control.set_rate(api, CALLS_PER_SECOND)
+            await cloud.control.set_rate(api, self._polls_per_second if api is Api.FACE else CALLS_PER_SECOND)
             await cloud.control.set_latency(api, LATENCY_SECONDS, LATENCY_JITTER_SECONDS, seed=self._seed)
 
     async def _work(self, cloud: LocalCloud, injector: Injector) -> None:

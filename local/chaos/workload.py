@@ -133,9 +133,12 @@ class Workload:
         return found
 
 
-def build_workload(messages: int, seed: int) -> Workload:
-    """Make up so many messages for the updates queue, one in twenty of them malformed or refused, and some watches."""
-    return _Builder(random.Random(f"workload {seed}")).build(messages)  # noqa: S311 - a sample
+GROUPS = 12
+
+
+def build_workload(messages: int, seed: int, groups: int = GROUPS) -> Workload:
+    """Make up so many messages for the updates queue, one in twenty malformed or refused, and watches of groups."""
+    return _Builder(random.Random(f"workload {seed}")).build(messages, groups)  # noqa: S311 - a sample
 
 
 class _Builder:
@@ -146,7 +149,7 @@ class _Builder:
         self._updates: list[Update] = []
         self._reviewable: list[Update] = []
 
-    def build(self, messages: int) -> Workload:
+    def build(self, messages: int, groups: int) -> Workload:
         faulty = ceil(messages * FAULTY_SHARE)
         malformed = ceil(faulty / (len(REFUSALS) + 1))
         for number in range(faulty - malformed):
@@ -158,7 +161,7 @@ class _Builder:
         mistakes = [self._mistake(number) for number in range(malformed)]
         texts = [*(update.text for update in self._updates), *mistakes]
         self._rng.shuffle(texts)
-        trainings = _trainings(self._rng)
+        trainings = _trainings(self._rng, groups)
         return Workload(
             updates=tuple(self._updates),
             malformed=tuple(mistakes),
@@ -268,8 +271,9 @@ _KIND_ON_THE_WIRE = {
 }
 
 
-def _trainings(rng: random.Random) -> tuple[Training, ...]:
-    """Trainings of all kinds that end all over the run."""
+def _trainings(rng: random.Random, groups: int) -> tuple[Training, ...]:
+    """Trainings of so many groups, of all kinds in turn, that end all over the run."""
+    kinds = len(GroupKind)
     return tuple(
         Training(
             kind,
@@ -277,8 +281,8 @@ def _trainings(rng: random.Random) -> tuple[Training, ...]:
             running_seconds=rng.uniform(1, 100),
             failure="There is no face in the group." if number % 3 == 2 else None,
         )
-        for kind in GroupKind
-        for number in range(4)
+        for place, kind in enumerate(GroupKind)
+        for number in range((groups + kinds - 1 - place) // kinds)
     )
 
 

@@ -30,10 +30,14 @@ def read_catalogue(
     `on_read` is told how many bytes of the file are read so far. Raises `MappingError`.
     """
     database = CatalogueDatabase(scratch / "catalogue.db")
-    with source.open() as text:
+    try:
         lines = 0
-        for seen in database.add(source.reader(text, wanted).rows()):
-            lines = seen
-            on_read(text.buffer.tell())
-    database.finish()
+        with source.open() as text:
+            for seen in database.add(source.reader(text, wanted).rows()):
+                lines = seen
+                on_read(text.buffer.tell())
+        database.finish()
+    except BaseException:
+        database.close()
+        raise
     return database, lines

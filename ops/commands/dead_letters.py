@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 
 SHORT_ID = 8
+MAX_SHOWN = 100
 
 
 class Origin(StrEnum):
@@ -176,7 +177,7 @@ def _show(output: Output, letters: list[Letter]) -> None:
     for name in ("id", "age", "reason", "about", "images"):
         table.add_column(name, justify="right" if name in ("age", "images") else "left", overflow="fold")
     now = datetime.now(UTC)
-    for letter in letters:
+    for letter in letters[:MAX_SHOWN]:
         table.add_row(
             letter.message.id[:SHORT_ID],
             duration(max((now - letter.at).total_seconds(), 0)),
@@ -185,6 +186,8 @@ def _show(output: Output, letters: list[Letter]) -> None:
             f"{len(letter.image_ids):,}",
         )
     output.show(table)
+    if len(letters) > MAX_SHOWN:
+        output.say(f"… and {len(letters) - MAX_SHOWN:,} more: --json has all")
     for told, count in Counter(map(advice, letters)).most_common():
         output.say(f"{count:,}: {told}")
 

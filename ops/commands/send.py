@@ -38,7 +38,7 @@ from ops.commands.options import (
 from ops.commands.running import run
 from ops.describing import describe_storage
 from ops.output import Exit, OpsError, Output, duration, plural
-from ops.plan import Estimate, Journal, costliest_column, estimate
+from ops.plan import COMPLETE, Estimate, Journal, costliest_column, estimate
 from ops.progress import BYTES, bar
 from ops.sending import Stop, send
 from ops.settings import load_ops_settings
@@ -210,8 +210,8 @@ class _Send:
         journal = Journal(path)
         facts = journal.facts
         self._result |= json.loads(facts["result"])
-        if "complete" in facts:
-            self._output.hint(f"sent already, complete on {facts['complete']}; --again sends it once more")
+        if COMPLETE in facts:
+            self._output.hint(f"sent already, complete on {facts[COMPLETE]}; --again sends it once more")
         else:
             self._output.hint(f"goes on with the send of {facts['begun']}; --again would begin anew")
         return journal
@@ -312,7 +312,7 @@ class _Send:
         }
         self._result |= {"messagesSentNow": now, "messagesPerhapsTwice": doubtful, "complete": after.is_complete}
         if after.is_complete and before.is_complete is False:
-            journal.note("complete", _now())
+            journal.finish(_now())
         self._output.say(
             f"{plural(now, 'message')} sent, {after.messages_sent:,} of {after.messages:,} in all, "
             f"with {plural(after.images_sent, 'image')}"

@@ -145,7 +145,7 @@ def _limit(snapshot: Snapshot) -> Text:
     if limit.permits is None:
         shared = f"no queue {limit.name} yet: an app makes it with its first call"
     else:
-        shared = f"{limit.permits} permits, {limit.in_use} of them in use"
+        shared = f"{limit.permits} permits, {limit.in_use} of them in use or resting"
     return Text.assemble(("Limit", "bold"), f" {limit.calls_per_second:g} calls a second, shared: {shared}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from ops.progress import Bar
     from ops.settings import OpsSettings
 
-SHARE_OF_RATE = 0.5
 MAX_SHOWN = 50
 MAX_LINE = 500
 STYLES = {Fate.QUEUED: "yellow", Fate.DEAD_LETTER: "red", Fate.NOWHERE: "bold red"}
@@ -66,8 +65,8 @@ def verify_command(
         typer.Option(
             "--calls-per-second",
             min=0.01,
-            help="Reads of up to 256 images.",
-            show_default="half of CUSTOM_VISION_CALLS_PER_SECOND, since the app may need the rest",
+            help="Reads of up to 256 images, besides what the app calls.",
+            show_default="a share of the app's limit, by its permits",
         ),
     ] = None,
     show_all: Annotated[
@@ -110,8 +109,10 @@ def verify_command(
             with bar(output.err, "reading", source.size, BYTES) as progress:
                 database, _ = read_catalogue(source, wanted, scratch, progress.to)
             stop.callback(database.close)
-            rate = calls_per_second or loaded.custom_vision_calls_per_second * SHARE_OF_RATE
-            async with open_storage(loaded) as storage, open_image_reader(loaded, rate) as reader:
+            async with AsyncExitStack() as connections:
+                storage = await connections.enter_async_context(open_storage(loaded))
+                permits = storage.permits(loaded.permits_queue)
+                reader = await connections.enter_async_context(open_image_reader(loaded, permits, calls_per_second))
                 verification = Verification(
                     database,
                     reader,

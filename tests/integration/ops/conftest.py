@@ -161,6 +161,7 @@ def bench(tmp_path: Path, azurite: str, simulation: SimulationProcess) -> Iterat
             "METADATA_UPDATES_QUEUE": f"updates-{name}",
             "TRAINING_WATCHES_QUEUE": f"watches-{name}",
             "EVENTS_QUEUE": f"events-{name}",
+            "PERMITS_QUEUE": f"permits-{name}",
             "TRAINING_POLL_SCHEDULE": "* * * * * *",
             "CUSTOM_VISION_ENDPOINT": simulation.address,
             "CUSTOM_VISION_TRAINING_KEY": simulation.credentials.custom_vision_key,

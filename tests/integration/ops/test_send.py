@@ -102,6 +102,36 @@ def test_skip_invalid_sends_the_rest_and_writes_the_others_beside_it(bench: Benc
     assert message["metadata"] == {"decade": "1950s"}, "what was wrong is no metadata"
 
 
+def test_rows_that_were_mended_wrongly_are_told_anew(bench: Bench) -> None:
+    bench.write("catalogue.csv", "image_id,decade", f"{bench.ids(1)[0]},1950s", "broken,1950s", "many,more,columns")
+    arguments = ("--skip-invalid", "--project-id", str(bench.project_id))
+    assert bench.run("send", "catalogue.csv", *arguments).code == 0
+    mended = bench.folder / "catalogue.invalid.csv"
+    mended.write_text(mended.read_text().replace("many,more,columns,", f"{bench.ids(1)[0]},1960s,"))
+    assert bench.run("send", "catalogue.invalid.csv", *arguments).code == 0
+    header, *rows = csv.reader((bench.folder / "catalogue.invalid.invalid.csv").read_text().splitlines())
+    assert header == ["image_id", "decade", "vision-relay: problem"]
+    [[image, decade, problem]] = rows
+    assert (image, decade) == ("broken", "1950s")
+    assert "must be a UUID" in problem
+
+
+def test_wrong_lines_of_json_are_kept_as_they_are(bench: Bench) -> None:
+    good = json.dumps({"imageId": str(bench.ids(1)[0]), "metadata": {"a": "b"}})
+    bench.write("lines.jsonl", good, '{"imageId": ', "[]")
+    result = bench.run("send", "lines.jsonl", "--skip-invalid", "--project-id", str(bench.project_id), "--json")
+    assert result.code == 0, result.err
+    assert [problem["line"] for problem in result.json["problems"]] == [2, 3]
+    assert (bench.folder / "lines.invalid.jsonl").read_text() == '{"imageId": \n[]\n'
+
+
+def test_a_file_of_wrong_rows_alone_sends_nothing(bench: Bench) -> None:
+    bench.write("catalogue.csv", "image_id,decade", "broken,1950s")
+    result = bench.run("send", "catalogue.csv", "--skip-invalid", "--project-id", str(bench.project_id))
+    assert result.code == 1
+    assert "no row can be sent" in result.err
+
+
 def test_half_mended_rows_are_never_overwritten(bench: Bench) -> None:
     bench.write("catalogue.invalid.csv", "half mended")
     bench.write("catalogue.csv", "image_id,decade", f"{bench.ids(1)[0]},1950s", "broken,1950s")

@@ -43,16 +43,16 @@ class TestStatus:
         assert bench.run("status").code == 1
 
     def test_permits_in_use_are_told(self, bench: Bench) -> None:
-        name = f"permits-{bench.settings['EVENTS_QUEUE']}"
-        bench.settings["PERMITS_QUEUE"] = name
-        bench.write_settings()
-        assert status(bench)["limit"] == {"callsPerSecond": 100, "permits": None, "inUse": 0}
+        environment = {"CUSTOM_VISION_CALLS_PER_SECOND": "10"}
+        assert status(bench, **environment)["limit"] == {"callsPerSecond": 10, "permits": None, "inUse": 0}
         queue = bench.queue("PERMITS_QUEUE")
         queue.create_queue()
-        for _ in range(10):
+        for _ in range(9):
             queue.send_message("{}")
         assert queue.receive_message(visibility_timeout=60) is not None
-        assert status(bench)["limit"] == {"callsPerSecond": 100, "permits": 10, "inUse": 1}
+        said = status(bench, **environment)
+        assert said["limit"] == {"callsPerSecond": 10, "permits": 9, "inUse": 1}
+        assert said["findings"][0]["problem"] == "9 permits, where 10 calls a second have 10"
         queue.close()
 
     def test_an_api_that_does_not_answer_is_told(self, bench: Bench, control: Control) -> None:

@@ -130,3 +130,18 @@ def test_a_project_that_does_not_exist_has_no_images(bench: Bench) -> None:
     assert deviation["imageId"] == str(image)
     assert deviation["found"] is None
     assert json.dumps(deviation)
+
+
+def test_reads_take_part_in_the_limit_that_instances_share(bench: Bench, control: Control) -> None:
+    ids = bench.ids(256 * 20)
+    control.add_images(bench.project_id, ids, COLLECTION)
+    control.set_rate(Api.CUSTOM_VISION, 10)
+    before = control.counters().custom_vision
+    bench.catalogue(ids)
+    assert bench.run("verify", "catalogue.csv", environment={"CUSTOM_VISION_CALLS_PER_SECOND": "10"}).code == 0
+    after = control.counters().custom_vision
+    assert after.calls - before.calls == 20
+    assert after.rate_limited == before.rate_limited
+    permits = bench.queue("PERMITS_QUEUE")
+    assert permits.get_queue_properties().approximate_message_count == 10
+    permits.close()

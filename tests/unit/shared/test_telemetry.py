@@ -261,10 +261,10 @@ class TestExporters:
     @pytest.mark.parametrize("authentication", ["", "Authorization=AAD", "ClientId=00000000;Authorization=AAD"])
     def test_azure_monitor_is_enough_with_a_key_or_the_identity(self, authentication: str) -> None:
         connection = f"InstrumentationKey={PROJECT};IngestionEndpoint=http://127.0.0.1:1/"
-        ends = _start(
+        started = _start(
             APPLICATIONINSIGHTS_CONNECTION_STRING=connection, APPLICATIONINSIGHTS_AUTHENTICATION_STRING=authentication
         )
-        assert ends == "on, azure.monitor is loaded"
+        assert started == "on, azure.monitor is loaded"
 
     def test_the_workers_provider_is_used_if_it_has_set_one(self) -> None:
         assert _start("of-worker") == "on, with the worker's"
@@ -279,7 +279,7 @@ class TestExporters:
         ],
     )
     def test_a_wrong_setting_stops_the_start_and_is_named(self, name: str, value: str) -> None:
-        ended = _start("", fails=True, **{name: value})
+        ended = _start(**{name: value}, fails=True)
         assert f"{name}: " in ended
         assert "marked" not in ended
 

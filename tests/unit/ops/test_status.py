@@ -1,0 +1,108 @@
+"""What is wrong with a snapshot, and what to do: pure, so a table."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ops.doctor import Level, check_clock
+from ops.output import duration, plural
+from ops.probing import ApiState
+from ops.status import (
+    EVENTS,
+    UPDATE_LETTERS,
+    UPDATES,
+    WATCH_LETTERS,
+    WATCHES,
+    LimitState,
+    QueueState,
+    Snapshot,
+    assess,
+)
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+ROLES = (UPDATES, UPDATE_LETTERS, WATCHES, WATCH_LETTERS, EVENTS)
+WELL = Snapshot(
+    NOW,
+    tuple(QueueState(role, role.replace(" ", "-"), 0) for role in ROLES),
+    LimitState("permits", 10, 10, 10),
+    (ApiState("Custom Vision", "https://cv.example", 0.1), ApiState("Face", "")),
+    Counter(),
+)
+
+
+def with_queue(role: str, age: timedelta, count: int = 1, *, never_received: bool = False) -> Snapshot:
+    changed = QueueState(role, role, count, min(count, 32), NOW - age, never_received=never_received)
+    return replace(WELL, queues=tuple(changed if queue.role == role else queue for queue in WELL.queues))
+
+
+def test_nothing_is_wrong_where_nothing_waits() -> None:
+    assert assess(WELL) == []
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "problem"),
+    [
+        (with_queue(UPDATES, timedelta(minutes=2), never_received=True), "nobody is at work"),
+        (with_queue(UPDATES, timedelta(minutes=20)), "the oldest update waits for 20 min"),
+        (with_queue(WATCHES, timedelta(minutes=6), never_received=True), "nobody has looked at them"),
+        (with_queue(EVENTS, timedelta(hours=5)), "the oldest event waits for 5 h"),
+        (with_queue(UPDATE_LETTERS, timedelta(0)), "1 dead letter"),
+        (with_queue(WATCH_LETTERS, timedelta(0), 2), "2 dead letters"),
+        (replace(WELL, apis=(ApiState("Face", "x", 0.1, "Face answered 401", "set the key"),)), "Face answered 401"),
+        (replace(WELL, apis=(ApiState("Face", "x", 6.5),)), "Face took 6.5 s"),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_do(snapshot: Snapshot, problem: str) -> None:
+    [finding] = assess(snapshot)
+    assert problem in finding.problem
+    assert finding.advice
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        with_queue(UPDATES, timedelta(seconds=30), never_received=True),
+        with_queue(UPDATES, timedelta(minutes=5), 100),
+        replace(with_queue(UPDATES, timedelta(minutes=5), never_received=True), limit=LimitState("p", 10, 10, 3)),
+        with_queue(WATCHES, timedelta(days=300)),
+        with_queue(EVENTS, timedelta(minutes=30)),
+    ],
+)
+def test_what_is_usual_is_no_finding(snapshot: Snapshot) -> None:
+    assert assess(snapshot) == []
+
+
+def test_a_queue_that_is_missing_comes_first() -> None:
+    gone = replace(WELL, queues=(QueueState(UPDATES, "updates", None), QueueState(UPDATE_LETTERS, "letters", 1)))
+    assert [finding.problem for finding in assess(gone)] == ["there is no queue updates", "1 dead letter"]
+
+
+@pytest.mark.parametrize(
+    ("skew", "level"),
+    [(0.9, Level.OK), (-9, Level.OK), (11, Level.WARNING), (-300, Level.WARNING), (601, Level.FAILED)],
+)
+def test_a_clock_may_be_off_by_seconds(skew: float, level: Level) -> None:
+    assert check_clock(skew).level is level
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.05, "0.1 s"),
+        (1.5, "1.5 s"),
+        (45, "45 s"),
+        (62, "1 min 2 s"),
+        (720, "12 min"),
+        (12_000, "3 h 20 min"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_numbers_have_their_nouns() -> None:
+    assert (plural(1, "message"), plural(2000, "message")) == ("1 message", "2,000 messages")
