@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 FOLDER = Path(__file__).parents[2]
-README = (FOLDER / "README.md").read_text()
+README = "".join((FOLDER / page).read_text() for page in ("README.md", "docs/outcomes.md"))
+"""And the page that has its example of a dead letter."""
 UP = re.compile(r"In another terminal.*?\n(?P<commands>\. .*)\n# the Azure CLI.*host ready", re.DOTALL)
 NOT_THERE = "0f2b8b4e-8f0e-4b7e-9a53-ffffffffffff"
 
