@@ -22,7 +22,7 @@ from benchmarks.virtual import run_virtual
 from shared.errors import RateLimited
 from shared.limits.admission import Admission, Admitted
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.permits import MAX_PERMITS, permits_for
+from shared.limits.rate_limit_shared import MAX_PERMITS, permits_for
 from shared.permit_count import PermitCount
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from benchmarks.permits import Ends
 from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_least, at_most
 from benchmarks.service import INTERNET, LIMIT
 from benchmarks.workers import run_all
-from shared.limits.permits import permits_for
+from shared.limits.rate_limit_shared import permits_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,15 +10,15 @@ from pydantic import SecretStr
 from shared import app
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.even_spacing import EvenSpacing
-from shared.limits.permits import Permits
+from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.rate_limit_shared import Permits
 from shared.metadata_updates import MetadataUpdates
 from shared.services.authentication import KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.events import EventPublisher
 from shared.services.http import HttpClient, JsonApi
-from shared.services.permits import SharedLimit
 from shared.services.queues import PermitQueue, Queue
+from shared.services.shared_limit import SharedLimit
 from shared.telemetry import OFF, Telemetry
 
 if TYPE_CHECKING:

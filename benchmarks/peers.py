@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.limits.even_spacing import EvenSpacing
+from shared.limits.rate_limit_alone import EvenSpacing
 
 INCREASE_PER_SECOND = 0.1
 DECREASE = 0.5

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import ServiceRequestError
 
-from shared.limits.permits import NEW_PERMIT
+from shared.limits.rate_limit_shared import NEW_PERMIT
 from shared.services.queues import PermitQueue, Received
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.even_spacing import EvenSpacing
+from shared.limits.rate_limit_alone import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.authentication import KeyAuthentication
 from shared.services.events import EventPublisher

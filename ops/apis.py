@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from shared.errors import CallRefused, RateLimited, SharedFieldsRefused, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.even_spacing import EvenSpacing
-from shared.limits.permits import Permits
+from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.rate_limit_shared import Permits
 from shared.messages.watch import Api
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import SERVICE, read_error
 from shared.services.face import FaceClient
 from shared.services.http import Answer, HttpClient, JsonApi
 from shared.services.iterations import IterationClient
-from shared.services.permits import SharedLimit
+from shared.services.shared_limit import SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

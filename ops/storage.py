@@ -15,7 +15,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.storage.queue.aio import QueueServiceClient
 
 from ops.dead_letters import DeadLetters
-from shared.messages.envelope import encode
+from shared.messages.encoding import encode
 from shared.messages.reservation import RESERVATION
 from shared.services.authentication import new_credential
 from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS, PermitQueue
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from azure.storage.queue.aio import QueueClient
 
     from ops.settings import OpsSettings
-    from shared.messages.envelope import Encoding
+    from shared.messages.encoding import Encoding
 
 POP_RECEIPT_MISMATCH = "PopReceiptMismatch"
 MESSAGE_NOT_FOUND = "MessageNotFound"

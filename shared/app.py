@@ -11,8 +11,8 @@ from shared.batching.batcher import Batcher
 from shared.clouds import cloud_of
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.even_spacing import EvenSpacing
-from shared.limits.permits import Permits, permits_for
+from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.rate_limit_shared import Permits, permits_for
 from shared.messages.update import MetadataLimits
 from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
@@ -23,8 +23,8 @@ from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.face import FaceClient
 from shared.services.http import MAX_CONNECTIONS, HttpClient, JsonApi
 from shared.services.iterations import IterationClient
-from shared.services.permits import SharedLimit
 from shared.services.queues import Queues
+from shared.services.shared_limit import SharedLimit
 from shared.settings import poison_of, resembling
 from shared.telemetry import OFF, Telemetry
 from shared.training_watches import Service, TrainingWatches

@@ -1,6 +1,6 @@
 """Everything that waits or is on the wire. No clock, no I/O: the caller says what time it is.
 
-It joins three rules, each in a module of its own: `image_order` says which updates of an image may go, `scheduler`
+It joins three rules, each in a module of its own: `image_order` says which updates of an image may go, `batch_timing`
 which batch goes next, `bisection` how the message at fault is found in one that was refused. Here is said only that
 batches and bisections take turns, so that a search costs the others no more than every other call.
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.batching.batch_timing import Partitions
 from shared.batching.bisection import Bisection
 from shared.batching.image_order import ImageOrder
 from shared.batching.items import Batch, Item, State
 from shared.batching.outcomes import Applied, Refused, Retry
-from shared.batching.scheduler import Partitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

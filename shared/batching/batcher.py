@@ -20,7 +20,7 @@ from shared.batching.failure_policy import AfterFailure, after_failure
 from shared.batching.items import Waiter
 from shared.batching.outcomes import Applied, ImageOutcome, NotApplied, Retry
 from shared.errors import ApiError, MaxWaitExceeded, Unavailable
-from shared.limits.admission import Notice
+from shared.limits.circuit_breaker import Notice
 from shared.text import one_line
 
 if TYPE_CHECKING:

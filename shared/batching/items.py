@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from shared.batching.outcomes import ImageOutcome
-    from shared.limits.admission import Notice
+    from shared.limits.circuit_breaker import Notice
 
 
 class Waiter:

@@ -1,35 +1,25 @@
-"""Whether the next call to one API may go, and when: what its circuit breakers and its limiter say together.
+"""Whether the next call to one API may go, and when: what its circuit breakers and its rate limit say together.
 
-Every call of this process to one API is admitted here and reports its answer here. What opens a circuit breaker, and
-when an open one is tried again, says `circuit_breaker`; here is said which calls share one:
-
-* Calls can have a *scope*, such as the project that they are about. A failure suspends the calls of its scope alone:
-  trouble that only one project has is that project's.
-* If a second scope fails before any call has succeeded, the trouble is the service's: all calls are suspended, and one
-  probe at a time, of whatever scope, tries the service.
-
-That calls are suspended and that they are resumed is said once each, and once more if it turns out that the operator
-has to do something about it. It is returned as a `Notice` and not logged here: the Functions host drops what is logged
-by anything but a running invocation, so whoever reports a call lets one that runs log it.
+Every call of this process to one API is admitted here and reports its answer here. When calls are suspended, and
+whose, says `circuit_breaker`; how many go in a second and what a 429 does, say `rate_limit_shared` and
+`rate_limit_alone`. Here is said only how two kinds of callers take turns: batches, and those who wait for a turn.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.errors import AccessDenied, ApiError, RateLimited
-from shared.limits.circuit_breaker import AdmittedCall, CircuitBreaker, Transition, trips
-from shared.text import one_line
+from shared.errors import ApiError, RateLimited
+from shared.limits.circuit_breaker import CircuitBreakers, trips
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable
 
-log = logging.getLogger(__name__)
+    from shared.limits.circuit_breaker import AdmittedByBoth, CircuitBreaker, Notice
 
 
 class Limiter(Protocol):
@@ -60,61 +50,21 @@ class Limiter(Protocol):
         """Do nothing any more."""
 
 
-class Notice(NamedTuple):
-    """A line for the log, to be written by an invocation that is running."""
-
-    level: int
-    text: str
-
-    def log(self) -> None:
-        """Write it."""
-        log.log(self.level, "%s", self.text)
-
-
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that may go: `service` and `scoped` are what the two circuit breakers know it by, `permit` the limiter."""
+    """A call that may go: what the circuit breakers know it by, and the rate limit."""
 
+    breakers: AdmittedByBoth
     permit: Any
-    scope: Hashable
-    service: AdmittedCall
-    scoped: AdmittedCall
 
     @property
     def is_probe(self) -> bool:
         """Whether it tries an open circuit breaker."""
-        return self.service.probe or self.scoped.probe
-
-
-class Breaker:
-    """A circuit breaker and what the log says of it. `whose` ends the sentence "calls are suspended"."""
-
-    def __init__(self, breaker: CircuitBreaker, api: str, whose: str) -> None:
-        self.circuit = breaker
-        self._api = api
-        self._whose = whose
-        self._denial_logged = False
-
-    def report(self, call: AdmittedCall, error: ApiError | None, now: float) -> Notice | None:
-        """Take note of how a call was answered; return what the log should say of it."""
-        opened_at = self.circuit.opened_at
-        transition = self.circuit.report(call, error, now)
-        if transition is Transition.CLOSED and opened_at is not None:
-            self._denial_logged = False
-            return Notice(logging.WARNING, f"{self._api}: calls are resumed{self._whose} after {now - opened_at:.1f} s")
-        suspended = f"{self._api}: calls are suspended{self._whose}: {one_line(error)}"
-        if isinstance(error, AccessDenied) and not self._denial_logged and self.circuit.opened_at is not None:
-            self._denial_logged = True
-            return Notice(logging.ERROR, suspended)
-        return Notice(logging.WARNING, suspended) if transition is Transition.OPENED else None
+        return self.breakers.is_probe
 
 
 def _nobody_listens() -> None:
     """What `on_change` is at first."""
-
-
-_BEFORE_ANY_FAILURE = AdmittedCall(probe=False, epoch=0)
-"""What a scope's circuit breaker knows the calls by that went before it was needed."""
 
 
 class Admission:
@@ -126,13 +76,10 @@ class Admission:
     """
 
     def __init__(self, api: str, limiter: Limiter, breaker: CircuitBreaker) -> None:
-        self._api = api
         self._limiter = limiter
         limiter.on_change = self._limiter_changed
         self.on_change: Callable[[], None] = _nobody_listens
-        self._service = Breaker(breaker, api, "")
-        self._scopes: dict[Hashable, Breaker] = {}  # those that have failed since the service last did
-        self._failing: set[Hashable] = set()  # scopes that have failed since any call succeeded
+        self._breakers = CircuitBreakers(api, breaker)
         self._reported = asyncio.Event()
         self._line = asyncio.Lock()
         self._wanted = 0  # calls that synchronous callers wait to make
@@ -142,8 +89,7 @@ class Admission:
     @property
     def open_breakers(self) -> int:
         """How many circuit breakers are open: the service's, and those of scopes."""
-        breakers = [self._service, *list(self._scopes.values())]
-        return sum(one.circuit.opened_at is not None for one in breakers)
+        return self._breakers.open
 
     def ready_at(self, now: float) -> float:
         """The earliest time at which a call may go: `now` or before if at once, infinity where only a change can tell.
@@ -166,27 +112,21 @@ class Admission:
 
     def admits(self, scope: Hashable, now: float) -> bool:
         """Whether a call of this scope may go once `ready_at` has come. A probe of the service can be of any."""
-        return self._service.circuit.opened_at is not None or self._scope_ready_at(scope, now) <= now
+        return self._breakers.scope_ready_at(scope, now) <= now
 
     def next_scope_at(self, now: float) -> float:
         """When a suspended scope may be tried that may not yet; infinity if there is none, or its probe is out."""
-        suspended = (one.circuit for one in self._scopes.values() if one.circuit.opened_at is not None)
-        return min((at for circuit in suspended if (at := circuit.ready_at(now)) > now), default=math.inf)
+        return self._breakers.next_scope_at(now)
 
     def next_is_probe(self, scope: Hashable = None) -> bool:
         """Whether the next call of this scope tries an open circuit breaker."""
-        breaker = self._scopes.get(scope)
-        return self._service.circuit.opened_at is not None or (
-            breaker is not None and breaker.circuit.opened_at is not None
-        )
+        return self._breakers.next_is_probe(scope)
 
     def admit(self, now: float, scope: Hashable = None) -> Admitted:
         """Admit one call that goes now. Raises `RuntimeError` before `ready_at`, or where `admits` says no."""
-        breaker = self._scopes.get(scope)
-        scoped = _BEFORE_ANY_FAILURE if breaker is None else breaker.circuit.admit(now)
-        service = self._service.circuit.admit(now)
+        call = self._breakers.admit(scope, now)
         self._last_was_turn = False
-        return Admitted(self._limiter.take(now), scope, service, scoped)
+        return Admitted(call, self._limiter.take(now))
 
     def report(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
         """Take note of how a call was answered: by `error`, or well. Returns what the log should say of it."""
@@ -194,55 +134,25 @@ class Admission:
             self._limiter.limited(call.permit, error.retry_after_seconds, now)
         elif not trips(error):
             self._limiter.succeeded(call.permit)
-        notice = self._note(call, error, now)
+        notice = self._breakers.report(call.breakers, error, now)
         self._reported.set()
         return notice
 
     def withdraw(self, call: Admitted) -> None:
         """Take note that a call ended without an answer that tells anything, say because of an error of ours."""
-        self._service.circuit.withdraw(call.service)
-        if call.scope in self._scopes:
-            self._scopes[call.scope].circuit.withdraw(call.scoped)
+        self._breakers.withdraw(call.breakers)
         self._reported.set()
 
     def _free_at(self, now: float) -> float:
-        return max(self._service.circuit.ready_at(now), self._limiter.ready_at(now))
+        return max(self._breakers.ready_at(now), self._limiter.ready_at(now))
 
     def _want_all(self, now: float) -> None:
-        is_suspended = self._service.circuit.opened_at is not None
         calls = self._wanted + self._turns
-        self._limiter.want(min(calls, 1) if is_suspended else calls, now)
+        self._limiter.want(min(calls, 1) if self._breakers.is_service_suspended else calls, now)
 
     def _limiter_changed(self) -> None:
         self._reported.set()
         self.on_change()
-
-    def _note(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
-        if not self._service.circuit.is_current(call.service):
-            return None  # it set out before the service's trouble began or ended, and tells of the past
-        if not trips(error):
-            self._failing.clear()
-        elif call.scope is not None:
-            self._failing.add(call.scope)
-        if call.scope is None or self._service.circuit.opened_at is not None or len(self._failing) > 1:
-            return self._note_service(call, error, now)
-        if trips(error) and call.scope not in self._scopes:
-            breaker = CircuitBreaker(uniform=self._service.circuit.uniform)
-            self._scopes[call.scope] = Breaker(breaker, self._api, f" for {call.scope}")
-        breaker_of_scope = self._scopes.get(call.scope)
-        return None if breaker_of_scope is None else breaker_of_scope.report(call.scoped, error, now)
-
-    def _note_service(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
-        was_open = self._service.circuit.opened_at is not None
-        notice = self._service.report(call.service, error, now)
-        if was_open != (self._service.circuit.opened_at is not None):
-            self._scopes.clear()  # the service's trouble explained theirs; after its end theirs is to be seen anew
-            self._failing.clear()
-        return notice
-
-    def _scope_ready_at(self, scope: Hashable, now: float) -> float:
-        breaker = self._scopes.get(scope)
-        return now if breaker is None else breaker.circuit.ready_at(now)
 
     @asynccontextmanager
     async def turn(self, scope: Hashable = None) -> AsyncIterator[None]:
@@ -265,7 +175,8 @@ class Admission:
 
     async def _admitted(self, scope: Hashable, loop: asyncio.AbstractEventLoop) -> Admitted:
         while True:
-            await self._until(lambda now: self._scope_ready_at(scope, now), loop)  # others need not wait behind it
+            # before it is in line, so that others need not wait behind it
+            await self._until(lambda now: self._breakers.scope_ready_at(scope, now), loop)
             self._turns += 1
             self._want_all(loop.time())
             try:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from shared.messages.envelope import CUT_MARK, MAX_MESSAGE_BYTES, MAX_REDRIVES, origin_of
+from shared.messages.encoding import MAX_MESSAGE_BYTES
+from shared.messages.envelope import CUT_MARK, MAX_REDRIVES, origin_of
 from shared.messages.ids import ImageId  # noqa: TC001
 from shared.text import to_json
 

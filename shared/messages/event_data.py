@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from shared.messages.dates import Date
 from shared.messages.dead_letter import Reason
-from shared.messages.training import Date, Message, TrainingResult, TrainingStatus
+from shared.messages.training import Message, TrainingResult, TrainingStatus
 from shared.messages.watch import KINDS, TrainingWatch
 
 CorrelationId = Annotated[str | None, Field(description="As in the message that this event is about; absent if none.")]

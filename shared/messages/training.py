@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
 
-_US_FORMATS = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p %z")
+from shared.messages.dates import Date
 
-
-def read_date(value: object) -> datetime | None:
-    """A service's date in UTC, in any of the forms that were seen; None for one that is missing or cannot be read.
-
-    ISO 8601 with 0 to 7 fractional digits, with a time zone or (UTC) without; `1/3/2017 4:11:35 AM`, UTC. The year 1
-    is how some of them say that there is none.
-    """
-    read = value if isinstance(value, datetime) else _parse(value.strip()) if isinstance(value, str) else None
-    if read is None or read.year == 1:
-        return None
-    try:
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
-    except OverflowError:
-        return None
-
-
-def _parse(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        for pattern in _US_FORMATS:
-            try:
-                return datetime.strptime(text, pattern)  # noqa: DTZ007 - the caller adds the time zone
-            except ValueError:
-                continue
-    return None
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class TrainingStatus(StrEnum):
@@ -47,9 +22,6 @@ class TrainingStatus(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     UNKNOWN = "unknown"
-
-
-Date = Annotated[datetime | None, BeforeValidator(read_date)]
 
 
 def _text(value: object) -> str | None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
-    BeforeValidator,
     ConfigDict,
     GetCoreSchemaHandler,
     StringConstraints,
@@ -18,7 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
 from shared.errors import InvalidMessage
 from shared.messages.envelope import read_traced
@@ -47,19 +44,6 @@ class ErrorText(NamedTuple):
 NO_UUIDS = "must be a list of at least one UUID"
 
 
-def _iso_8601(value: object) -> object:
-    """Let through text, and what is a date-time already: a bare number would be read as seconds since 1970."""
-    if isinstance(value, datetime):
-        return value
-    if not isinstance(value, str):
-        raise PydanticCustomError("date_time", "must be a date-time such as 2026-01-31T12:00:00Z")
-    try:
-        return datetime.fromisoformat(value)
-    except ValueError:
-        raise PydanticCustomError("date_time", "must be a date-time such as 2026-01-31T12:00:00Z") from None
-
-
-DateTime = Annotated[AwareDatetime, BeforeValidator(_iso_8601)]
 CORRELATION_ID_MEANS = "Comes back in logs, dead letters and events."
 CorrelationId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CORRELATION_ID)]
 

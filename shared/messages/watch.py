@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from shared.messages.dates import DateTime
 from shared.messages.ids import ProjectId
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.validation import (
@@ -27,7 +28,6 @@ from shared.messages.validation import (
     TRACEPARENT_MEANS,
     WIRE,
     CorrelationId,
-    DateTime,
     Traceparent,
     read_message,
 )

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Retry
 from shared.errors import ApiError, CallRefused, SharedFieldsRefused, Unavailable, UnexpectedAnswer
-from shared.services.custom_vision_errors import Accused, accused_by
+from shared.services.custom_vision_errors import REFUSED_STATUSES, Accused, accused_by
 from shared.services.http import Answer, JsonApi, access_denied, raise_for_gateway
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ MAX_IMAGES_PER_CALL = 64
 SERVICE = "Custom Vision"
 
 ID_CHARACTERS = 36
-
-REFUSED_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
-"""Statuses of one image that speak of this image. Any other but OK, known or new, is trouble of the service."""
 
 MAX_STATUS = 60
 

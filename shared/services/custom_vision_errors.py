@@ -1,4 +1,4 @@
-"""Custom Vision's error codes, sorted by whom each accuses. This is the one place where that is said.
+"""Custom Vision's error codes and the statuses of single images, sorted by whom each accuses: here and nowhere else.
 
 All codes of the operation's page (Custom Vision Training 3.3, UpdateImageMetadata) and of the official Python library
 are here. Both lists are open: whom a new code accuses is told by how it begins.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from enum import Enum, auto
 from typing import Final
+
+REFUSED_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
+"""Statuses of one image that speak of this image. Any other but OK, known or new, is trouble of the service."""
 
 
 class Accused(Enum):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.limits.permits import NEW_PERMIT
-from shared.messages.envelope import encode
+from shared.limits.rate_limit_shared import NEW_PERMIT
+from shared.messages.encoding import encode
 from shared.text import Redact, one_line
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from azure.storage.queue import QueueMessage
     from azure.storage.queue.aio import QueueClient
 
-    from shared.messages.envelope import Encoding
+    from shared.messages.encoding import Encoding
     from shared.settings import Settings
 
 MAX_RECEIVE = 32

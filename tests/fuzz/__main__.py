@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["shared"]):
     from shared.errors import InvalidMessage
     from shared.messages import dead_letter
     from shared.messages.dead_letter import Failure, Reason
-    from shared.messages.envelope import MAX_MESSAGE_BYTES
+    from shared.messages.encoding import MAX_MESSAGE_BYTES
     from shared.messages.update import MetadataUpdate, parse_update
     from shared.messages.watch import TrainingWatch, parse_watch
     from shared.text import to_json

@@ -13,10 +13,10 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.permits import Permits
+from shared.limits.rate_limit_shared import Permits
 from shared.permit_count import PermitCount
-from shared.services.permits import SharedLimit
 from shared.services.queues import PermitQueue
+from shared.services.shared_limit import SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

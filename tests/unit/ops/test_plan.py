@@ -24,7 +24,7 @@ from ops.plan import (
     estimate,
     pack,
 )
-from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.messages.encoding import MAX_MESSAGE_BYTES
 from shared.messages.update import parse_update
 
 PROJECT = str(uuid4())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import ServiceRequestError
 
-from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.messages.encoding import MAX_MESSAGE_BYTES
 from shared.services.queues import Queue
 
 if TYPE_CHECKING:

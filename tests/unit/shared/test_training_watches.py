@@ -16,7 +16,7 @@ from azure.core.exceptions import AzureError
 from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable, UnexpectedAnswer
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.even_spacing import EvenSpacing
+from shared.limits.rate_limit_alone import EvenSpacing
 from shared.messages.event import EventType
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import KINDS, MAX_TIMES, Api, Reported, Target, TrainingWatch, parse_watch

@@ -167,7 +167,7 @@ class TestTurn:
 class TestLog:
     @pytest.fixture(autouse=True)
     def _all_levels(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.DEBUG, "shared.limits.admission")
+        caplog.set_level(logging.DEBUG, "shared.limits.circuit_breaker")
 
     @staticmethod
     def outage(admission: Admission, *errors: Unavailable | AccessDenied) -> float:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
 from shared.messages.dead_letter import Failure, Reason, of_body, of_update
-from shared.messages.envelope import CUT_MARK, MAX_MESSAGE_BYTES
+from shared.messages.encoding import MAX_MESSAGE_BYTES
+from shared.messages.envelope import CUT_MARK
 from shared.messages.update import MetadataUpdate, parse_update
 from shared.text import to_json
 from tests.unit.shared.conftest import images

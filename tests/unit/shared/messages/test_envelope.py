@@ -13,15 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
-from shared.messages.envelope import (
-    CUT_MARK,
-    MAX_MESSAGE_BYTES,
-    MAX_REDRIVES,
-    Encoding,
-    encode,
-    origin_of,
-    read_envelope,
-)
+from shared.messages.encoding import MAX_MESSAGE_BYTES, Encoding, encode
+from shared.messages.envelope import CUT_MARK, MAX_REDRIVES, origin_of, read_envelope
 from shared.settings import Settings
 
 FIELDS = {"kind": "personGroup", "id": "employees"}

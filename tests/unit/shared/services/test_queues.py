@@ -23,7 +23,7 @@ from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shared.messages.envelope import Encoding
+    from shared.messages.encoding import Encoding
 
 EXPIRY = datetime(2026, 2, 7, tzinfo=UTC)
 

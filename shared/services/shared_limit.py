@@ -1,6 +1,6 @@
 """The permits of a shared limit: a queue, and this instance's part in it.
 
-What permits are and when they are asked for, used and put back says `shared.limits.permits`.
+What permits are and when they are asked for, used and put back says `shared.limits.rate_limit_shared`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.limits.permits import Permit, Permits
+    from shared.limits.rate_limit_shared import Permit, Permits
     from shared.services.queues import PermitQueue, Received
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.limits.permits import (
+from shared.limits.rate_limit_shared import (
     APART,
     APART_AFTER_REFUSAL,
     CROWD,
@@ -30,7 +30,7 @@ from shared.limits.permits import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.limits.permits import Permit
+    from shared.limits.rate_limit_shared import Permit
 
 ALL = 1000
 WAY_SECONDS = 0.01

@@ -1,0 +1,138 @@
+"""Between the bytes of a queue message and its JSON object: Base64, byte order marks, and the names of other forms.
+
+Read is JSON, or Base64 of it, of one object, in which a field given twice is an error. Written is JSON in one encoding,
+that of the setting `MESSAGE_ENCODING`: see `encode`. What the object is a message in, `envelope` says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import json
+from typing import Any, Literal, NoReturn
+
+from shared.errors import InvalidMessage
+from shared.text import one_line
+
+MAX_MESSAGE_BYTES = 64 * 1024
+"""A queue message's size at most (Azure Storage, "Scalability and performance targets for Queue Storage")."""
+
+Encoding = Literal["base64", "none"]
+
+
+def encode(text: str, encoding: Encoding) -> str:
+    """A message as it is put into its queue: Base64 of its UTF-8 or the text itself.
+
+    A text that fits a message, but whose Base64 does not (more than 48 KiB), goes as it is.
+    """
+    if encoding == "none":
+        return text
+    encoded = base64.b64encode(text.encode()).decode()
+    return encoded if len(encoded) <= MAX_MESSAGE_BYTES else text
+
+
+def load_object(body: bytes) -> dict[str, Any]:
+    """Parse the one JSON object in `body`, which may be Base64 of it."""
+    document = _find_object(body.removeprefix(codecs.BOM_UTF8))
+    try:
+        fields: dict[str, Any] = _DECODER.decode(document.decode())
+    except UnicodeDecodeError as error:
+        raise InvalidMessage(f"not UTF-8: byte {error.start} is {document[error.start]:#04x}") from None
+    except RecursionError:
+        raise InvalidMessage("not a message: nested too deeply") from None
+    except ValueError as error:
+        raise InvalidMessage(f"not JSON: {one_line(error)}") from None
+    return fields
+
+
+_NEITHER = "neither a JSON object nor Base64 of one"
+
+
+def _find_object(body: bytes) -> bytes:
+    """The bytes that begin like a JSON object in UTF-8: the body, or what it is Base64 of."""
+    if not body.strip():
+        raise InvalidMessage(f"empty: {_NEITHER}")
+    form = _form(body)
+    if form == _OBJECT:
+        return body
+    decoded = _from_base64(body)
+    decoded_form = None if decoded is None else _form(decoded)
+    if decoded is not None and decoded_form == _OBJECT:  # many a word happens to be Base64 of something
+        return decoded
+    if form is not None:
+        raise InvalidMessage(form)
+    if decoded_form is not None:
+        raise InvalidMessage(f"Base64 of {decoded_form}")
+    raise InvalidMessage(_near_base64(body, decoded) or _NEITHER)
+
+
+_OBJECT = "a JSON object"
+_JSON_STARTS = {
+    b"{": _OBJECT,
+    b"[": "a JSON array: send a message for each of its objects",
+    b'"': "JSON in JSON: the object stands as text in quotes, send it without them",
+    b"<": "XML or HTML: send a JSON object",
+}
+_MAGIC = {
+    b"\x1f\x8b": "gzip: send the JSON uncompressed",
+    b"\x28\xb5\x2f\xfd": "zstd: send the JSON uncompressed",
+    b"PK\x03\x04": "a ZIP archive: send the JSON uncompressed",
+}
+_SAMPLE_BYTES = 64
+
+
+def _form(body: bytes) -> str | None:
+    """What a body is and what to do about it, if that can be told from its first bytes."""
+    body = body.removeprefix(codecs.BOM_UTF8)
+    name = json.detect_encoding(body).upper()
+    if name.startswith(("UTF-16", "UTF-32")):
+        sample = body[:_SAMPLE_BYTES].decode(name, "ignore").lstrip("\ufeff").strip()
+        return f"{name[:6]}: send the JSON in UTF-8" if sample and sample.isascii() and sample.isprintable() else None
+    for magic, form in _MAGIC.items():
+        if body.startswith(magic):
+            return form
+    return _JSON_STARTS.get(body.lstrip()[:1])
+
+
+def _from_base64(body: bytes) -> bytes | None:
+    try:
+        return base64.b64decode(b"".join(body.split()), validate=True).removeprefix(codecs.BOM_UTF8)
+    except binascii.Error:
+        return None
+
+
+_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+
+
+def _near_base64(body: bytes, decoded: bytes | None) -> str | None:
+    """What is wrong with a body that somebody has encoded in nearly the right way."""
+    if decoded is not None:
+        again = _from_base64(decoded)
+        return "Base64 of Base64: encode the JSON once" if again is not None and _form(again) == _OBJECT else None
+    padded = b"".join(body.split()).translate(_URL_ALPHABET).rstrip(b"=")
+    repaired = _from_base64(padded + b"=" * (-len(padded) % 4))
+    if repaired is not None and _form(repaired) == _OBJECT:
+        return "Base64 for URLs or without its padding: use the standard alphabet, padded with ="
+    return None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object, refusing a name given twice: which of the two was meant, nobody can tell."""
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise ValueError(f"field given twice: {one_line(name)}")
+        seen.add(name)
+    raise AssertionError("fewer names than pairs, yet none twice")
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python would read although JSON has none."""
+    raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)
