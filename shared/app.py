@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STARVATION_SHARE_OF_HOLD = 1 / 8
+STARVATION_SHARE_OF_MAX_WAIT = 1 / 8
 """An update may be passed over in favour of fuller batches for this share of the time after which it would give up."""
 
 CONNECTIONS_KEPT_FOR_FACE = 16
@@ -74,7 +74,7 @@ def new_batcher(
         batch_size=MAX_IMAGES_PER_CALL,
         linger_seconds=linger_seconds,
         max_wait_seconds=max_wait_seconds,
-        starvation_seconds=max_wait_seconds * STARVATION_SHARE_OF_HOLD,
+        starvation_seconds=max_wait_seconds * STARVATION_SHARE_OF_MAX_WAIT,
         max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
         around=telemetry.shared_call if telemetry.is_on else None,
     )

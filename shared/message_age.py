@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOLD_FROM_SECONDS = 15 * 60
+LOGGED_FROM_SECONDS = 15 * 60
 """A message that has waited for less is nothing to speak of."""
 
-TOLD_EVERY_SECONDS = 60
+LOGGED_EVERY_SECONDS = 60
 """A line a minute is enough, however many messages there are."""
 
 
@@ -28,7 +28,7 @@ class MessageAge:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
 
     def seen(self, inserted_at: datetime | None) -> None:
         """Take note of a message that was put into its queue at this time (aware); without one nothing is known."""
@@ -36,6 +36,6 @@ class MessageAge:
             return
         now = self._now()
         age = now - inserted_at.timestamp()
-        if age >= TOLD_FROM_SECONDS and now - self._told_at >= TOLD_EVERY_SECONDS:
+        if age >= LOGGED_FROM_SECONDS and now - self._logged_at >= LOGGED_EVERY_SECONDS:
             log.warning("a message has waited %d s since it was put into its queue", age)
-            self._told_at = now
+            self._logged_at = now

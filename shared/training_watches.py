@@ -115,10 +115,10 @@ def _is_reported(watch: TrainingWatch, result: TrainingResult) -> bool:
 def _is_same_date(one: datetime, other: datetime) -> bool:
     """Whether two dates are one, perhaps told with another precision: to 100 ns, to milliseconds or to seconds."""
     precision = "seconds" if 0 in (one.microsecond, other.microsecond) else "milliseconds"
-    return _told(one, precision) == _told(other, precision)
+    return _text_of(one, precision) == _text_of(other, precision)
 
 
-def _told(date: datetime | None, precision: str = "milliseconds") -> str:
+def _text_of(date: datetime | None, precision: str = "milliseconds") -> str:
     return "" if date is None else date.astimezone(UTC).isoformat(timespec=precision)
 
 
@@ -453,8 +453,8 @@ class TrainingWatches:
 def _training(result: TrainingResult, under_way_since: datetime | None) -> str:
     """What a completed training is known by, the same for whoever watches it and however precisely its date is told."""
     if result.succeeded_at is not None:
-        return _told(result.succeeded_at)
-    known = map(_told, (result.created_date_time, result.last_successful_training_date_time))
+        return _text_of(result.succeeded_at)
+    known = map(_text_of, (result.created_date_time, result.last_successful_training_date_time))
     return " ".join((*known, str(under_way_since)))
 
 

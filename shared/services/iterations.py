@@ -59,12 +59,12 @@ def _read_result(answer: Answer) -> TrainingResult:
         raise Unavailable(f"{SERVICE} answered {answer.status} with a body that is not JSON") from None
     try:
         status = _STATUSES.get(body["status"].lower(), TrainingStatus.UNKNOWN)
-        return TrainingResult.model_validate(_told_as_face_does(body, status))
+        return TrainingResult.model_validate(_as_face_says_it(body, status))
     except (TypeError, KeyError, AttributeError):
         raise UnexpectedAnswer(f"{SERVICE} answered {answer.status} with a body that is no iteration") from None
 
 
-def _told_as_face_does(body: dict[str, Any], status: TrainingStatus) -> dict[str, Any]:
+def _as_face_says_it(body: dict[str, Any], status: TrainingStatus) -> dict[str, Any]:
     """`trainedAt` is when the training ended, well or not; `lastModified` moves when somebody renames the iteration."""
     trained_at = body.get("trainedAt")
     succeeded = status is TrainingStatus.SUCCEEDED

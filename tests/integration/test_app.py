@@ -430,7 +430,7 @@ class TestOutages:
         [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
         assert "CUSTOM_VISION_TRAINING_KEY" in error.getMessage()
 
-    async def test_a_message_goes_back_to_its_queue_when_it_has_waited_for_hold(
+    async def test_a_message_goes_back_to_its_queue_when_it_has_waited_too_long_in_vain(
         self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async with relay_with(cloud, monkeypatch, MAX_WAIT_SECONDS="1.5", API_TIMEOUT_SECONDS="1") as relay:

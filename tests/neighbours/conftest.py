@@ -33,5 +33,5 @@ async def cloud() -> AsyncIterator[LocalCloud]:
 async def app(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
     """The app, as it is deployed, on the cloud's queues."""
     output = tmp_path_factory.mktemp("host") / "output.log"
-    async with HostProcess(PROJECT, cloud.settings | SETTINGS, output):
+    async with HostProcess(PROJECT, cloud.settings | cloud.topic_settings | SETTINGS, output):
         yield

@@ -66,6 +66,18 @@ async def events(cloud: LocalCloud, app: None) -> list[dict[str, Any]]:
     return [json.loads(text) for text in await texts_of(cloud, EVENTS)]
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
+async def at_topic(cloud: LocalCloud, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same events, as the Event Grid topic has taken them."""
+    ids = {event["id"] for event in events}
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            published = {event["id"]: event for event in (await cloud.control.published_events()).events}
+            if ids <= published.keys():
+                return [published[event["id"]] for event in events]
+            await asyncio.sleep(0.1)
+
+
 async def texts_of(cloud: LocalCloud, queue: str) -> list[str]:
     """What azure-storage-queue makes of the messages, which stay where they are."""
     policy = {"message_decode_policy": TextBase64DecodePolicy()} if ENCODING == "base64" else {}
@@ -106,6 +118,23 @@ async def test_a_python_library_understands_every_event(
 ) -> None:
     for event in events:
         assert_understood(read(json.dumps(event)), event)
+
+
+@pytest.mark.parametrize("read", [read_by_cloudevents, read_by_azure_core])
+async def test_a_python_library_understands_every_event_of_the_topic(
+    events: list[dict[str, Any]], at_topic: list[dict[str, Any]], read: Callable[[str], dict[str, Any]]
+) -> None:
+    for event, published in zip(events, at_topic, strict=True):
+        assert_understood(read(json.dumps(published)), event)
+
+
+async def test_the_javascript_library_understands_every_event_of_the_topic(
+    cloud: LocalCloud, events: list[dict[str, Any]], at_topic: list[dict[str, Any]]
+) -> None:
+    told = {"bodies": [json.dumps(published) for published in at_topic]}
+    understood = json.loads(await node.run("consumer.mjs", told, cloud.settings))
+    for event, read in zip(events, understood, strict=True):
+        assert_understood(read, event)
 
 
 async def test_the_javascript_libraries_understand_every_event(cloud: LocalCloud, events: list[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.message_age import TOLD_EVERY_SECONDS, TOLD_FROM_SECONDS, MessageAge
+from shared.message_age import LOGGED_EVERY_SECONDS, LOGGED_FROM_SECONDS, MessageAge
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def test_a_message_that_has_waited_long_is_told_with_its_age(age: MessageAge, ca
 
 
 @pytest.mark.parametrize(
-    "inserted_at", [None, NOON, NOON - timedelta(seconds=TOLD_FROM_SECONDS - 1), NOON + timedelta(hours=1)]
+    "inserted_at", [None, NOON, NOON - timedelta(seconds=LOGGED_FROM_SECONDS - 1), NOON + timedelta(hours=1)]
 )
 def test_a_message_that_has_not_is_not_told(
     age: MessageAge, caplog: pytest.LogCaptureFixture, inserted_at: datetime | None
@@ -47,7 +47,7 @@ def test_a_message_that_has_not_is_not_told(
 def test_many_old_messages_are_told_once_a_minute(
     age: MessageAge, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for _ in range(3 * TOLD_EVERY_SECONDS):
+    for _ in range(3 * LOGGED_EVERY_SECONDS):
         age.seen(NOON - timedelta(hours=1))
         clock.now += timedelta(seconds=1)
     assert len(caplog.messages) == 3

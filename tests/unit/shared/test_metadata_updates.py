@@ -131,7 +131,7 @@ class TestTriedAgain:
             await relay.handle(update(), 100)
         assert relay.left_nothing
 
-    async def test_who_has_waited_for_hold_comes_back_however_often(self, relay: Relay) -> None:
+    async def test_who_has_waited_too_long_in_vain_comes_back_however_often(self, relay: Relay) -> None:
         relay.batcher.error = MaxWaitExceeded("no outcome within 240 s")
         with pytest.raises(MaxWaitExceeded):
             await relay.handle(update(), 287)

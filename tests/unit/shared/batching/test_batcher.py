@@ -250,7 +250,7 @@ class TestGivingUp:
         assert [call.key for call in api.calls] == ["a", "c"]
         assert len(batcher) == 0
 
-    async def test_who_has_waited_for_hold_leaves_and_the_others_stay(self) -> None:
+    async def test_who_has_waited_too_long_in_vain_leaves_and_the_others_stay(self) -> None:
         api = FakeApi(answer=raising(AccessDenied("401")))
         batcher = new_batcher(api, hold=100)
         first = submit_each(batcher, [image(1)])[0]
