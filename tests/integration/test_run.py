@@ -1,4 +1,4 @@
-"""`make run`: what it prints, and what the README says, can be typed, and what then happens is shown."""
+"""`make run`: what it prints, and what the documents say, can be typed, and what then happens is shown."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 FOLDER = Path(__file__).parents[2]
-README = "".join((FOLDER / page).read_text() for page in ("README.md", "docs/outcomes.md"))
-"""And the page that has its example of a dead letter."""
+README = "README.md"
+QUICK_START = "docs/how-to/quick-start.md"
+OUTCOMES = "docs/outcomes.md"
 UP = re.compile(r"In another terminal.*?\n(?P<commands>\. .*)\n# the Azure CLI.*host ready", re.DOTALL)
 NOT_THERE = "0f2b8b4e-8f0e-4b7e-9a53-ffffffffffff"
 
@@ -116,19 +117,20 @@ async def running(tmp_path: Path, number: int = 1, **settings: str) -> AsyncIter
     assert "Traceback" not in run.output.read_text()
 
 
-def examples(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def examples(page: str, language: str) -> list[str]:
+    text = (FOLDER / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def json_example(*names: str) -> dict[str, Any]:
-    """The one example of the README with these fields and no others that tell one kind from the next."""
+def json_example(page: str, *names: str) -> dict[str, Any]:
+    """The one example of the page with these fields and no others that tell one kind from the next."""
     kinds = {"imageIds", "kind", "specversion", "failure"}
-    [found] = [e for e in map(json.loads, examples("json")) if kinds & set(e) == set(names)]
+    [found] = [e for e in map(json.loads, examples(page, "json")) if kinds & set(e) == set(names)]
     return dict(found)
 
 
-UPDATE = json_example("imageIds")
-WATCH = json_example("kind")
+UPDATE = json_example(README, "imageIds")
+WATCH = json_example(README, "kind")
 
 
 async def test_the_printed_commands_work(tmp_path: Path) -> None:
@@ -139,14 +141,14 @@ async def test_the_printed_commands_work(tmp_path: Path) -> None:
         assert '"decade":"1950s"' in (await run.type("images")).replace(" ", "")
 
 
-async def test_the_readmes_update_works_as_printed_in_every_way_it_shows(tmp_path: Path) -> None:
+async def test_the_readmes_update_works_as_printed_in_every_way_it_and_the_quick_start_show(tmp_path: Path) -> None:
     (tmp_path / "az").write_text(AZ)
     (tmp_path / "az").chmod(0o755)
     (tmp_path / "update.json").write_text(json.dumps(UPDATE))
     begin = f"cd {tmp_path}"
-    [python] = examples("python")
+    [python] = examples(QUICK_START, "python")
     (tmp_path / "example.py").write_text(python)
-    commands = [code for code in examples("sh") if code.startswith("az storage message put")]
+    commands = [code for code in examples(README, "sh") if code.startswith("az storage message put")]
     assert len(commands) == 2
     async with running(tmp_path) as run:
         for way in (f"{sys.executable} example.py", *commands):
@@ -158,13 +160,26 @@ async def test_the_readmes_update_works_as_printed_in_every_way_it_shows(tmp_pat
             assert await run.peek(queue) == []
 
 
+async def test_the_quick_start_can_be_typed_from_top_to_bottom(tmp_path: Path) -> None:
+    run_it, source, images, letters, watch = examples(QUICK_START, "sh")
+    assert (run_it, source) == ("make run\n", ". .local/terminal.sh\n")  # `running` does the one, `type` the other
+    async with running(tmp_path) as run:
+        await run.type(f"send image-metadata-updates '{json.dumps(UPDATE)}'")
+        assert await becomes_true(lambda: run.metadata() == UPDATE["metadata"])
+        assert IMAGES[0] in await run.type(images)
+        await run.type(f"send image-metadata-updates '{json.dumps({**UPDATE, 'imageIds': [NOT_THERE]})}'")
+        assert await becomes_true(lambda: "dead-lettered" in run.shown)
+        assert "ErrorImageNotFound" in await run.type(letters)
+        assert "Training.Succeeded persongroups/employees" in await run.type(watch)
+
+
 async def test_the_readmes_watch_leads_to_the_readmes_event(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         await run.type(f"send training-watches '{json.dumps(WATCH)}'")
         await run.complete_training()
         assert await becomes_true(lambda: "VisionRelay.Training.Succeeded" in run.shown)
         [event] = await run.peek("training-events")
-    example = json_example("specversion")
+    example = json_example(README, "specversion")
     same = ("specversion", "type", "subject", "datacontenttype")
     assert {name: event[name] for name in same} == {name: example[name] for name in same}
     assert set(event) == set(example)
@@ -172,10 +187,10 @@ async def test_the_readmes_watch_leads_to_the_readmes_event(tmp_path: Path) -> N
     assert event["data"]["correlationId"] == WATCH["correlationId"]
 
 
-async def test_the_readmes_dead_letter_is_what_comes_of_an_image_that_is_not_there_and_is_an_update_again(
+async def test_the_printed_dead_letter_is_what_comes_of_an_image_that_is_not_there_and_is_an_update_again(
     tmp_path: Path,
 ) -> None:
-    example = json_example("imageIds", "failure")
+    example = json_example(OUTCOMES, "imageIds", "failure")
     failure = example.pop("failure")
     async with running(tmp_path) as run:
         await run.type(f"send image-metadata-updates '{json.dumps({**UPDATE, 'imageIds': [NOT_THERE]})}'")

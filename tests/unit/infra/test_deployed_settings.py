@@ -137,7 +137,7 @@ def test_the_sample_has_what_must_be_set_and_the_defaults(
 def test_the_documentation_has_every_setting_with_its_default(
     monkeypatch: pytest.MonkeyPatch, choices: dict[str, str]
 ) -> None:
-    rows = [row for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")) for row in _rows(path.read_text())]
+    rows = [row for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md")) for row in _rows(path.read_text())]
     documented = {name: default for names, defaults, _ in rows for name, default in zip(names, defaults, strict=True)}
     mentioned = {name for _, _, text in rows for name in re.findall(r"`(\w+)`", text)}
     assert mentioned >= OURS, "some settings are not documented"
