@@ -51,6 +51,7 @@ TRAINED = "2026-01-31T12:00:00Z"
 class MemoryQueue(Queue):
     """What the watches need of a queue, as a list."""
 
+    name: str = "watches"
     waiting: list[Received] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
 
