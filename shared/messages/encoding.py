@@ -51,6 +51,8 @@ _NEITHER = "neither a JSON object nor Base64 of one"
 
 def _find_object(body: bytes) -> bytes:
     """The bytes that begin like a JSON object in UTF-8: the body, or what it is Base64 of."""
+    if body[:1] == b"{" and body[1:2] != b"\0":  # as nearly all do; else it may be UTF-16
+        return body
     if not body.strip():
         raise InvalidMessage(f"empty: {_NEITHER}")
     form = _form(body)
