@@ -94,10 +94,10 @@ $(DEPLOYED)/.installed: requirements.txt $(VENV)/.installed
 bench-environments: setup $(VENV)/.bench $(DEPLOYED)/.installed
 	@if $(BIN)/python -m local.worker.interpreter > /dev/null; then $(MAKE) --no-print-directory $(WORKER)/.installed; fi
 
-bench: bench-environments ## measure everything (15 to 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
+bench: bench-environments ## measure everything (about 45 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(foreach case,$(ONLY),--only $(case))
 
-bench-quick: bench-environments ## all cases small; fails if a ratio has become worse
+bench-quick: bench-environments ## all cases small (about 8 minutes); fails if a ratio has become worse
 	@$(BIN)/python -m benchmarks --quick
 
 screenshots: setup ## draw docs/screenshots anew from what the commands show

@@ -18,7 +18,7 @@ INTRODUCTION = """\
 # Benchmarks
 
 How many calls, how fast and how cheap, measured on the code that is deployed. `make bench` runs all of it and
-writes this page, its plots and `build/bench.json`; `make bench-quick` runs every case small in under a minute,
+writes this page, its plots and `build/bench.json`; `make bench-quick` runs every case small in some eight minutes,
 and fails if a ratio has become worse than the committed one by more than its noise. Absolute times are never
 compared: they are the machine's.
 
