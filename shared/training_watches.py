@@ -1,7 +1,8 @@
 """Training watches: the queue is the to-do list, and each tick of the timer works through it once.
 
-`decide` says what becomes of a watch, and is pure; `TrainingWatches` collects, polls and settles. An event is published
-before its watch is deleted or changed: a crash in between repeats the event, under the same id.
+What is news to a watch says `training_news`; here watches are collected, polled and settled. An event is written into
+its watch before it is published, and then the watch is deleted, or goes on without it. So whatever happens in between,
+whoever finds the watch publishes the same event, with the same id, although the training may be another by then.
 
 Every watch has its turn, whatever their number. A queue gives first what has been visible longest (Storage promises no
 order, but keeps this one). So a tick collects a page once the polls of the last have gone out, and puts back at its
@@ -13,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
@@ -23,16 +25,17 @@ from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited
 from shared.messages import dead_letter
 from shared.messages.dead_letter import Failure, Reason
 from shared.messages.envelope import origin_of
-from shared.messages.event import EventType, new_event
+from shared.messages.event import Event, EventType, new_event
 from shared.messages.event_data import TrainingData
-from shared.messages.training import TrainingResult, TrainingStatus
+from shared.messages.training import TrainingResult
 from shared.messages.watch import Api, Target, TrainingWatch, parse_watch
 from shared.services.queues import MAX_RECEIVE
 from shared.telemetry import OFF, Telemetry
 from shared.text import one_line, to_json
+from shared.training_news import COMPLETIONS, UNANSWERED, Episodes, Finding, decide, known_by
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 
     from shared.limits.admission import Admission
     from shared.services.events import EventPublisher
@@ -41,9 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RENEW_BELOW = timedelta(days=1)
-"""A watch that its queue would drop sooner than this is written anew when it is put back."""
-
-COMPLETIONS = (EventType.TRAINING_SUCCEEDED, EventType.TRAINING_FAILED)
+"""A watch that its queue would drop sooner than this is written anew when it is settled."""
 
 STORAGE_CALLS = 32
 """Calls to the queue service at the same time."""
@@ -51,114 +52,8 @@ STORAGE_CALLS = 32
 PATIENCE_SECONDS = 5.0
 """How long a tick that has nothing else to do waits for a service whose calls are suspended."""
 
-MAX_EPISODES = 10_000
-
-
-class Unanswered(NamedTuple):
-    """The service was asked, or cannot be, and nothing is known of the training."""
-
-
-UNANSWERED = Unanswered()
-
 NO_NEWS, INVALID = "no-news", "invalid"
 """What telemetry calls watches of which no event tells; the others have their event's name."""
-
-Finding = TrainingResult | NotFound | Unanswered
-"""What a poll found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What becomes of a watch: the event to publish first, if any, and the watch as it goes on, if it does."""
-
-    event: EventType | None
-    next: TrainingWatch | None
-
-
-def decide(watch: TrainingWatch, finding: Finding, now: datetime, under_way_since: datetime | None = None) -> Decision:
-    """Say what becomes of a watch after a poll.
-
-    One success is told from the next by its completion time; otherwise only a state in between that a poll has seen,
-    first at `under_way_since`, tells one training from the next. A training whose end is not known counts as later than
-    `after`: told twice is better than never.
-    """
-    if isinstance(finding, NotFound):
-        return Decision(EventType.TRAINING_NOT_FOUND, None)
-    if isinstance(finding, TrainingResult) and _is_news(watch, finding):
-        succeeded = finding.status is TrainingStatus.SUCCEEDED
-        event = EventType.TRAINING_SUCCEEDED if succeeded else EventType.TRAINING_FAILED
-        following = watch.noting(finding, under_way_since=under_way_since, news=True) if watch.repeat else None
-        return Decision(event, following)
-    if watch.expires_at is not None and watch.expires_at <= now:
-        return Decision(EventType.WATCH_EXPIRED, None)
-    if isinstance(finding, TrainingResult) and finding.is_under_way and _is_complete_or_new(watch):
-        return Decision(None, watch.noting(finding, under_way_since=under_way_since, news=False))
-    return Decision(None, watch)
-
-
-def _is_news(watch: TrainingWatch, result: TrainingResult) -> bool:
-    if not result.is_complete or _is_reported(watch, result):
-        return False
-    completed_at = result.completed_at
-    return watch.after is None or completed_at is None or completed_at > watch.after
-
-
-def _is_reported(watch: TrainingWatch, result: TrainingResult) -> bool:
-    last = watch.reported
-    if last is None or last.status != result.status:
-        return False
-    if last.completed_at is None or result.succeeded_at is None:
-        return True
-    return _is_same_date(last.completed_at, result.succeeded_at)
-
-
-def _is_same_date(one: datetime, other: datetime) -> bool:
-    """Whether two dates are one, perhaps told with another precision: to 100 ns, to milliseconds or to seconds."""
-    precision = "seconds" if 0 in (one.microsecond, other.microsecond) else "milliseconds"
-    return _text_of(one, precision) == _text_of(other, precision)
-
-
-def _text_of(date: datetime | None, precision: str = "milliseconds") -> str:
-    return "" if date is None else date.astimezone(UTC).isoformat(timespec=precision)
-
-
-def _is_complete_or_new(watch: TrainingWatch) -> bool:
-    return watch.reported is None or watch.reported.is_complete
-
-
-class _Episode(NamedTuple):
-    since: datetime | None
-    is_over: bool
-
-
-class Episodes:
-    """Tells the trainings of one target from one another by when a poll first saw each of them under way.
-
-    A failure has nothing else: its date moves whenever somebody edits the group. What is noted in the watches outlives
-    this process; what is kept here serves the watches that come when the training has ended.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[Target, _Episode] = {}
-
-    def note(
-        self, target: Target, result: TrainingResult, watches: Iterable[TrainingWatch], now: datetime
-    ) -> datetime | None:
-        """Take note of what a poll found and return when that training was first seen under way, if it was."""
-        reported = [watch.reported for watch in watches if watch.reported is not None]
-        under_way = [one.under_way_since for one in reported if one.under_way_since and not one.is_complete]
-        ended = [one.under_way_since for one in reported if one.under_way_since and one.is_complete]
-        known = self._seen.pop(target, None)
-        if result.is_complete:
-            since = max(under_way or ended, default=known.since if known is not None else None)
-        elif result.is_under_way:
-            since = min(under_way, default=known.since if known is not None and not known.is_over else now)
-        else:
-            return known.since if known is not None else None
-        self._seen[target] = _Episode(since, result.is_complete)
-        if len(self._seen) > MAX_EPISODES:
-            del self._seen[next(iter(self._seen))]
-        return since
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +95,7 @@ class _Tick:
     deadline: float
     left: int
     polls: dict[Target, asyncio.Task[Poll]] = field(default_factory=dict)
+    settling: list[asyncio.Task[None]] = field(default_factory=list)
     waiting: dict[asyncio.Timeout, tuple[Service, Target]] = field(default_factory=dict)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     had_no_turn: dict[Target, list[Received]] = field(default_factory=lambda: defaultdict(list))
@@ -268,16 +164,15 @@ class TrainingWatches:
         """
         now = asyncio.get_running_loop().time()
         tick = _Tick(now + self._max_wait_seconds / 2, now + self._max_wait_seconds, self._most)
-        settling = []
         while watches := await self._collect(tick):
             for target, group in watches.items():
                 self._begin_poll(tick, target, group)
-                settling.append(asyncio.create_task(self._settle(tick, target, group)))
+                tick.settling.append(asyncio.create_task(self._settle(tick, target, group)))
             await asyncio.sleep(0)  # lets the polls begin
             while tick.waiting and not tick.is_suspended:
                 await tick.has_moved()
         await _finish(tick)
-        await asyncio.gather(*settling)
+        await asyncio.gather(*tick.settling)
         await self._put_back([(message, None) for target in tick.polls for message in tick.had_no_turn.get(target, ())])
         await self._put_back(tick.polled)
 
@@ -291,7 +186,10 @@ class TrainingWatches:
             tick.left -= len(page)
             for message in page:
                 watch = await self._read(message)
-                if watch is not None:
+                if watch is not None and watch.event is not None:
+                    telling = self._tell_again(message, watch, watch.event.to_event())
+                    tick.settling.append(asyncio.create_task(telling))
+                elif watch is not None:
                     watches[watch.target].append((message, watch))
         return watches
 
@@ -389,29 +287,56 @@ class TrainingWatches:
     async def _settle_one(
         self, tick: _Tick, message: Received, watch: TrainingWatch, finding: Finding, since: datetime | None
     ) -> None:
+        async with self._settling(message):
+            decision = decide(watch, finding, datetime.now(UTC), since)
+            if decision.event is None:
+                self._telemetry.watch(self._queue.name, NO_NEWS, None)
+                await self._keep(tick, message, watch, decision.next or watch)
+                return
+            event = self._new_event(decision.event, message.id, watch, finding, since)
+            telling = (decision.next or watch).telling(event)
+            written = await self._write(message, _to_text(telling))
+            if written is not None:
+                await self._tell(written, telling, event)
+
+    async def _tell_again(self, message: Received, watch: TrainingWatch, event: Event) -> None:
+        """Publish the event that was written into a watch: perhaps only some of those who take events have it."""
+        async with self._settling(message):
+            await self._tell(message, watch, event)
+
+    @asynccontextmanager
+    async def _settling(self, message: Received) -> AsyncIterator[None]:
+        """Keep trouble with one watch from ending the tick for all others."""
         async with self._storage:
             try:
-                decision = decide(watch, finding, datetime.now(UTC), since)
-                if decision.event is not None:
-                    await self._publish(decision.event, message.id, watch, finding, since)
-                else:
-                    self._telemetry.watch(self._queue.name, NO_NEWS, None)
-                await self._keep(tick, message, watch, decision)
+                yield
             except AzureError as trouble:
                 log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
-            except Exception:  # trouble with one watch must not end the tick for all others
+            except Exception:
                 log.exception("watch %s will be settled again", message.id)
 
-    async def _keep(self, tick: _Tick, message: Received, watch: TrainingWatch, decision: Decision) -> None:
-        """Delete a watch, or write at once what it has reported, or leave it to the end of the tick."""
-        following = decision.next
-        if following is None:
+    async def _write(self, message: Received, text: str) -> Received | None:
+        """Write new content into a watch and keep it; None if that had to be a new message, which is met again."""
+        if not _runs_short(message):
+            return await self._queue.rewrite(message, text, self._lease_seconds)
+        await self._write_anew(message, text)
+        return None
+
+    async def _write_anew(self, message: Received, text: str) -> None:
+        await self._queue.send(text)
+        await self._queue.delete(message)
+
+    async def _tell(self, message: Received, watch: TrainingWatch, event: Event) -> None:
+        await self._events.publish(event)
+        if watch.repeat and event.type in COMPLETIONS:
+            await self._queue.put_back(message, _to_text(watch.telling(None)))
+        else:
             await self._queue.delete(message)
-        elif message.expires_at is not None and message.expires_at - datetime.now(UTC) < RENEW_BELOW:
-            await self._queue.send(_to_text(following))
-            await self._queue.delete(message)
-        elif decision.event is not None:
-            await self._queue.put_back(message, _to_text(following))
+
+    async def _keep(self, tick: _Tick, message: Received, watch: TrainingWatch, following: TrainingWatch) -> None:
+        """Let a watch go on: it is put back at the end of the tick, with new content if it has any."""
+        if _runs_short(message):
+            await self._write_anew(message, _to_text(following))
         else:
             tick.polled.append((message, None if following == watch else _to_text(following)))
 
@@ -427,18 +352,18 @@ class TrainingWatches:
         except AzureError as trouble:
             log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
 
-    async def _publish(
+    def _new_event(
         self, kind: EventType, message_id: str, watch: TrainingWatch, finding: Finding, since: datetime | None
-    ) -> None:
+    ) -> Event:
         target = watch.target
         result = finding if isinstance(finding, TrainingResult) else None
         is_completion = result is not None and kind in COMPLETIONS
         time = result.completed_at if result is not None and is_completion else None
         if kind is EventType.WATCH_EXPIRED:
             time = watch.expires_at
-        fact = _training(result, since) if result is not None and is_completion else message_id
+        fact = known_by(result, since) if result is not None and is_completion else message_id
         traceparent = self._telemetry.watch(self._queue.name, kind, watch.traceparent)
-        event = new_event(
+        return new_event(
             kind,
             source=self._services[target.api].source,
             subject=target.path,
@@ -447,15 +372,11 @@ class TrainingWatches:
             data=TrainingData.of(watch, result).to_dict(),
             traceparent=traceparent,
         )
-        await self._events.publish(event)
 
 
-def _training(result: TrainingResult, under_way_since: datetime | None) -> str:
-    """What a completed training is known by, the same for whoever watches it and however precisely its date is told."""
-    if result.succeeded_at is not None:
-        return _text_of(result.succeeded_at)
-    known = map(_text_of, (result.created_date_time, result.last_successful_training_date_time))
-    return " ".join((*known, str(under_way_since)))
+def _runs_short(message: Received) -> bool:
+    """Whether the queue would drop a message soon, as it drops those of producers after their time to live."""
+    return message.expires_at is not None and message.expires_at - datetime.now(UTC) < RENEW_BELOW
 
 
 async def _finish(tick: _Tick) -> None:

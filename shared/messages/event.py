@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from azure.core.messaging import CloudEvent
+from pydantic import BaseModel, ConfigDict
 
+from shared.messages.dates import DateTime
 from shared.messages.ids import event_id
+from shared.messages.validation import Traceparent
 from shared.text import to_json
 
 
@@ -71,3 +74,37 @@ def to_structured(event: Event) -> str:
     }
     given = {name: value for name, value in attributes.items() if value is not None}
     return to_json({**given, "data": event.data})
+
+
+class WrittenEvent(BaseModel):
+    """An event as it stands in structured mode, by which it is read again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: EventType
+    subject: str
+    time: DateTime | None = None
+    datacontenttype: Literal["application/json"]
+    traceparent: Traceparent | None = None
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: Event) -> WrittenEvent:
+        """Write an event."""
+        return cls.model_validate_json(to_structured(event))
+
+    def to_event(self) -> Event:
+        """The event that was written."""
+        return CloudEvent(
+            source=self.source,
+            type=self.type,
+            subject=self.subject,
+            id=self.id,
+            time=self.time,
+            datacontenttype=self.datacontenttype,
+            data=self.data,
+            extensions=None if self.traceparent is None else {"traceparent": self.traceparent},
+        )

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.messages.dates import DateTime
+from shared.messages.event import WrittenEvent
 from shared.messages.ids import ProjectId
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.validation import (
@@ -34,6 +35,8 @@ from shared.messages.validation import (
 
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
+
+    from shared.messages.event import Event
 
 MAX_GROUP_ID = 64
 MAX_TIMES = 1_000_000_000
@@ -170,7 +173,8 @@ class TrainingWatch(BaseModel):
     """One message of the watches queue: tell when this training is complete.
 
     `after`: only a completion later than this counts. `repeat`: go on watching after the first.
-    `expires_at`: give up then. `reported` is written by the app itself into a watch that it puts back.
+    `expires_at`: give up then. `reported` is written by the app itself into a watch that it puts back, and `event` into
+    one whose event it is about to publish.
     """
 
     model_config = ConfigDict(**WIRE, frozen=True, json_schema_extra={"allOf": [_contract_of(name) for name in KINDS]})
@@ -186,6 +190,10 @@ class TrainingWatch(BaseModel):
     repeat: Annotated[StrictBool, Field(description="Whether to go on watching after the first completion.")] = False
     expires_at: Annotated[DateTime | None, Field(description="When to give up.")] = None
     reported: Annotated[Reported | None, Field(description="Written by the app itself.")] = None
+    event: Annotated[
+        WrittenEvent | None,
+        Field(description="Written by the app itself: the event that goes out before anything else happens."),
+    ] = None
     correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
     traceparent: Annotated[Traceparent | None, Field(description=TRACEPARENT_MEANS)] = None
 
@@ -223,6 +231,10 @@ class TrainingWatch(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """The message as it stands on the wire."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def telling(self, event: Event | None) -> TrainingWatch:
+        """The watch with the event that is about to be published, or without it once it has been."""
+        return self.model_copy(update={"event": None if event is None else WrittenEvent.of(event)})
 
     def noting(self, result: TrainingResult, *, under_way_since: Any, news: bool) -> TrainingWatch:
         """The watch with what a poll has seen, so that the next can tell what is new."""

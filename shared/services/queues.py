@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -116,6 +116,15 @@ class Queue:
         """Make a message visible again at once, with new content if any is given. Its expiry stays what it was."""
         content = None if text is None else encode(text, self._encoding)
         await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=content)
+
+    @_failing_as_azure_error
+    async def rewrite(self, message: Received, text: str, lease_seconds: int) -> Received:
+        """Give a message new content and keep it for so long; only what is returned can be put back or deleted."""
+        content = encode(text, self._encoding)
+        written = await self._client.update_message(
+            message.id, message.pop_receipt, visibility_timeout=lease_seconds, content=content
+        )
+        return replace(message, pop_receipt=written.pop_receipt or "", body=text.encode())
 
     @_failing_as_azure_error
     async def delete(self, message: Received) -> None:

@@ -49,6 +49,8 @@ class FakeQueue(FakeOutbox):
     deleted: list[str] = field(default_factory=list)
     leases: list[int] = field(default_factory=list)
     fails_to_delete: bool = False
+    fails_to_write: bool = False
+    written: dict[str, str] = field(default_factory=dict)
     fails_to_receive: list[Exception | None] = field(default_factory=list)
     is_visible_again: bool = False
     """Whether what is put back can be received again, behind what waits already; else it is only kept."""
@@ -67,6 +69,14 @@ class FakeQueue(FakeOutbox):
         self.put_back_with[message.id] = text
         if self.is_visible_again:
             self.waiting.append(message if text is None else replace(message, body=text.encode()))
+
+    async def rewrite(self, message: Received, text: str, lease_seconds: int) -> Received:
+        if self.fails_to_write:
+            raise unreachable()
+        self.journal.append(f"write {message.id}")
+        self.leases.append(lease_seconds)
+        self.written[message.id] = text
+        return replace(message, body=text.encode())
 
     async def delete(self, message: Received) -> None:
         if self.fails_to_delete:

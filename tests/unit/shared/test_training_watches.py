@@ -1,4 +1,4 @@
-"""What becomes of a training watch after a poll, and how a tick works through the queue."""
+"""How a tick works through the queue of training watches."""
 
 from __future__ import annotations
 
@@ -13,155 +13,38 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from azure.core.exceptions import AzureError
 
-from shared.errors import AccessDenied, NotFound, RateLimited, Unavailable, UnexpectedAnswer
+from shared.errors import AccessDenied, RateLimited, Unavailable, UnexpectedAnswer
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.rate_limit_alone import EvenSpacing
-from shared.messages.event import EventType
-from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
-from shared.messages.watch import KINDS, MAX_TIMES, Api, Reported, Target, TrainingWatch, parse_watch
+from shared.messages.event import WrittenEvent
+from shared.messages.watch import KINDS, Api, Target, parse_watch
 from shared.services.events import EventPublisher
 from shared.services.queues import Received
-from shared.training_watches import (
-    PATIENCE_SECONDS,
-    UNANSWERED,
-    Decision,
-    Finding,
-    Service,
-    TrainingWatches,
-    decide,
-)
+from shared.training_watches import PATIENCE_SECONDS, Service, TrainingWatches
 from tests.unit.shared.conftest import UNLIMITED, FakeApi, images, new_batcher
 from tests.unit.shared.queues import FakeOutbox, FakeQueue, unreachable
+from tests.unit.shared.trainings import (
+    EARLIER,
+    EDITED,
+    FAILED,
+    FAILED_SOMETIME,
+    GONE,
+    ITERATION,
+    NOON,
+    PROJECT,
+    RUNNING,
+    SUCCEEDED,
+    UNREADABLE,
+    noted,
+    repeating,
+    watch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-EARLIER, LATER = NOON - timedelta(hours=1), NOON + timedelta(hours=1)
-
-SUCCEEDED = TrainingResult(status=TrainingStatus.SUCCEEDED, last_successful_training_date_time=NOON)
-FAILED = TrainingResult(status=TrainingStatus.FAILED, last_action_date_time=NOON, message="no faces")
-FAILED_SOMETIME = TrainingResult(status=TrainingStatus.FAILED)
-RUNNING = TrainingResult(status=TrainingStatus.RUNNING, last_action_date_time=NOON)
-SINCE = NOON - timedelta(minutes=1)
-"""When the training was first seen under way."""
-PROJECT = "c0ffee00-0000-4000-8000-000000000001"
-ITERATION = {"kind": "customVisionIteration", "projectId": PROJECT, "id": "beef0000-0000-4000-8000-00000000000a"}
-GONE = NotFound("PersonGroupNotFound", "no such group")
-
-
-def watch(**fields: Any) -> TrainingWatch:
-    return TrainingWatch.model_validate({"kind": "personGroup", "id": "employees"}).model_copy(update=fields)
-
-
-def noted(
-    before: TrainingWatch, result: TrainingResult, times: int = 1, since: datetime | None = SINCE
-) -> TrainingWatch:
-    """The watch with this result as what was seen last."""
-    seen = Reported(status=result.status, completed_at=result.completed_at, under_way_since=since, times=times)
-    return before.model_copy(update={"reported": seen})
-
-
-def repeating(result: TrainingResult, times: int = 1, since: datetime | None = SINCE) -> TrainingWatch:
-    """A repeating watch that has noted this result last."""
-    return noted(watch(repeat=True), result, times, since)
-
-
-TOLD = repeating(SUCCEEDED)
-OVER = watch(expires_at=EARLIER)
-UNREADABLE = TrainingResult(status=TrainingStatus.SUCCEEDED)
-EDITED = FAILED.model_copy(update={"last_action_date_time": LATER})
-PRECISE = SUCCEEDED.model_copy(update={"last_successful_training_date_time": NOON + timedelta(microseconds=999_999)})
-STRANGE = TrainingResult(status=TrainingStatus.UNKNOWN)
-
-DECISIONS: dict[str, tuple[TrainingWatch, Finding, EventType | None, TrainingWatch | None]] = {
-    # still training
-    "not started": (watch(), NOT_TRAINED, None, noted(watch(), NOT_TRAINED, 0)),
-    "running": (watch(), RUNNING, None, noted(watch(), RUNNING, 0)),
-    "still running": (noted(watch(), RUNNING, 0), RUNNING, None, noted(watch(), RUNNING, 0)),
-    "running at last": (noted(watch(), NOT_TRAINED, 0), RUNNING, None, noted(watch(), NOT_TRAINED, 0)),
-    "in a state without a known name": (watch(), STRANGE, None, watch()),
-    # completed
-    "succeeded": (watch(), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
-    "succeeded, nobody knows when": (watch(), UNREADABLE, EventType.TRAINING_SUCCEEDED, None),
-    "succeeded after it was seen running": (noted(watch(), RUNNING, 0), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
-    "failed": (watch(), FAILED, EventType.TRAINING_FAILED, None),
-    "failed, nobody knows when": (watch(), FAILED_SOMETIME, EventType.TRAINING_FAILED, None),
-    # after
-    "completed before after": (watch(after=LATER), SUCCEEDED, None, watch(after=LATER)),
-    "completed at after": (watch(after=NOON), SUCCEEDED, None, watch(after=NOON)),
-    "completed past after": (watch(after=EARLIER), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
-    "failed before after": (watch(after=LATER), FAILED, None, watch(after=LATER)),
-    "failed nobody knows when, with after": (watch(after=LATER), FAILED_SOMETIME, EventType.TRAINING_FAILED, None),
-    "succeeded nobody knows when, with after": (watch(after=LATER), UNREADABLE, EventType.TRAINING_SUCCEEDED, None),
-    # repeat
-    "the first of many": (watch(repeat=True), SUCCEEDED, EventType.TRAINING_SUCCEEDED, TOLD),
-    "the same again": (TOLD, SUCCEEDED, None, TOLD),
-    "the same, its date told more precisely": (TOLD, PRECISE, None, TOLD),
-    "the same, its date cannot be read any more": (TOLD, UNREADABLE, None, TOLD),
-    "the same, its date can be read now": (repeating(UNREADABLE), SUCCEEDED, None, repeating(UNREADABLE)),
-    "the same, after a state without a known name": (TOLD, STRANGE, None, TOLD),
-    "the next one, without seeing it run": (TOLD, FAILED, EventType.TRAINING_FAILED, repeating(FAILED, times=2)),
-    "the same status at another time": (
-        watch(repeat=True, reported=Reported(status="succeeded", completed_at=EARLIER)),
-        SUCCEEDED,
-        EventType.TRAINING_SUCCEEDED,
-        repeating(SUCCEEDED, times=2),
-    ),
-    "the next one runs": (TOLD, RUNNING, None, repeating(RUNNING)),
-    "the next one still runs": (repeating(RUNNING), RUNNING, None, repeating(RUNNING)),
-    "the next one has not started": (TOLD, NOT_TRAINED, None, repeating(NOT_TRAINED)),
-    "the same failure, the group was edited": (repeating(FAILED), EDITED, None, repeating(FAILED)),
-    "the same failure, nobody knows when": (
-        repeating(FAILED_SOMETIME),
-        FAILED_SOMETIME,
-        None,
-        repeating(FAILED_SOMETIME),
-    ),
-    "another failure": (repeating(RUNNING), FAILED, EventType.TRAINING_FAILED, repeating(FAILED, times=2)),
-    "reported before after": (watch(repeat=True, after=LATER), SUCCEEDED, None, watch(repeat=True, after=LATER)),
-    "as often as it counts": (
-        repeating(RUNNING, times=MAX_TIMES),
-        FAILED,
-        EventType.TRAINING_FAILED,
-        repeating(FAILED, times=MAX_TIMES),
-    ),
-    # never
-    "not found": (watch(), GONE, EventType.TRAINING_NOT_FOUND, None),
-    "not found, repeating": (TOLD, GONE, EventType.TRAINING_NOT_FOUND, None),
-    "not found and expired": (OVER, GONE, EventType.TRAINING_NOT_FOUND, None),
-    "expired": (OVER, RUNNING, EventType.WATCH_EXPIRED, None),
-    "expires now": (watch(expires_at=NOON), RUNNING, EventType.WATCH_EXPIRED, None),
-    "expired, repeating": (watch(repeat=True, expires_at=EARLIER), NOT_TRAINED, EventType.WATCH_EXPIRED, None),
-    "expires later": (watch(expires_at=LATER), RUNNING, None, noted(watch(expires_at=LATER), RUNNING, 0)),
-    "expired in a state without a known name": (OVER, STRANGE, EventType.WATCH_EXPIRED, None),
-    "completed and expired": (OVER, SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
-    "reported and expired": (
-        TOLD.model_copy(update={"expires_at": EARLIER}),
-        SUCCEEDED,
-        EventType.WATCH_EXPIRED,
-        None,
-    ),
-    # service trouble
-    "trouble": (watch(), UNANSWERED, None, watch()),
-    "trouble, expired": (OVER, UNANSWERED, EventType.WATCH_EXPIRED, None),
-    "trouble, repeating": (TOLD, UNANSWERED, None, TOLD),
-}
-
-
-@pytest.mark.parametrize(("before", "finding", "event", "following"), DECISIONS.values(), ids=DECISIONS)
-def test_what_becomes_of_a_watch(
-    before: TrainingWatch,
-    finding: Finding,
-    event: EventType | None,
-    following: TrainingWatch | None,
-) -> None:
-    assert decide(before, finding, NOON, SINCE) == Decision(event, following)
-
-
-def test_a_repeating_watch_is_the_same_after_it_was_written_and_read() -> None:
-    assert parse_watch(json.dumps(TOLD.to_dict()).encode()) == TOLD
+    from shared.messages.training import TrainingResult
 
 
 @dataclass
@@ -276,7 +159,7 @@ class TestTick:
         relay = Relay(told(SUCCEEDED))
         relay.add({})
         await relay.watches.tick()
-        assert relay.journal == ["event", "delete m0"]
+        assert relay.journal == ["write m0", "event", "delete m0"]
 
     async def test_what_still_trains_is_noted_once_and_then_put_back_unchanged(self) -> None:
         relay = Relay(told(RUNNING))
@@ -296,7 +179,7 @@ class TestTick:
         text = relay.queue.put_back_with["m0"]
         assert text is not None
         assert parse_watch(text.encode()) == repeating(SUCCEEDED, since=None)
-        assert relay.journal == ["event", "put back m0"]
+        assert relay.journal == ["write m0", "event", "put back m0"]
 
     @pytest.mark.parametrize(
         ("finding", "fields", "kind"),
@@ -419,6 +302,13 @@ def ids(events: list[dict[str, Any]]) -> list[str]:
     return [event["id"] for event in events]
 
 
+def event_of(text: str) -> WrittenEvent:
+    """The event that a watch is written with."""
+    event = parse_watch(text.encode()).event
+    assert event is not None
+    return event
+
+
 class TestEventId:
     """One id per distinct event: whoever keeps ids loses nothing and is told nothing twice."""
 
@@ -499,11 +389,96 @@ class TestEventId:
         assert first["id"] != second["id"]
 
     async def test_what_is_kept_to_tell_trainings_apart_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("shared.training_watches.MAX_EPISODES", 3)
+        monkeypatch.setattr("shared.training_news.MAX_EPISODES", 3)
         relay = Relay(told(RUNNING))
         relay.add(*({"id": f"group-{number}"} for number in range(10)))
         await relay.watches.tick()
         assert len(relay.watches._episodes._seen) == 3
+
+
+class TestWrittenEvent:
+    """An event stands in its watch before it goes out: whoever finds the watch publishes that event and no other."""
+
+    async def told_in_part(self, *fields: dict[str, Any], finding: TrainingResult) -> tuple[Relay, list[str]]:
+        """A tick in which not all who take events have taken those of these watches, and the watches as they are."""
+        relay = Relay(FakeFace())
+        relay.events.fails = [unreachable() for _ in fields]
+        await tick_with(relay, *fields, finding=finding)
+        assert not relay.queue.deleted
+        return relay, [relay.queue.written[f"m{place}"] for place in range(len(fields))]
+
+    async def test_a_failure_keeps_its_id_in_another_process_that_did_not_see_it_under_way(self) -> None:
+        seen = Relay(FakeFace())
+        await tick_with(seen, {}, finding=RUNNING)  # and what was noted is lost
+        seen.events.fails = [unreachable()]
+        await tick_with(seen, {}, finding=FAILED)
+        first = event_of(seen.queue.written["m0"])
+        again = Relay(FakeFace())
+        (second,) = await tick_with(again, json.loads(seen.queue.written["m0"]), finding=FAILED)
+        assert WrittenEvent.model_validate(second) == first
+
+    @pytest.mark.parametrize("later", [RUNNING, FAILED, SUCCEEDED, GONE])
+    async def test_it_goes_out_although_the_training_is_another_by_then(
+        self, later: TrainingResult | Exception
+    ) -> None:
+        _, (written,) = await self.told_in_part({"correlationId": "c"}, finding=FAILED)
+        relay = Relay(told(later))
+        relay.add(json.loads(written))
+        await relay.watches.tick()
+        assert [WrittenEvent.model_validate_json(text) for text in relay.events.sent] == [event_of(written)]
+        assert relay.queue.deleted == ["m0"]
+        assert not relay.face.polls
+
+    async def test_a_repeating_watch_goes_on_without_it(self) -> None:
+        _, (written,) = await self.told_in_part({"repeat": True}, finding=SUCCEEDED)
+        relay = Relay(told(RUNNING))
+        relay.add(json.loads(written))
+        await relay.watches.tick()
+        assert len(relay.events.sent) == 1
+        assert parse_watch((relay.queue.put_back_with["m0"] or "").encode()) == repeating(SUCCEEDED, since=None)
+
+    async def test_a_repeating_watch_that_has_come_to_its_end_does_not(self) -> None:
+        _, (written,) = await self.told_in_part({"repeat": True, "expiresAt": EARLIER.isoformat()}, finding=RUNNING)
+        relay = Relay(told(RUNNING))
+        relay.add(json.loads(written))
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m0"]
+
+    async def test_one_that_cannot_be_written_is_not_published(self) -> None:
+        relay = Relay(told(SUCCEEDED))
+        relay.add({})
+        relay.queue.fails_to_write = True
+        await relay.watches.tick()
+        assert relay.journal == []
+
+    async def test_the_watch_stays_ours_meanwhile(self) -> None:
+        relay = Relay(told(SUCCEEDED))
+        relay.add({})
+        await relay.watches.tick()
+        assert set(relay.queue.leases) == {600}
+
+    async def test_one_whose_time_to_live_runs_short_is_written_into_a_new_message(self) -> None:
+        """Its topic may be away for longer than the producer let the message live."""
+        relay = Relay(told(SUCCEEDED))
+        relay.add({}, time_to_live=timedelta(hours=23))
+        await relay.watches.tick()
+        assert relay.journal == ["anew", "delete m0"]
+        relay.add(*relay.queue.documents, time_to_live=None)
+        await relay.watches.tick()
+        assert [WrittenEvent.model_validate_json(text) for text in relay.events.sent] == [event_of(relay.queue.sent[0])]
+
+    @pytest.mark.parametrize(
+        "event",
+        [{}, {"id": 1}, "text", {"specversion": "1.0", "id": "a", "source": "b", "type": "c", "subject": "d",
+         "datacontenttype": "application/json", "data": {}}],
+    )  # fmt: skip
+    async def test_what_is_no_event_of_this_app_makes_a_watch_invalid(self, event: object) -> None:
+        relay = Relay(told(SUCCEEDED))
+        relay.add({"event": event})
+        await relay.watches.tick()
+        (letter,) = relay.poison.documents
+        assert letter["failure"]["message"].startswith("event")
+        assert not relay.events.sent
 
 
 class TestTurns:
@@ -686,7 +661,7 @@ class TestTrouble:
         relay.add({}, {"repeat": True})
         relay.events.fails = [unreachable(), unreachable()]
         await relay.watches.tick()
-        assert relay.journal == []
+        assert relay.journal == ["write m0", "write m1"]
 
     async def test_it_does_not_keep_the_others_from_being_settled(self) -> None:
         relay = Relay(told(SUCCEEDED))

@@ -1,0 +1,122 @@
+"""What becomes of a training watch after a poll."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from shared.messages.event import EventType
+from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
+from shared.messages.watch import MAX_TIMES, Reported, TrainingWatch, parse_watch
+from shared.training_news import UNANSWERED, Decision, Finding, decide
+from tests.unit.shared.trainings import (
+    EARLIER,
+    EDITED,
+    FAILED,
+    FAILED_SOMETIME,
+    GONE,
+    LATER,
+    NOON,
+    RUNNING,
+    SINCE,
+    SUCCEEDED,
+    UNREADABLE,
+    noted,
+    repeating,
+    watch,
+)
+
+TOLD = repeating(SUCCEEDED)
+OVER = watch(expires_at=EARLIER)
+PRECISE = SUCCEEDED.model_copy(update={"last_successful_training_date_time": NOON + timedelta(microseconds=999_999)})
+STRANGE = TrainingResult(status=TrainingStatus.UNKNOWN)
+
+DECISIONS: dict[str, tuple[TrainingWatch, Finding, EventType | None, TrainingWatch | None]] = {
+    # still training
+    "not started": (watch(), NOT_TRAINED, None, noted(watch(), NOT_TRAINED, 0)),
+    "running": (watch(), RUNNING, None, noted(watch(), RUNNING, 0)),
+    "still running": (noted(watch(), RUNNING, 0), RUNNING, None, noted(watch(), RUNNING, 0)),
+    "running at last": (noted(watch(), NOT_TRAINED, 0), RUNNING, None, noted(watch(), NOT_TRAINED, 0)),
+    "in a state without a known name": (watch(), STRANGE, None, watch()),
+    # completed
+    "succeeded": (watch(), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
+    "succeeded, nobody knows when": (watch(), UNREADABLE, EventType.TRAINING_SUCCEEDED, None),
+    "succeeded after it was seen running": (noted(watch(), RUNNING, 0), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
+    "failed": (watch(), FAILED, EventType.TRAINING_FAILED, None),
+    "failed, nobody knows when": (watch(), FAILED_SOMETIME, EventType.TRAINING_FAILED, None),
+    # after
+    "completed before after": (watch(after=LATER), SUCCEEDED, None, watch(after=LATER)),
+    "completed at after": (watch(after=NOON), SUCCEEDED, None, watch(after=NOON)),
+    "completed past after": (watch(after=EARLIER), SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
+    "failed before after": (watch(after=LATER), FAILED, None, watch(after=LATER)),
+    "failed nobody knows when, with after": (watch(after=LATER), FAILED_SOMETIME, EventType.TRAINING_FAILED, None),
+    "succeeded nobody knows when, with after": (watch(after=LATER), UNREADABLE, EventType.TRAINING_SUCCEEDED, None),
+    # repeat
+    "the first of many": (watch(repeat=True), SUCCEEDED, EventType.TRAINING_SUCCEEDED, TOLD),
+    "the same again": (TOLD, SUCCEEDED, None, TOLD),
+    "the same, its date told more precisely": (TOLD, PRECISE, None, TOLD),
+    "the same, its date cannot be read any more": (TOLD, UNREADABLE, None, TOLD),
+    "the same, its date can be read now": (repeating(UNREADABLE), SUCCEEDED, None, repeating(UNREADABLE)),
+    "the same, after a state without a known name": (TOLD, STRANGE, None, TOLD),
+    "the next one, without seeing it run": (TOLD, FAILED, EventType.TRAINING_FAILED, repeating(FAILED, times=2)),
+    "the same status at another time": (
+        watch(repeat=True, reported=Reported(status="succeeded", completed_at=EARLIER)),
+        SUCCEEDED,
+        EventType.TRAINING_SUCCEEDED,
+        repeating(SUCCEEDED, times=2),
+    ),
+    "the next one runs": (TOLD, RUNNING, None, repeating(RUNNING)),
+    "the next one still runs": (repeating(RUNNING), RUNNING, None, repeating(RUNNING)),
+    "the next one has not started": (TOLD, NOT_TRAINED, None, repeating(NOT_TRAINED)),
+    "the same failure, the group was edited": (repeating(FAILED), EDITED, None, repeating(FAILED)),
+    "the same failure, nobody knows when": (
+        repeating(FAILED_SOMETIME),
+        FAILED_SOMETIME,
+        None,
+        repeating(FAILED_SOMETIME),
+    ),
+    "another failure": (repeating(RUNNING), FAILED, EventType.TRAINING_FAILED, repeating(FAILED, times=2)),
+    "reported before after": (watch(repeat=True, after=LATER), SUCCEEDED, None, watch(repeat=True, after=LATER)),
+    "as often as it counts": (
+        repeating(RUNNING, times=MAX_TIMES),
+        FAILED,
+        EventType.TRAINING_FAILED,
+        repeating(FAILED, times=MAX_TIMES),
+    ),
+    # never
+    "not found": (watch(), GONE, EventType.TRAINING_NOT_FOUND, None),
+    "not found, repeating": (TOLD, GONE, EventType.TRAINING_NOT_FOUND, None),
+    "not found and expired": (OVER, GONE, EventType.TRAINING_NOT_FOUND, None),
+    "expired": (OVER, RUNNING, EventType.WATCH_EXPIRED, None),
+    "expires now": (watch(expires_at=NOON), RUNNING, EventType.WATCH_EXPIRED, None),
+    "expired, repeating": (watch(repeat=True, expires_at=EARLIER), NOT_TRAINED, EventType.WATCH_EXPIRED, None),
+    "expires later": (watch(expires_at=LATER), RUNNING, None, noted(watch(expires_at=LATER), RUNNING, 0)),
+    "expired in a state without a known name": (OVER, STRANGE, EventType.WATCH_EXPIRED, None),
+    "completed and expired": (OVER, SUCCEEDED, EventType.TRAINING_SUCCEEDED, None),
+    "reported and expired": (
+        TOLD.model_copy(update={"expires_at": EARLIER}),
+        SUCCEEDED,
+        EventType.WATCH_EXPIRED,
+        None,
+    ),
+    # service trouble
+    "trouble": (watch(), UNANSWERED, None, watch()),
+    "trouble, expired": (OVER, UNANSWERED, EventType.WATCH_EXPIRED, None),
+    "trouble, repeating": (TOLD, UNANSWERED, None, TOLD),
+}
+
+
+@pytest.mark.parametrize(("before", "finding", "event", "following"), DECISIONS.values(), ids=DECISIONS)
+def test_what_becomes_of_a_watch(
+    before: TrainingWatch,
+    finding: Finding,
+    event: EventType | None,
+    following: TrainingWatch | None,
+) -> None:
+    assert decide(before, finding, NOON, SINCE) == Decision(event, following)
+
+
+def test_a_repeating_watch_is_the_same_after_it_was_written_and_read() -> None:
+    assert parse_watch(json.dumps(TOLD.to_dict()).encode()) == TOLD
