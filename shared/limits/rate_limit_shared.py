@@ -10,10 +10,13 @@ handing over  A permit goes back `KEPT` of a period after its last call, and who
 leases        A permit is received for longer than its turn. A holder that dies keeps it from others until then; one
               that was paused finds its turn over, and makes no call.
 fairness      A permit knows the average time for which its receivers had to wait. Who has received one asks for the
-              next after most of that time, but at once where nobody else seems to wait: a first request was answered.
-429           The permit rests for 1, 2, 4 ... 64 s, longer if asked to, so that there is room for foreign callers.
-              The number of doublings travels in the permit; successes undo them. Until they have, calls of this permit
-              are farther apart: the network may move calls against one another by more than `APART` allows for.
+              next after most of that time, but at once where nobody else seems to wait: a first request was answered,
+              or nobody had put the permit back, so that its holder is dead and there are fewer to share with.
+429           The permit rests, for 1, 2, 4 ... 64 s on average, and at least as long as asked to, so that there is room
+              for foreign callers. How long is left to chance: permits that were refused together do not come back
+              together. The number of doublings travels in the permit, and successes undo them.
+late calls    The network moves calls against one another, so that some come too early for `APART`. After the first
+              refusals a permit's calls are farther apart; if that does not help, somebody else calls too.
 storage away  Nobody can receive a permit, and who holds one ends its turn. When no lease can be left, each instance
               takes itself for one of `CROWD`.
 """
@@ -24,7 +27,7 @@ import json
 import math
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,20 +38,20 @@ SPREAD = 0.85
 """Turns and requests are shorter by a random part, at most to this share, so that they do not stay in step."""
 APART, APART_AFTER_REFUSAL = 1.015, 1.045
 """Periods from one call of a permit to the next: 15 ms at ten calls a second, which is the network's jitter."""
+NETWORK_DOUBLINGS = 3
+"""Up to so many, refusals may be the network's doing."""
 KEPT = 0.75
 """After three quarters of a period a call has been answered, so that a 429 is known before its permit goes back; the
 last quarter is time to receive one's own permit again."""
 REQUEST_SECONDS = 0.28
 """From one request for a permit to the next: not more than 15,000 storage operations an hour, whatever happens."""
-PATIENCE = 0.8
+PATIENCE = 0.85
 """Share of the others' average wait after which one asks for the next permit. More is fairer; 1 would wait for ever."""
 HEAD_START_SECONDS = 0.035
 """How much later than others one asks for what one has put back, for each instance that there seems to be."""
 MAX_DOUBLINGS = 6
-LONGER_REST = 1.5
-"""A rest is longer by up to a half, so that permits which were refused together do not come back together."""
-FORGIVEN_AFTER = 200
-"""Successes that undo one doubling: less than one call in 200 is answered 429 where only the network is to blame."""
+FORGIVEN_AFTER = 100
+"""Successes that undo one doubling: less than one call in 100 is answered 429 where only the network is to blame."""
 CROWD = 64
 MAX_PERMITS = 32
 """As many as one request can ask for (Azure Storage, "Get Messages")."""
@@ -100,18 +103,30 @@ class Permit:
     @property
     def text(self) -> str:
         """What travels with it."""
-        return json.dumps({"doublings": round(self.doublings, 3), "meanWaitSeconds": round(self.mean_wait, 3)})
+        written = _Written(round(self.doublings, 3), round(self.mean_wait, 3), self.message.dequeue_count)
+        return json.dumps(dict(zip(_NAMES, written, strict=True)))
 
 
-def _read(body: bytes) -> tuple[float, float]:
+class _Written(NamedTuple):
+    """What travels with a permit. `received`: how often it had been when it was put back."""
+
+    doublings: float = 0.0
+    mean_wait: float = 0.0
+    received: int = 0
+
+
+_NAMES = ("doublings", "meanWaitSeconds", "received")
+
+
+def _read(body: bytes) -> _Written:
     """What travels with a permit; nothing is known of one that somebody else has written."""
     try:
         read = json.loads(body)
-        doublings, mean_wait = float(read["doublings"]), float(read["meanWaitSeconds"])
-    except (ValueError, TypeError, KeyError):
-        return 0.0, 0.0
-    is_possible = 0 <= doublings <= MAX_DOUBLINGS and 0 <= mean_wait < math.inf
-    return (doublings, mean_wait) if is_possible else (0.0, 0.0)
+        written = _Written(*(kind(read[name]) for kind, name in zip((float, float, int), _NAMES, strict=True)))
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return _Written()
+    is_possible = 0 <= written.doublings <= MAX_DOUBLINGS and 0 <= written.mean_wait < math.inf
+    return written if is_possible else _Written()
 
 
 class Permits:
@@ -132,6 +147,8 @@ class Permits:
         self._put_back: dict[str, Permit] = {}  # own ones that are out for others, by id
         self._ask_back_at: dict[str, float] = {}
         self._mean_wait = 0.0
+        self._doublings = 0.0  # of the permits that were refused here last, on average
+        self._silent_until = -math.inf
         self._waiting_since = self._ask_at = -math.inf
         self._asking_again = False
         self._asked_in_vain = False
@@ -160,7 +177,7 @@ class Permits:
         if due == math.inf and self._away_since < math.inf:
             crowd = self._last_call_at + CROWD * self._period / self.number
             due = max(self._away_since + self.lease_seconds, crowd)
-        return max(now, due, self._last_call_at + self._period / self.number)
+        return max(now, due, self._silent_until, self._last_call_at + self._period / self.number)
 
     def take(self, now: float) -> Permit | None:
         """Make a call now: returns its permit, None if it goes without. Raises `RuntimeError` before `ready_at`."""
@@ -169,7 +186,7 @@ class Permits:
         self._last_call_at = now
         permit = min(self._usable(now), key=lambda permit: permit.next_at, default=None)
         if permit is not None:
-            apart = APART_AFTER_REFUSAL if permit.doublings else APART
+            apart = APART_AFTER_REFUSAL if 0 < permit.doublings <= NETWORK_DOUBLINGS else APART
             permit.next_at = now + apart * self._period
         return permit
 
@@ -177,15 +194,24 @@ class Permits:
         """The call with this permit was not refused for coming too early."""
         if permit is not None:
             permit.doublings = max(0.0, permit.doublings - 1 / FORGIVEN_AFTER)
+            self._doublings = max(0.0, self._doublings - 1 / FORGIVEN_AFTER)
 
     def limited(self, permit: Permit | None, retry_after_seconds: float | None, now: float) -> None:
-        """The call with this permit was answered 429. One that has gone back by now is not concerned any more."""
-        if permit is not None:
-            rest = max(retry_after_seconds or 0.0, 2.0**permit.doublings)
-            permit.next_at = max(permit.next_at, now + rest * self._rng.uniform(1.0, LONGER_REST))
-            permit.doublings = min(MAX_DOUBLINGS, permit.doublings + 1)
-        else:
-            self._last_call_at = now + (retry_after_seconds or 0.0)
+        """The call with this permit was answered 429. One that has gone back by now is not concerned any more.
+
+        Whoever is asked to wait for longer than permits are held makes no call at all until then, and holds none.
+        """
+        asked = retry_after_seconds or 0.0
+        if permit is None:
+            self._last_call_at = now + asked
+            return
+        if asked > self.lease_seconds:
+            self._silent_until = now + asked
+        permit.doublings = max(permit.doublings, self._doublings)
+        rest = self._rng.expovariate(1 / 2.0**permit.doublings)
+        permit.next_at = max(permit.next_at, now + max(rest, asked))
+        permit.doublings = min(MAX_DOUBLINGS, permit.doublings + 1)
+        self._doublings = (self._doublings + permit.doublings) / 2
 
     def next_step_at(self, now: float) -> float:
         """When `leaving` or `to_ask` has something to be done next; infinity if nothing has."""
@@ -248,7 +274,8 @@ class Permits:
 
     def _over(self, now: float) -> list[Permit]:
         """Those held whose turn is over, or that are more than wanted."""
-        kept = sorted(self._usable(now), key=lambda permit: permit.next_at)[: self._wanted]
+        wanted = 0 if now < self._silent_until else self._wanted
+        kept = sorted(self._usable(now), key=lambda permit: permit.next_at)[:wanted]
         return [permit for permit in self._held if permit not in kept]
 
     def _leaves_at(self, permit: Permit) -> float:
@@ -263,7 +290,7 @@ class Permits:
     def _next_request_at(self) -> float:
         if self._is_asking or len(self._held) >= self._wanted:
             return math.inf
-        return min([self._ask_at, *self._ask_back_at.values()])
+        return max(self._silent_until, min([self._ask_at, *self._ask_back_at.values()]))
 
     def _hold(self, message: Message, asked_at: float, now: float) -> None:
         self._ask_back_at.pop(message.id, None)
@@ -271,9 +298,10 @@ class Permits:
         next_at = now + self._rest_of_period
         if own is not None and message.dequeue_count == own.message.dequeue_count + 1:
             next_at = max(now, own.next_at)
-        doublings, mean_wait = _read(message.body)
+        doublings, mean_wait, received = _read(message.body)
         wait = now - self._waiting_since
         self._waiting_since = now
-        self._mean_wait = mean_wait or wait
+        was_put_back = message.dequeue_count == received + 1
+        self._mean_wait = (mean_wait or wait) if was_put_back else 0.0
         ends_at = asked_at + TURN_SECONDS * self._rng.uniform(SPREAD, 1.0)
         self._held.append(Permit(message, doublings, (mean_wait + wait) / 2, next_at, ends_at))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import random
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ from shared.limits.rate_limit_shared import (
     APART_AFTER_REFUSAL,
     CROWD,
     FORGIVEN_AFTER,
-    LONGER_REST,
     MAX_DOUBLINGS,
     MAX_PERMITS,
+    NETWORK_DOUBLINGS,
     NEW_PERMIT,
     TURN_SECONDS,
     Permits,
@@ -57,6 +58,22 @@ def holding(messages: int = 1, rate: float = 10.0, at: float = 0.0, calls: int =
     assert permits.to_ask(at)
     permits.received([Message(str(number)) for number in range(messages)], at, at)
     return permits
+
+
+def others_waited(seconds: float, received: int = 0, doublings: float = 0) -> bytes:
+    """The text of a permit for which its receivers had to wait so long on average."""
+    return json.dumps({"doublings": doublings, "meanWaitSeconds": seconds, "received": received}).encode()
+
+
+def refused(doublings: float, seed: int = 1, retry_after: float = 0.0) -> tuple[Permits, Permit]:
+    """An instance whose only permit, which had rested so often, is answered 429 at 1.0."""
+    permits = an_instance(seed=seed)
+    permits.to_ask(0.0)
+    permits.received([Message(body=others_waited(0, doublings=doublings))], 0.0, 0.0)
+    permit = permits.take(1.0)
+    assert permit is not None
+    permits.limited(permit, retry_after, 1.0)
+    return permits, permit
 
 
 def call_until(permits: Permits, end: float, start: float = 0.0) -> list[tuple[float, Permit | None]]:
@@ -141,21 +158,31 @@ class TestAsking:
         permits.to_ask(0.0)
         permits.received([], 0.0, 0.0)
         permits.to_ask(1.0)
-        others_wait = b'{"doublings": 0, "meanWaitSeconds": 20}'
-        permits.received([Message(body=others_wait)], 1.0, 1.0)
+        permits.received([Message(body=others_waited(20))], 1.0, 1.0)
         assert permits.to_ask(10.0) == 0
         assert permits.to_ask(18.0) == 1
 
     def test_whoever_was_served_at_the_first_request_goes_on_asking(self) -> None:
         permits = an_instance()
         permits.to_ask(0.0)
-        permits.received([Message(body=b'{"doublings": 0, "meanWaitSeconds": 20}')], 0.0, 0.0)
+        permits.received([Message(body=others_waited(20))], 0.0, 0.0)
         assert permits.to_ask(0.5) == 1
+
+    def test_whoever_has_a_permit_that_nobody_put_back_goes_on_asking(self) -> None:
+        """Its holder is dead, so there are fewer to share with than its text says."""
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.received([], 0.0, 0.0)
+        permits.to_ask(1.0)
+        permits.received([Message(body=others_waited(20, received=4), dequeue_count=6)], 1.0, 1.0)
+        assert permits.to_ask(1.5) == 1
 
     @pytest.mark.parametrize(
         "body",
         [b"", b"[]", b"null", b"\xff", b'{"doublings": "x", "meanWaitSeconds": 1}', b'{"doublings": -1}',
-         b'{"doublings": 1e99, "meanWaitSeconds": 1}', b'{"doublings": NaN, "meanWaitSeconds": NaN}'],
+         b'{"doublings": 1e99, "meanWaitSeconds": 1, "received": 0}',
+         b'{"doublings": NaN, "meanWaitSeconds": NaN, "received": 0}',
+         b'{"doublings": 0, "meanWaitSeconds": 1, "received": Infinity}', b'{"doublings": 1, "meanWaitSeconds": 1}'],
     )  # fmt: skip
     def test_a_permit_with_a_strange_text_is_as_good_as_a_new_one(self, body: bytes) -> None:
         permits = an_instance()
@@ -250,42 +277,59 @@ class TestGoingBack:
 
 class TestRefusal:
     def test_a_refused_permit_rests_as_long_as_asked(self) -> None:
-        permits = holding()
-        permits.limited(permits.take(1.0), 3.0, 1.0)
-        assert 4.0 <= permits.ready_at(1.0) <= 1.0 + 3 * LONGER_REST
+        for seed in range(100):
+            _, permit = refused(0, seed, retry_after=3.0)
+            assert permit.next_at >= 4.0
 
     def test_others_of_the_same_instance_go_on(self) -> None:
         permits = holding(2)
         permits.limited(permits.take(1.0), 3.0, 1.0)
         assert permits.ready_at(1.2) == 1.2
 
-    def test_a_rest_doubles_with_each_refusal_and_has_an_end(self) -> None:
-        permits = an_instance()
-        permit = None
-        for doublings in range(MAX_DOUBLINGS + 3):
-            at = 1000.0 * doublings + 1000
-            permits.to_ask(at)
-            permits.received([Message(body=permit.text.encode() if permit else b"{}")], at, at)
-            permit = permits.take(permits.ready_at(at))
-            assert permit is not None
-            permits.limited(permit, 0.0, at + 1)
-            rest = permit.next_at - at - 1
-            assert 1.0 <= rest / 2.0 ** min(doublings, MAX_DOUBLINGS) <= LONGER_REST
-            permits.leaving(at + 900)
+    @pytest.mark.parametrize("doublings", [2, 4, MAX_DOUBLINGS])
+    def test_a_rest_is_twice_as_long_on_average_after_each_refusal(self, doublings: int) -> None:
+        rests = [refused(doublings, seed)[1].next_at - 1.0 for seed in range(400)]
+        assert sum(rests) / len(rests) == pytest.approx(2.0**doublings, rel=0.2)
+
+    def test_permits_that_are_refused_together_do_not_come_back_together(self) -> None:
+        """A gateway that counts in long windows would refuse them together again."""
+        rests = sorted(refused(3, seed)[1].next_at - 1.0 for seed in range(400))
+        assert rests[100] < 3
+        assert rests[300] > 9
+
+    def test_the_number_of_doublings_has_an_end(self) -> None:
+        assert refused(MAX_DOUBLINGS)[1].doublings == MAX_DOUBLINGS
+
+    def test_what_one_permit_has_learnt_the_next_that_is_refused_knows(self) -> None:
+        permits, _ = refused(4)
+        permits.to_ask(2.0)
+        permits.received([Message("2", body=NEW_PERMIT.encode())], 2.0, 2.0)
+        at = permits.ready_at(2.0)
+        permit = permits.take(at)
+        assert permit is not None
+        permits.limited(permit, 0.0, at)
+        assert permit.doublings == pytest.approx(5 / 2 + 1)
 
     def test_a_rest_that_is_longer_than_the_lease_is_left_to_the_queue(self) -> None:
-        permits = holding()
-        permit = permits.take(1.0)
-        permits.limited(permit, 60.0, 1.0)
+        permits, permit = refused(0, retry_after=60.0)
         ((gone, unseen_seconds),) = permits.leaving(1.0)
         assert gone is permit
-        assert 59 <= unseen_seconds <= 60 * LONGER_REST
+        assert 59 <= unseen_seconds <= 62
+
+    def test_whoever_shall_wait_longer_than_permits_are_held_makes_no_call_and_holds_none(self) -> None:
+        permits = holding(3)
+        permits.limited(permits.take(1.0), 60.0, 1.0)
+        assert permits.ready_at(1.5) >= 61.0
+        assert len(permits.leaving(1.0)) == 3
+        assert permits.to_ask(60.9) == 0
+        assert permits.next_step_at(1.0) == 61.0
+        assert permits.to_ask(61.0) == 1
 
     def test_a_rest_that_the_queue_ends_a_second_early_is_still_long_enough(self) -> None:
         permits = holding(calls=1)
         (last, permit) = call_until(permits, TURN_SECONDS)[-1]
         assert permit is not None
-        permits.limited(permit, 3.0, last)
+        permits.limited(permit, 7.0, last)
         ((_, unseen_seconds),) = permits.leaving(last + 0.1)
         assert last + 0.1 + unseen_seconds - 1 >= permit.next_at - 0.25 * APART
 
@@ -295,14 +339,20 @@ class TestRefusal:
         assert permits.leaving(1.0) == []
         assert len(call_until(permits, TURN_SECONDS, 1.0)) >= 2
 
-    def test_calls_are_farther_apart_until_the_refusal_is_forgiven(self) -> None:
-        permits = holding()
+    @pytest.mark.parametrize(
+        ("doublings", "apart"),
+        [(0, APART), (0.01, APART_AFTER_REFUSAL), (NETWORK_DOUBLINGS, APART_AFTER_REFUSAL), (3.01, APART)],
+    )
+    def test_calls_are_farther_apart_as_long_as_it_may_be_the_network(self, doublings: float, apart: float) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.received([Message(body=others_waited(0, doublings=doublings))], 0.0, 0.0)
         permit = permits.take(1.0)
         assert permit is not None
-        permits.limited(permit, 0.0, 1.0)
-        at = permits.ready_at(1.0)
-        permits.take(at)
-        assert permit.next_at - at == pytest.approx(APART_AFTER_REFUSAL)
+        assert permit.next_at - 1.0 == pytest.approx(apart)
+
+    def test_successes_undo_a_doubling(self) -> None:
+        permits, permit = refused(0)
         for _ in range(FORGIVEN_AFTER):
             permits.succeeded(permit)
         assert permit.doublings == pytest.approx(0.0, abs=1e-9)
@@ -472,7 +522,8 @@ class Instance:
         self._world.calls.append(now)
         permit = self._permits.take(now)
         if self._world.rng.random() < 0.02:
-            self._world.at(now + 0.1, lambda at: self._permits.limited(permit, 1.0, at))
+            retry_after = self._world.rng.choice([None, 1.0, 20.0])
+            self._world.at(now + 0.1, lambda at: self._permits.limited(permit, retry_after, at))
 
     def _putting_back(self, permit: Permit, unseen: int) -> Callable[[float], None]:
         def arrive(now: float) -> None:
