@@ -50,16 +50,23 @@ var rules = [
     title: 'Vision Relay: calls are suspended'
     description: 'An API cannot be reached or refuses the app. Messages wait; the log line gives the service\'s own sentence.'
     severity: 2
-    // The last word of each instance that still runs, however long ago it was said.
+    // The last word of each instance that still runs, of each API and project, however long ago it was said. What was
+    // said of a whole API since then is the last word of its projects too.
     query: '''
       let running = requests | where timestamp > ago(15m) | distinct cloud_RoleInstance;
-      traces
+      let words = traces
       | where message contains 'calls are suspended' or message contains 'calls are resumed'
       | extend api = tostring(split(message, ':')[0])
-      | summarize arg_max(timestamp, message) by cloud_RoleInstance, api
+      | extend scope = extract(@'calls are (?:suspended|resumed) for (.+?)(?: after [0-9.]+ s$|: )', 1, message);
+      words
+      | summarize arg_max(timestamp, message) by cloud_RoleInstance, api, scope
+      | join kind=leftouter (
+          words | where scope == '' | summarize ofAllAt = max(timestamp) by cloud_RoleInstance, api
+        ) on cloud_RoleInstance, api
       | where message contains 'calls are suspended' and timestamp < ago(5m)
+      | where isnull(ofAllAt) or timestamp >= ofAllAt
       | where cloud_RoleInstance in (running)
-      | project api, cloud_RoleInstance, suspendedAt = timestamp, message
+      | project api, scope, cloud_RoleInstance, suspendedAt = timestamp, message
     '''
     operator: 'GreaterThan'
     windowSize: 'PT15M'
