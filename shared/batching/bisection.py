@@ -1,5 +1,7 @@
 """How the message at fault is found: a call that failed as a whole is halved until that message stands alone.
 
+Which failures it is for, says `failure_policy`.
+
 * **Suspects.** Images of one key of which one, nobody knows which, had a call fail. They are mixed with nothing else.
 * **Search.** All suspects that one failed call was divided into. The latest half goes first, so that a search settles
   some of its messages early; searches take turns, so that none waits for the end of another.

@@ -1,7 +1,8 @@
 """The events that other systems react to: CloudEvents 1.0. Where they are published, `services.events` says.
 
-An event that is published again, because something failed between publishing it and taking note of that, has the
-same id.
+An event's id is made of what it tells: its type, source and subject, and what its maker says that it has in common with
+its repetitions. So an event that is published again has the same id. For a message that is its id in the queue
+(`metadata_updates`); for the end of a training, what tells that one from the next (`training_news.known_by`).
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
+from uuid import UUID, uuid5
 
 from azure.core.messaging import CloudEvent
 from pydantic import BaseModel, ConfigDict
 
 from shared.messages.dates import DateTime
-from shared.messages.ids import event_id
 from shared.messages.validation import Traceparent
 from shared.text import to_json
 
@@ -32,6 +33,9 @@ class EventType(StrEnum):
 
 Event = CloudEvent[dict[str, Any]]
 CONTENT_TYPE = "application/json"
+
+NAMESPACE = UUID("5b7d3b0e-3f6c-4c5e-9a53-0c1f6d1f0a52")
+"""Of the ids, which are UUIDs made from names (RFC 9562, version 5)."""
 
 
 def new_event(
@@ -52,7 +56,7 @@ def new_event(
         source=source,
         type=kind,
         subject=subject,
-        id=event_id(kind, source, subject, identity),
+        id=str(uuid5(NAMESPACE, "\n".join((kind, source, subject, identity)))),
         time=time,
         datacontenttype=CONTENT_TYPE,
         data=data,

@@ -1,4 +1,4 @@
-"""Ids: the one notation in which those of Custom Vision are written here, and how an event's id is made.
+"""Ids of Custom Vision: the one notation in which they are written here.
 
 Custom Vision's ids are UUIDs. Here they are text of 36 characters, lower case, hyphens after the 8th, 12th, 16th and
 20th digit: the notation of both the messages and the API's URLs. So an id goes from a message to a URL and is found
@@ -8,7 +8,6 @@ again in the answer without being taken apart.
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID, uuid5
 
 from pydantic import StringConstraints
 
@@ -25,11 +24,3 @@ _Uuid = Annotated[
 ]
 ProjectId = _Uuid
 ImageId = _Uuid
-
-EVENTS_NAMESPACE = UUID("5b7d3b0e-3f6c-4c5e-9a53-0c1f6d1f0a52")
-"""Namespace of this app's event ids, which are UUIDs made from names (RFC 9562, version 5)."""
-
-
-def event_id(*identity: str) -> str:
-    """The id of the event that is known by these texts, the same whenever it is published."""
-    return str(uuid5(EVENTS_NAMESPACE, "\n".join(identity)))

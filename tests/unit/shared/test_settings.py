@@ -11,6 +11,7 @@ import pytest
 from azure.storage.queue import QueueServiceClient
 
 from shared.errors import SettingsError
+from shared.messages.update import PAGE_LIMITS
 from shared.settings import STORAGE, Settings, load_settings, resembling, setting_names
 
 SECRET = "bWFya2VkLXNlY3JldA=="
@@ -118,7 +119,7 @@ class TestGood:
     ) -> None:
         settings = load(monkeypatch)
         limits = ("max_metadata_pairs", "max_metadata_key_characters", "max_metadata_value_characters")
-        assert [getattr(settings, name) for name in limits] == [10, 128, 256]
+        assert tuple(getattr(settings, name) for name in limits) == PAGE_LIMITS == (10, 128, 256)
         raised = dict(zip(map(str.upper, limits), ("50", "256", "512"), strict=True))
         assert [getattr(load(monkeypatch, **raised), name) for name in limits] == [50, 256, 512]
 
