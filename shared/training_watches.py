@@ -199,7 +199,7 @@ class TrainingWatches:
         try:
             return [message async for message in self._queue.receive(most, self._lease_seconds)]
         except AzureError as trouble:
-            if not tick.polls:
+            if not tick.settling:
                 raise
             log.warning("no more watches are collected now: %s", one_line(trouble))
             return []

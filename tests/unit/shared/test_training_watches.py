@@ -429,6 +429,14 @@ class TestWrittenEvent:
         assert relay.queue.deleted == ["m0"]
         assert not relay.face.polls
 
+    async def test_it_goes_out_before_the_tick_ends_although_no_more_can_be_collected(self) -> None:
+        _, (written,) = await self.told_in_part({}, finding=FAILED)
+        relay = Relay(FakeFace())
+        relay.add(json.loads(written))
+        relay.queue.fails_to_receive = [None, unreachable()]
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m0"]
+
     async def test_a_repeating_watch_goes_on_without_it(self) -> None:
         _, (written,) = await self.told_in_part({"repeat": True}, finding=SUCCEEDED)
         relay = Relay(told(RUNNING))
