@@ -131,7 +131,7 @@ class Settings(BaseModel):
     ] = 240.0
     """`HOLD_SECONDS` is the name that it had first."""
     api_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 30.0
-    watch_lease_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 600
+    watch_lease_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 600
     watches_per_tick: Annotated[int, Field(ge=1, le=100_000)] = 5000
     publish_updated_events: bool = False
     message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(_lower)] = "base64"

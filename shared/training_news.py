@@ -108,6 +108,12 @@ class Episodes:
     def __init__(self) -> None:
         self._seen: dict[Target, _Episode] = {}
 
+    def recall(self, watch: TrainingWatch) -> None:
+        """Take note of the training whose event stands in a watch, for other watches of it."""
+        reported = watch.reported
+        if reported is not None and reported.under_way_since is not None:
+            self._seen.setdefault(watch.target, _Episode(reported.under_way_since, is_over=True))
+
     def note(
         self, target: Target, result: TrainingResult, watches: Iterable[TrainingWatch], now: datetime
     ) -> datetime | None:

@@ -187,6 +187,7 @@ class TrainingWatches:
             for message in page:
                 watch = await self._read(message)
                 if watch is not None and watch.event is not None:
+                    self._episodes.recall(watch)
                     telling = self._tell_again(message, watch, watch.event.to_event())
                     tick.settling.append(asyncio.create_task(telling))
                 elif watch is not None:
@@ -302,7 +303,10 @@ class TrainingWatches:
     async def _tell_again(self, message: Received, watch: TrainingWatch, event: Event) -> None:
         """Publish the event that was written into a watch: perhaps only some of those who take events have it."""
         async with self._settling(message):
-            await self._tell(message, watch, event)
+            if _runs_short(message):
+                await self._write_anew(message, _to_text(watch))
+            else:
+                await self._tell(message, watch, event)
 
     @asynccontextmanager
     async def _settling(self, message: Received) -> AsyncIterator[None]:

@@ -123,7 +123,7 @@ def _read(body: bytes) -> _Written:
     try:
         read = json.loads(body)
         written = _Written(*(kind(read[name]) for kind, name in zip((float, float, int), _NAMES, strict=True)))
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return _Written()
     is_possible = 0 <= written.doublings <= MAX_DOUBLINGS and 0 <= written.mean_wait < math.inf
     return written if is_possible else _Written()
@@ -197,21 +197,21 @@ class Permits:
             self._doublings = max(0.0, self._doublings - 1 / FORGIVEN_AFTER)
 
     def limited(self, permit: Permit | None, retry_after_seconds: float | None, now: float) -> None:
-        """The call with this permit was answered 429. One that has gone back by now is not concerned any more.
+        """The call with this permit was answered 429; one that has gone back by now rests no longer for it.
 
         Whoever is asked to wait for longer than permits are held makes no call at all until then, and holds none.
         """
         asked = retry_after_seconds or 0.0
+        if asked > self.lease_seconds:
+            self._silent_until = self._waiting_since = max(self._silent_until, now + asked)
         if permit is None:
             self._last_call_at = now + asked
             return
-        if asked > self.lease_seconds:
-            self._silent_until = now + asked
-        permit.doublings = max(permit.doublings, self._doublings)
-        rest = self._rng.expovariate(1 / 2.0**permit.doublings)
+        own, known = permit.doublings, max(permit.doublings, self._doublings)
+        rest = self._rng.expovariate(1 / 2.0**known)
         permit.next_at = max(permit.next_at, now + max(rest, asked))
-        permit.doublings = min(MAX_DOUBLINGS, permit.doublings + 1)
-        self._doublings = (self._doublings + permit.doublings) / 2
+        permit.doublings = min(MAX_DOUBLINGS, known + 1)
+        self._doublings = (self._doublings + own + 1) / 2  # not what is known: each of a burst would add to the next
 
     def next_step_at(self, now: float) -> float:
         """When `leaving` or `to_ask` has something to be done next; infinity if nothing has."""
@@ -223,7 +223,7 @@ class Permits:
         """The permits that go back now, each with the whole seconds for which nobody shall see it."""
         leaving = [permit for permit in self._over(now) if self._leaves_at(permit) <= now]
         if leaving and len(self._held) >= self._wanted:
-            self._waiting_since = now
+            self._waiting_since = max(now, self._silent_until)
         for permit in leaving:
             self._held.remove(permit)
         return [(permit, self._unseen_seconds(permit, now)) for permit in leaving]

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
 from azure.core.messaging import CloudEvent
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from shared.messages.dates import DateTime
 from shared.messages.validation import Traceparent
@@ -30,6 +30,13 @@ class EventType(StrEnum):
     METADATA_REJECTED = "VisionRelay.ImageMetadata.Rejected"
     METADATA_UPDATED = "VisionRelay.ImageMetadata.Updated"
 
+
+WATCH_EVENTS = (
+    EventType.TRAINING_SUCCEEDED,
+    EventType.TRAINING_FAILED,
+    EventType.TRAINING_NOT_FOUND,
+    EventType.WATCH_EXPIRED,
+)
 
 Event = CloudEvent[dict[str, Any]]
 CONTENT_TYPE = "application/json"
@@ -81,19 +88,19 @@ def to_structured(event: Event) -> str:
 
 
 class WrittenEvent(BaseModel):
-    """An event as it stands in structured mode, by which it is read again."""
+    """The event of a watch as it stands in structured mode, by which it is read again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     specversion: Literal["1.0"]
-    id: str
-    source: str
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    source: Annotated[str, StringConstraints(min_length=1)]
     type: EventType
     subject: str
     time: DateTime | None = None
     datacontenttype: Literal["application/json"]
     traceparent: Traceparent | None = None
-    data: dict[str, Any]
+    data: dict[str, str]
 
     @classmethod
     def of(cls, event: Event) -> WrittenEvent:

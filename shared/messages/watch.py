@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.messages.dates import DateTime
-from shared.messages.event import WrittenEvent
+from shared.messages.event import WATCH_EVENTS, WrittenEvent
 from shared.messages.ids import ProjectId
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.validation import (
@@ -221,6 +221,14 @@ class TrainingWatch(BaseModel):
     def _has_its_project(self) -> TrainingWatch:
         if KINDS[self.kind].in_project and self.project_id is None:
             raise PydanticCustomError("project", f"projectId: must be given with the kind {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _tells_of_itself(self) -> TrainingWatch:
+        """A producer must not have this app tell anything else."""
+        event = self.event
+        if event is not None and (event.type not in WATCH_EVENTS or event.subject != self.target.path):
+            raise PydanticCustomError("event", "event: must be one of this watch")
         return self
 
     @property

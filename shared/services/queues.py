@@ -124,7 +124,7 @@ class Queue:
         written = await self._client.update_message(
             message.id, message.pop_receipt, visibility_timeout=lease_seconds, content=content
         )
-        return replace(message, pop_receipt=written.pop_receipt or "", body=text.encode())
+        return replace(message, pop_receipt=written.pop_receipt or "")
 
     @_failing_as_azure_error
     async def delete(self, message: Received) -> None:

@@ -51,6 +51,8 @@ class FakeQueue(FakeOutbox):
     fails_to_delete: bool = False
     fails_to_write: bool = False
     written: dict[str, str] = field(default_factory=dict)
+    receipts: dict[str, str] = field(default_factory=dict)
+    """Of messages that were written: who comes with another is refused."""
     fails_to_receive: list[Exception | None] = field(default_factory=list)
     is_visible_again: bool = False
     """Whether what is put back can be received again, behind what waits already; else it is only kept."""
@@ -62,9 +64,11 @@ class FakeQueue(FakeOutbox):
             raise error
         taken, self.waiting = self.waiting[:most], self.waiting[most:]
         for message in taken:
+            self.receipts[message.id] = message.pop_receipt
             yield message
 
     async def put_back(self, message: Received, text: str | None = None) -> None:
+        self._check_receipt(message)
         self.journal.append(f"put back {message.id}")
         self.put_back_with[message.id] = text
         if self.is_visible_again:
@@ -74,11 +78,18 @@ class FakeQueue(FakeOutbox):
         if self.fails_to_write:
             raise unreachable()
         self.journal.append(f"write {message.id}")
+        self._check_receipt(message)
         self.leases.append(lease_seconds)
         self.written[message.id] = text
-        return replace(message, body=text.encode())
+        self.receipts[message.id] = f"receipt {len(self.written)}"
+        return replace(message, pop_receipt=self.receipts[message.id])
+
+    def _check_receipt(self, message: Received) -> None:
+        if message.pop_receipt != self.receipts.get(message.id, message.pop_receipt):
+            raise unreachable()
 
     async def delete(self, message: Received) -> None:
+        self._check_receipt(message)
         if self.fails_to_delete:
             raise unreachable()
         self.journal.append(f"delete {message.id}")

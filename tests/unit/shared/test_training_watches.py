@@ -475,17 +475,47 @@ class TestWrittenEvent:
         await relay.watches.tick()
         assert [WrittenEvent.model_validate_json(text) for text in relay.events.sent] == [event_of(relay.queue.sent[0])]
 
+    async def test_one_that_waits_for_its_topic_outlives_its_producers_time_to_live(self) -> None:
+        _, (written,) = await self.told_in_part({}, finding=SUCCEEDED)
+        relay = Relay(FakeFace())
+        relay.add(json.loads(written), time_to_live=timedelta(minutes=20))
+        relay.events.fails = [unreachable()]
+        await relay.watches.tick()
+        assert relay.journal == ["anew", "delete m0"]
+
+    async def test_a_new_watch_of_that_training_has_the_same_event(self) -> None:
+        seen = Relay(FakeFace())
+        await tick_with(seen, {}, finding=RUNNING)
+        waited = json.loads(seen.queue.put_back_with["m0"] or "")
+        seen.events.fails = [unreachable()]
+        await tick_with(seen, waited, finding=FAILED)
+        first, second = await tick_with(Relay(FakeFace()), json.loads(seen.queue.written["m0"]), {}, finding=EDITED)
+        assert first["id"] == second["id"]
+
     @pytest.mark.parametrize(
-        "event",
-        [{}, {"id": 1}, "text", {"specversion": "1.0", "id": "a", "source": "b", "type": "c", "subject": "d",
-         "datacontenttype": "application/json", "data": {}}],
-    )  # fmt: skip
-    async def test_what_is_no_event_of_this_app_makes_a_watch_invalid(self, event: object) -> None:
+        "wrong",
+        [
+            {"id": 1},
+            {"id": ""},
+            {"source": ""},
+            {"type": "VisionRelay.ImageMetadata.Rejected"},
+            {"type": "Somebody.Else"},
+            {"subject": "persongroups/others"},
+            {"data": {"id": 1e999}},
+            {"data": "text"},
+            {"specversion": "2.0"},
+            {"time": "noon"},
+            {"more": 1},
+        ],
+    )
+    async def test_what_is_no_event_of_this_watch_makes_it_invalid(self, wrong: dict[str, Any]) -> None:
+        _, (written,) = await self.told_in_part({}, finding=SUCCEEDED)
+        document = json.loads(written)
         relay = Relay(told(SUCCEEDED))
-        relay.add({"event": event})
+        relay.add({**document, "event": {**document["event"], **wrong}})
         await relay.watches.tick()
         (letter,) = relay.poison.documents
-        assert letter["failure"]["message"].startswith("event")
+        assert letter["failure"]["reason"] == "invalid"
         assert not relay.events.sent
 
 

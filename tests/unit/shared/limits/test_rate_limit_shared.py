@@ -182,7 +182,8 @@ class TestAsking:
         [b"", b"[]", b"null", b"\xff", b'{"doublings": "x", "meanWaitSeconds": 1}', b'{"doublings": -1}',
          b'{"doublings": 1e99, "meanWaitSeconds": 1, "received": 0}',
          b'{"doublings": NaN, "meanWaitSeconds": NaN, "received": 0}',
-         b'{"doublings": 0, "meanWaitSeconds": 1, "received": Infinity}', b'{"doublings": 1, "meanWaitSeconds": 1}'],
+         b'{"doublings": 0, "meanWaitSeconds": 1, "received": Infinity}', b'{"doublings": 1, "meanWaitSeconds": 1}',
+         b"[" * 100_000],
     )  # fmt: skip
     def test_a_permit_with_a_strange_text_is_as_good_as_a_new_one(self, body: bytes) -> None:
         permits = an_instance()
@@ -300,15 +301,20 @@ class TestRefusal:
     def test_the_number_of_doublings_has_an_end(self) -> None:
         assert refused(MAX_DOUBLINGS)[1].doublings == MAX_DOUBLINGS
 
-    def test_what_one_permit_has_learnt_the_next_that_is_refused_knows(self) -> None:
-        permits, _ = refused(4)
-        permits.to_ask(2.0)
-        permits.received([Message("2", body=NEW_PERMIT.encode())], 2.0, 2.0)
-        at = permits.ready_at(2.0)
-        permit = permits.take(at)
-        assert permit is not None
-        permits.limited(permit, 0.0, at)
-        assert permit.doublings == pytest.approx(5 / 2 + 1)
+    def test_what_one_permit_has_learnt_the_next_that_is_refused_rests_by(self) -> None:
+        rests = []
+        for seed in range(400):
+            permits, learnt = refused(4, seed)
+            permits.to_ask(2.0)
+            permits.received([Message("2", body=NEW_PERMIT.encode())], 2.0, 2.0)
+            at = permits.ready_at(2.0)
+            permit = permits.take(at)
+            assert permit is not None
+            permits.limited(permit, 0.0, at)
+            if permit is not learnt:
+                assert permit.doublings == 5 / 2 + 1
+                rests.append(permit.next_at - at)
+        assert sum(rests) / len(rests) == pytest.approx(2.0 ** (5 / 2), rel=0.2)
 
     def test_a_rest_that_is_longer_than_the_lease_is_left_to_the_queue(self) -> None:
         permits, permit = refused(0, retry_after=60.0)
@@ -324,6 +330,43 @@ class TestRefusal:
         assert permits.to_ask(60.9) == 0
         assert permits.next_step_at(1.0) == 61.0
         assert permits.to_ask(61.0) == 1
+
+    def test_a_later_answer_does_not_shorten_that(self) -> None:
+        permits = holding(2)
+        first, second = permits.take(1.0), permits.take(1.2)
+        permits.limited(first, 60.0, 1.3)
+        permits.limited(second, 9.0, 1.4)
+        permits.leaving(1.5)
+        assert permits.next_step_at(1.5) == pytest.approx(61.3)
+
+    def test_so_it_is_for_a_call_without_a_permit(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        permits.failed(0.0)
+        at = permits.ready_at(0.0)
+        permits.limited(permits.take(at), 60.0, at)
+        assert permits.next_step_at(at + 10) == at + 60
+
+    def test_being_silent_does_not_count_as_waiting_for_others(self) -> None:
+        permits = holding(1)
+        permits.limited(permits.take(1.0), 60.0, 1.0)
+        permits.leaving(2.0)
+        assert permits.to_ask(61.0) == 1
+        permits.received([Message("2", body=others_waited(0.5))], 61.0, 61.2)
+        permit = permits.take(permits.ready_at(61.2))
+        assert permit is not None
+        assert permit.mean_wait < 1
+
+    def test_a_second_of_refusals_costs_no_permit_more_than_two_doublings(self) -> None:
+        """If each added to what the one before has learnt, they would rest for minutes because of a hiccup."""
+        permits = holding(10)
+        now = 0.0
+        for _ in range(10):
+            now = permits.ready_at(now)
+            permit = permits.take(now)
+            permits.limited(permit, 1.0, now)
+            assert permit is not None
+            assert permit.doublings <= 2
 
     def test_a_rest_that_the_queue_ends_a_second_early_is_still_long_enough(self) -> None:
         permits = holding(calls=1)
