@@ -52,6 +52,10 @@ STORAGE_CALLS = 32
 PATIENCE_SECONDS = 5.0
 """How long a tick that has nothing else to do waits for a service whose calls are suspended."""
 
+TELLING_SECONDS = 60.0
+"""How long a tick goes on publishing after the last poll had its turn. Where a topic hangs, many events would otherwise
+take a tick beyond `functionTimeout`, which costs the worker and all that it executes."""
+
 NO_NEWS, INVALID = "no-news", "invalid"
 """What telemetry calls watches of which no event tells; the others have their event's name."""
 
@@ -188,7 +192,7 @@ class TrainingWatches:
                 watch = await self._read(message)
                 if watch is not None and watch.event is not None:
                     self._episodes.recall(watch)
-                    telling = self._tell_again(message, watch, watch.event.to_event())
+                    telling = self._tell_again(tick, message, watch, watch.event.to_event())
                     tick.settling.append(asyncio.create_task(telling))
                 elif watch is not None:
                     watches[watch.target].append((message, watch))
@@ -298,15 +302,15 @@ class TrainingWatches:
             telling = (decision.next or watch).telling(event)
             written = await self._write(message, _to_text(telling))
             if written is not None:
-                await self._tell(written, telling, event)
+                await self._tell(tick, written, telling, event)
 
-    async def _tell_again(self, message: Received, watch: TrainingWatch, event: Event) -> None:
+    async def _tell_again(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
         """Publish the event that was written into a watch: perhaps only some of those who take events have it."""
         async with self._settling(message):
             if _runs_short(message):
                 await self._write_anew(message, _to_text(watch))
             else:
-                await self._tell(message, watch, event)
+                await self._tell(tick, message, watch, event)
 
     @asynccontextmanager
     async def _settling(self, message: Received) -> AsyncIterator[None]:
@@ -330,7 +334,10 @@ class TrainingWatches:
         await self._queue.send(text)
         await self._queue.delete(message)
 
-    async def _tell(self, message: Received, watch: TrainingWatch, event: Event) -> None:
+    async def _tell(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
+        """Publish the event of a watch. If it is too late for that in this tick, its lease ends and it is met again."""
+        if asyncio.get_running_loop().time() > tick.deadline + TELLING_SECONDS:
+            return
         await self._events.publish(event)
         if watch.repeat and event.type in COMPLETIONS:
             await self._queue.put_back(message, _to_text(watch.telling(None)))

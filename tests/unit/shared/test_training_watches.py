@@ -740,6 +740,22 @@ class TestTrouble:
         assert len(relay.queue.deleted) == 2
         assert "ZeroDivisionError" in caplog.text
 
+    @pytest.mark.looptime
+    async def test_a_topic_that_hangs_does_not_take_a_tick_beyond_the_functions_timeout(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def hang(text: str) -> NoReturn:
+            await asyncio.sleep(61)
+            raise unreachable()
+
+        relay = Relay(told(SUCCEEDED))
+        monkeypatch.setattr(relay.events, "send", hang)
+        relay.add(*({"id": f"group-{number}"} for number in range(400)))
+        await relay.watches.tick()
+        assert asyncio.get_running_loop().time() < 400
+        assert len(relay.queue.written) == 400
+        assert not relay.queue.deleted
+
 
 class TestMalformed:
     async def test_it_goes_to_poison_with_what_is_wrong_with_it(self, caplog: pytest.LogCaptureFixture) -> None:
