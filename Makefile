@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 PROGRESS   := $(PYTHON) -m local.progress
 PIP        := pip install -qq --disable-pip-version-check --require-hashes
 INSTALL    := $(BIN)/$(PIP)
-VENV_MB    := 475
+VENV_MB    := 500
 AZURITE_MB := 125
 
 .DEFAULT_GOAL := help

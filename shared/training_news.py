@@ -112,7 +112,8 @@ class Episodes:
         """Take note of the training whose event stands in a watch, for other watches of it."""
         reported = watch.reported
         if reported is not None and reported.under_way_since is not None:
-            self._seen.setdefault(watch.target, _Episode(reported.under_way_since, is_over=True))
+            known = self._seen.pop(watch.target, _Episode(reported.under_way_since, is_over=True))
+            self._remember(watch.target, known)
 
     def note(
         self, target: Target, result: TrainingResult, watches: Iterable[TrainingWatch], now: datetime
@@ -128,10 +129,13 @@ class Episodes:
             since = min(under_way, default=known.since if known is not None and not known.is_over else now)
         else:
             return known.since if known is not None else None
-        self._seen[target] = _Episode(since, result.is_complete)
+        self._remember(target, _Episode(since, result.is_complete))
+        return since
+
+    def _remember(self, target: Target, episode: _Episode) -> None:
+        self._seen[target] = episode
         if len(self._seen) > MAX_EPISODES:
             del self._seen[next(iter(self._seen))]
-        return since
 
 
 def known_by(result: TrainingResult, under_way_since: datetime | None) -> str:

@@ -300,16 +300,15 @@ class TrainingWatches:
                 return
             event = self._new_event(decision.event, message.id, watch, finding, since)
             telling = (decision.next or watch).telling(event)
-            written = await self._write(message, _to_text(telling))
-            if written is not None:
+            text = _to_text(telling)
+            if not await self._is_renewed(message, text):
+                written = await self._queue.rewrite(message, text, self._lease_seconds)
                 await self._tell(tick, written, telling, event)
 
     async def _tell_again(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
         """Publish the event that was written into a watch: perhaps only some of those who take events have it."""
         async with self._settling(message):
-            if _runs_short(message):
-                await self._write_anew(message, _to_text(watch))
-            else:
+            if not await self._is_renewed(message, _to_text(watch)):
                 await self._tell(tick, message, watch, event)
 
     @asynccontextmanager
@@ -323,16 +322,13 @@ class TrainingWatches:
             except Exception:
                 log.exception("watch %s will be settled again", message.id)
 
-    async def _write(self, message: Received, text: str) -> Received | None:
-        """Write new content into a watch and keep it; None if that had to be a new message, which is met again."""
-        if not _runs_short(message):
-            return await self._queue.rewrite(message, text, self._lease_seconds)
-        await self._write_anew(message, text)
-        return None
-
-    async def _write_anew(self, message: Received, text: str) -> None:
+    async def _is_renewed(self, message: Received, text: str) -> bool:
+        """Whether a watch had to be written anew, as this text, since its queue would drop it soon; it is met again."""
+        if message.expires_at is None or message.expires_at - datetime.now(UTC) >= RENEW_BELOW:
+            return False
         await self._queue.send(text)
         await self._queue.delete(message)
+        return True
 
     async def _tell(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
         """Publish the event of a watch. If it is too late for that in this tick, its lease ends and it is met again."""
@@ -346,10 +342,9 @@ class TrainingWatches:
 
     async def _keep(self, tick: _Tick, message: Received, watch: TrainingWatch, following: TrainingWatch) -> None:
         """Let a watch go on: it is put back at the end of the tick, with new content if it has any."""
-        if _runs_short(message):
-            await self._write_anew(message, _to_text(following))
-        else:
-            tick.polled.append((message, None if following == watch else _to_text(following)))
+        text = _to_text(following)
+        if not await self._is_renewed(message, text):
+            tick.polled.append((message, None if following == watch else text))
 
     async def _put_back(self, messages: Sequence[tuple[Received, str | None]]) -> None:
         """Make watches visible again, so many at a time, in this order."""
@@ -383,11 +378,6 @@ class TrainingWatches:
             data=TrainingData.of(watch, result).to_dict(),
             traceparent=traceparent,
         )
-
-
-def _runs_short(message: Received) -> bool:
-    """Whether the queue would drop a message soon, as it drops those of producers after their time to live."""
-    return message.expires_at is not None and message.expires_at - datetime.now(UTC) < RENEW_BELOW
 
 
 async def _finish(tick: _Tick) -> None:

@@ -103,8 +103,13 @@ class Permit:
     @property
     def text(self) -> str:
         """What travels with it."""
-        written = _Written(round(self.doublings, 3), round(self.mean_wait, 3), self.message.dequeue_count)
-        return json.dumps(dict(zip(_NAMES, written, strict=True)))
+        return json.dumps(
+            {
+                "doublings": round(self.doublings, 3),
+                "meanWaitSeconds": round(self.mean_wait, 3),
+                "received": self.message.dequeue_count,
+            }
+        )
 
 
 class _Written(NamedTuple):
@@ -115,14 +120,11 @@ class _Written(NamedTuple):
     received: int = 0
 
 
-_NAMES = ("doublings", "meanWaitSeconds", "received")
-
-
 def _read(body: bytes) -> _Written:
     """What travels with a permit; nothing is known of one that somebody else has written."""
     try:
         read = json.loads(body)
-        written = _Written(*(kind(read[name]) for kind, name in zip((float, float, int), _NAMES, strict=True)))
+        written = _Written(float(read["doublings"]), float(read["meanWaitSeconds"]), int(read["received"]))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return _Written()
     is_possible = 0 <= written.doublings <= MAX_DOUBLINGS and 0 <= written.mean_wait < math.inf

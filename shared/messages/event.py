@@ -59,11 +59,19 @@ def new_event(
 
     `traceparent` says what it comes of (CloudEvents, "Distributed Tracing Extension").
     """
+    event_id = str(uuid5(NAMESPACE, "\n".join((kind, source, subject, identity))))
+    return _cloud_event(event_id, kind, source, subject, time, data, traceparent)
+
+
+def _cloud_event(
+    event_id: str, kind: EventType, source: str, subject: str, time: datetime | None, data: dict[str, Any],
+    traceparent: str | None,
+) -> Event:  # fmt: skip
     return CloudEvent(
         source=source,
         type=kind,
         subject=subject,
-        id=str(uuid5(NAMESPACE, "\n".join((kind, source, subject, identity)))),
+        id=event_id,
         time=time,
         datacontenttype=CONTENT_TYPE,
         data=data,
@@ -109,13 +117,4 @@ class WrittenEvent(BaseModel):
 
     def to_event(self) -> Event:
         """The event that was written."""
-        return CloudEvent(
-            source=self.source,
-            type=self.type,
-            subject=self.subject,
-            id=self.id,
-            time=self.time,
-            datacontenttype=self.datacontenttype,
-            data=self.data,
-            extensions=None if self.traceparent is None else {"traceparent": self.traceparent},
-        )
+        return _cloud_event(self.id, self.type, self.source, self.subject, self.time, self.data, self.traceparent)
