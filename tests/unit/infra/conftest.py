@@ -1,13 +1,13 @@
 """What the deployment's files say, read with real parsers."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, cast
 
 import pycep
 import pytest
-import yaml
+
+from infra.check.files import read_json, read_yaml
 
 ROOT = Path(__file__).parents[3]
 INFRA = ROOT / "infra"
@@ -19,11 +19,6 @@ def read_bicep(path: Path) -> Bicep:
     return cast("Bicep", pycep.BicepParser().parse(text=path.read_text()))
 
 
-def read_yaml(path: Path) -> list[Any]:
-    """All documents of a file."""
-    return list(yaml.safe_load_all(path.read_text()))
-
-
 @pytest.fixture(scope="session")
 def bicep() -> dict[str, Bicep]:
     """Every Bicep file, by its path from infra/."""
@@ -33,7 +28,7 @@ def bicep() -> dict[str, Bicep]:
 @pytest.fixture(scope="session")
 def parameters() -> dict[str, Any]:
     """The values in main.parameters.json, by parameter."""
-    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    given = read_json(INFRA / "main.parameters.json")["parameters"]
     return {name: parameter["value"] for name, parameter in given.items()}
 
 
@@ -57,5 +52,5 @@ def manifests() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def host() -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((ROOT / "host.json").read_text())
+    config: dict[str, Any] = read_json(ROOT / "host.json")
     return config

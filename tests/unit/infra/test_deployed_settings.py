@@ -3,7 +3,6 @@
 `shared/settings.py` is what they are compared with. Each is loaded by the app's own code, too.
 """
 
-import json
 import re
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
+from infra.check.files import read_json
 from shared.settings import STORAGE, Settings, load_settings
 from tests.unit.infra.conftest import ROOT, Bicep
 
@@ -54,7 +54,7 @@ CHOICES = OURS - UNNEEDED - FROM_RESOURCES
 
 @pytest.fixture
 def sample() -> dict[str, str]:
-    values: dict[str, str] = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    values: dict[str, str] = read_json(ROOT / "local.settings.sample.json")["Values"]
     return values
 
 

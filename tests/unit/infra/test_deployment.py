@@ -1,16 +1,16 @@
 """The deployment's files fit each other and the code."""
 
-import json
 import re
 import tomllib
 from typing import Any
 
 import pytest
 
+from infra.check.files import read_json, read_yaml
 from shared.errors import Unavailable
 from shared.limits.circuit_breaker import CircuitBreaker, LoggedBreaker
 from shared.settings import poison_of
-from tests.unit.infra.conftest import INFRA, ROOT, Bicep, read_yaml
+from tests.unit.infra.conftest import INFRA, ROOT, Bicep
 
 FUNCTIONS = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__"}
 
@@ -136,7 +136,7 @@ def test_the_rule_of_silence_knows_the_function(rules: dict[str, dict[str, Any]]
 
 
 def test_the_workbook_looks_for_what_is_really_said() -> None:
-    workbook = json.loads((INFRA / "app/workbook.json").read_text())
+    workbook = read_json(INFRA / "app/workbook.json")
     queries = [item["content"]["query"] for item in workbook["items"] if item["type"] == 3]
     phrases = {phrase for query in queries for phrase in re.findall(r"(?:contains|startswith) '([^']+)'", query)}
     assert phrases
