@@ -92,7 +92,6 @@ def new_handler(
         EventPublisher(nowhere),
         source="http://127.0.0.1",
         publish_updated=False,
-        redact=str,
         telemetry=telemetry,
     )
 

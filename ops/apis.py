@@ -152,6 +152,6 @@ async def _open_api(
         else:
             credential = await stop.enter_async_context(new_credential(None))
             audience = settings.audience_of(endpoint)
-            authentication = IdentityAuthentication(credential, audience, setting, settings.redact)
+            authentication = IdentityAuthentication(credential, audience, setting)
         timeout = settings.api_timeout_seconds
-        yield JsonApi(client.exchange, endpoint, authentication, service, timeout, settings.redact)
+        yield JsonApi(client.exchange, endpoint, authentication, service, timeout)

@@ -152,7 +152,7 @@ class App:
         if endpoint is None:
             return None
         access = settings.event_grid_topic_key or self._identity()
-        return new_topic(endpoint, access, cloud_of(endpoint).event_grid, settings.redact)
+        return new_topic(endpoint, access, cloud_of(endpoint).event_grid)
 
     def _build_custom_vision(self) -> JsonApi:
         auth = self._auth(
@@ -181,7 +181,6 @@ class App:
             self._events,
             source=settings.custom_vision_endpoint,
             publish_updated=settings.publish_updated_events,
-            redact=settings.redact,
             limits=MetadataLimits(
                 settings.max_metadata_pairs,
                 settings.max_metadata_key_characters,
@@ -233,7 +232,6 @@ class App:
             auth,
             service,
             self._settings.api_timeout_seconds,
-            self._settings.redact,
             self._telemetry,
         )
 
@@ -241,7 +239,7 @@ class App:
         if key is not None:
             return KeyAuthentication(header, key)
         settings = self._settings
-        return IdentityAuthentication(self._identity(), settings.audience_of(endpoint), setting, settings.redact)
+        return IdentityAuthentication(self._identity(), settings.audience_of(endpoint), setting)
 
     def _identity(self, client_id: str | None = None) -> AsyncTokenCredential:
         """One credential for each identity, so that its tokens are asked for once."""

@@ -40,7 +40,7 @@ from shared.telemetry import OFF, UNRECORDED, Processing, Telemetry
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping
 
     from shared.batching.batcher import Batcher
     from shared.batching.outcomes import MessageOutcome
@@ -90,7 +90,6 @@ class MetadataUpdates:
         *,
         source: str,
         publish_updated: bool,
-        redact: Callable[[str], str],
         limits: MetadataLimits | None = None,
         telemetry: Telemetry = OFF,
         queue: str = "image-metadata-updates",
@@ -100,7 +99,6 @@ class MetadataUpdates:
         self._events = events
         self._source = source
         self._publish_updated = publish_updated
-        self._redact = redact
         self._limits = limits
         self._telemetry = telemetry
         self._queue = queue
@@ -135,7 +133,7 @@ class MetadataUpdates:
         except Exception as error:
             if delivery.dequeue_count < DEAD_LETTER_BUG_FROM_DEQUEUE:
                 raise
-            text = one_line(self._redact(str(error)), MAX_ERROR)
+            text = one_line(error, MAX_ERROR)
             failure = _failure(delivery, Reason.ERROR, type(error).__name__, text)
             failed = _failed(failure, update)
         if failed is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one

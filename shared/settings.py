@@ -9,11 +9,10 @@ may go, with `AzureWebJobsStorage__clientId` for a user-assigned one.
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import getproxies
 
 from pydantic import (
@@ -30,6 +29,7 @@ from pydantic import (
 
 from shared.clouds import cloud_of
 from shared.errors import SettingsError
+from shared.redaction import hide
 from shared.setting_types import (
     CONNECTION_SECRETS,
     AccountName,
@@ -49,7 +49,6 @@ from shared.setting_types import (
     connection_fields,
     is_empty,
 )
-from shared.text import Redact, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -155,6 +154,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
+        hide(*self.secrets)
         problems = [*self._places(), *self._queues(), *self._times(), *self._identities()]
         if problems:
             raise ValueError(_NEXT_LINE.join(problems))
@@ -235,7 +235,7 @@ class Settings(BaseModel):
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret that the app knows, the longer first, for whoever has to keep them out of a text."""
+        """Every secret that the app knows."""
         given = (
             self.custom_vision_training_key,
             self.face_key,
@@ -247,18 +247,11 @@ class Settings(BaseModel):
             fields = connection_fields(self.storage_connection_string.get_secret_value())
             found += [fields[name] for name in CONNECTION_SECRETS if fields.get(name)]
             found += _signatures(fields.get("sharedaccesssignature", ""))
-        found += _secrets_of_the_environment()
-        as_in_urls = [quote(secret, safe="") for secret in found]
-        return sorted(dict.fromkeys([*found, *as_in_urls]), key=len, reverse=True)
-
-    @property
-    def redact(self) -> Redact:
-        """Takes all secrets out of a text."""
-        return functools.partial(redact, self.secrets)
+        return found + _secrets_of_the_environment()
 
 
 def _signatures(shared_access_signature: str) -> list[str]:
-    """The part of a shared access signature that is secret, as it stands in a URL and as it was made."""
+    """The part of a shared access signature that is secret."""
     return parse_qs(shared_access_signature).get("sig", [])
 
 

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from shared.redaction import redacted
 
 MAX_LINE = 500
 
-Redact = Callable[[str], str]
-"""Takes the app's secrets out of a text. Redact before cutting: half a key is no key that could be found."""
-
 
 def one_line(text: object, longest: int = MAX_LINE) -> str:
-    """Return `text` on one line: control and other unprintable characters escaped, at most `longest` characters.
+    """Return `text` on one line, without secrets: unprintable characters escaped, at most `longest` characters.
 
     A line break in a producer's field would otherwise let it write log lines of its own.
     """
-    raw = str(text)
+    raw = redacted(str(text))
     line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in raw[:longest])
     return line if len(raw) <= longest and len(line) <= longest else line[:longest] + "…"
 
@@ -34,10 +29,3 @@ def to_json(document: Any) -> str:
     """Write compact JSON that can be a queue message: as short as UTF-8 lets it be, and with nothing XML forbids."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
-
-
-def redact(secrets: Iterable[str], text: str) -> str:
-    """Return `text` with every occurrence of a secret replaced."""
-    for secret in secrets:
-        text = text.replace(secret, "[secret]")
-    return text

@@ -6,8 +6,18 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from shared import redaction
+
 settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test know the secrets of the tests before it."""
+    monkeypatch.setattr(redaction, "_lasting", {})
+    monkeypatch.setattr(redaction, "_known", ())
+    redaction._tokens.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,8 @@ from ops.describing import describe_storage
 from ops.output import Exit, OpsError
 from ops.plan import JournalBusy
 from shared.errors import AccessDenied, ApiError, SettingsError
-from shared.text import one_line, redact
+from shared.redaction import redacted
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,12 +29,9 @@ def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[Ops
     """Load the settings, do the work and leave with its exit code."""
     for noisy in ("azure", "httpx", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    secrets: list[str] = []
 
     async def do() -> Exit:
-        loaded = settings()
-        secrets.extend(loaded.secrets)
-        return await work(loaded)
+        return await work(settings())
 
     try:
         code = asyncio.run(do())
@@ -41,7 +39,7 @@ def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[Ops
         code = Exit.INTERRUPTED
     except Exception as error:
         text, code = describe(error)
-        output.error(redact(secrets, text))
+        output.error(redacted(text))
     raise typer.Exit(code)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.errors import AccessDenied, Unavailable
-from shared.text import Redact, one_line
+from shared.redaction import hide, hide_token
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
     from azure.core.credentials_async import AsyncTokenCredential
     from pydantic import SecretStr
 
@@ -26,6 +28,7 @@ class KeyAuthentication:
     """A resource's key, in the header that its API wants it in."""
 
     def __init__(self, header: str, key: SecretStr) -> None:
+        hide(key.get_secret_value())
         self._header = header
         self._key = key
 
@@ -41,14 +44,12 @@ class IdentityAuthentication:
         credential: gives tokens; keeps them, and renews them before they expire.
         audience: whom a token is for, such as `https://cognitiveservices.azure.com`.
         instead: the setting of the key that would be used if it were set.
-        redact: takes the app's secrets out of a text.
     """
 
-    def __init__(self, credential: AsyncTokenCredential, audience: str, instead: str, redact: Redact = str) -> None:
+    def __init__(self, credential: AsyncTokenCredential, audience: str, instead: str) -> None:
         self._credential = credential
         self._audience = audience
         self._instead = instead
-        self._redact = redact
 
     async def headers(self) -> Mapping[str, str]:
         """A token of the identity. Raises `AccessDenied` if none is given, `Unavailable` if nobody can be asked."""
@@ -59,11 +60,12 @@ class IdentityAuthentication:
         except ClientAuthenticationError as error:
             raise AccessDenied(
                 f"no token for the app's identity; give it one (AZURE_CLIENT_ID names a user-assigned one), "
-                f"or set {self._instead}: {one_line(self._redact(_cause(error)))}"
+                f"or set {self._instead}: {one_line(_cause(error))}"
             ) from None
         except Exception as error:  # of whichever library: without a token nothing was asked, so nothing was refused
-            cause = one_line(self._redact(f"{type(error).__name__} {error}".rstrip()))
+            cause = one_line(f"{type(error).__name__} {error}".rstrip())
             raise Unavailable(f"no token for the app's identity: {cause}") from None
+        hide_token(token.token)
         return {"Authorization": f"Bearer {token.token}"}
 
 
@@ -81,4 +83,17 @@ def new_credential(client_id: str | None) -> AsyncTokenCredential:
     """
     from azure.identity.aio import DefaultAzureCredential
 
-    return DefaultAzureCredential(**({"managed_identity_client_id": client_id} if client_id else {}))
+    class Credential(DefaultAzureCredential):
+        """Registers its tokens as secrets, whichever client asks for them."""
+
+        async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+            token = await super().get_token(*scopes, **options)
+            hide_token(token.token)
+            return token
+
+        async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
+            token = await super().get_token_info(*scopes, options=options)
+            hide_token(token.token)
+            return token
+
+    return Credential(**({"managed_identity_client_id": client_id} if client_id else {}))

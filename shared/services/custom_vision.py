@@ -14,6 +14,7 @@ from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Re
 from shared.errors import ApiError, CallRefused, SharedFieldsRefused, Unavailable, UnexpectedAnswer
 from shared.services.custom_vision_errors import REFUSED_STATUSES, Accused, accused_by
 from shared.services.http import Answer, JsonApi, access_denied, raise_for_gateway
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +75,7 @@ def _read_summary(answer: Answer) -> Mapping[ImageId, ImageOutcome]:
     for entry in entries if isinstance(entries, list) else ():
         image_id = _read_id(entry.get("imageId")) if isinstance(entry, dict) else None
         if image_id is not None:
-            outcomes[image_id] = _read_status(entry.get("status"), answer)
+            outcomes[image_id] = _read_status(entry.get("status"))
     return outcomes
 
 
@@ -90,12 +91,12 @@ def _read_id(text: Any) -> ImageId | None:
         return None
 
 
-def _read_status(status: Any, answer: Answer) -> ImageOutcome:
+def _read_status(status: Any) -> ImageOutcome:
     if status == "OK":
         return APPLIED
     if isinstance(status, str) and status in REFUSED_STATUSES:
         return Refused(status)
-    return Retry(f"status {answer.quote(status, MAX_STATUS)}")
+    return Retry(f"status {one_line(status, MAX_STATUS)}")
 
 
 def _first_reason(outcomes: Mapping[ImageId, ImageOutcome]) -> str:

@@ -16,16 +16,16 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import SecretStr
 
-from shared.messages.event import EventType, to_structured
+from shared.messages.event import Event, EventType, to_structured
+from shared.redaction import hide, without_secrets
 from shared.telemetry import EVENT_GRID, OFF, STORAGE_QUEUE, Telemetry
-from shared.text import Redact, one_line
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from azure.core.credentials_async import AsyncTokenCredential
 
-    from shared.messages.event import Event
     from shared.services.queues import Queue
 
 MAX_PUBLISH_BYTES = 1_000_000
@@ -59,9 +59,12 @@ class EventPublisher:
 
         It is logged, unless it tells of a message that went well, of which there are too many.
         """
+        text = to_structured(event)
+        if (clean := without_secrets(text)) != text:
+            event = Event.from_json(clean)
         takers = []
         if self._queue is not None:
-            takers.append(self._sent(STORAGE_QUEUE, self._queue.name, self._queue.send(to_structured(event))))
+            takers.append(self._sent(STORAGE_QUEUE, self._queue.name, self._queue.send(clean)))
         if self._topic is not None:
             takers.append(self._sent(EVENT_GRID, self._topic.host, self._topic.publish(event)))
         results = await asyncio.gather(*takers, return_exceptions=True)  # none is left half done
@@ -108,11 +111,10 @@ class EventGridTopic:
     meanwhile goes with the next. `host` is what metrics call it.
     """
 
-    def __init__(self, client: SendEvents, access: str, redact: Redact = str, host: str = "") -> None:
+    def __init__(self, client: SendEvents, access: str, host: str = "") -> None:
         self.host = host
         self._client = client
         self._access = access
-        self._redact = redact
         self._waiting: list[_Waiting] = []
         self._sending: asyncio.Task[None] | None = None
 
@@ -173,7 +175,7 @@ class EventGridTopic:
         """Who publishes logs it or lets the host do that: the service may repeat a key."""
         status = error.status_code if isinstance(error, HttpResponseError) else None
         look = f"; look at {self._access}" if status in (401, 403, 404) else ""
-        cause = one_line(self._redact(f"{type(error).__name__} {error}".rstrip()))
+        cause = one_line(f"{type(error).__name__} {error}".rstrip())
         return AzureError(f"the Event Grid topic has not taken an event{look}: {cause}")
 
 
@@ -204,16 +206,17 @@ class _ForAudience:
         return await self._credential.get_token(self._scope, **options)
 
 
-def new_topic(endpoint: str, access: SecretStr | AsyncTokenCredential, audience: str, redact: Redact) -> EventGridTopic:
+def new_topic(endpoint: str, access: SecretStr | AsyncTokenCredential, audience: str) -> EventGridTopic:
     """A topic that is let in with its key, or with the app's identity, which needs the role EventGrid Data Sender."""
     from azure.core.credentials import AzureKeyCredential
     from azure.eventgrid.aio import EventGridPublisherClient
 
-    credential: Any = (
-        AzureKeyCredential(access.get_secret_value())
-        if isinstance(access, SecretStr)
-        else _ForAudience(access, audience)
-    )
+    credential: Any
+    if isinstance(access, SecretStr):
+        hide(access.get_secret_value())
+        credential = AzureKeyCredential(access.get_secret_value())
+    else:
+        credential = _ForAudience(access, audience)
     client = EventGridPublisherClient(
         endpoint,
         credential,
@@ -223,5 +226,5 @@ def new_topic(endpoint: str, access: SecretStr | AsyncTokenCredential, audience:
         retry_backoff_factor=0.5,
     )
     return EventGridTopic(
-        client, "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY", redact, urlsplit(endpoint).hostname or ""
+        client, "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY", urlsplit(endpoint).hostname or ""
     )

@@ -14,6 +14,7 @@ from shared.errors import ApiError, NotFound, Unavailable, UnexpectedAnswer
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import Api, codes_of
 from shared.services.http import Answer, JsonApi, ServiceError, access_denied, raise_for_gateway
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from shared.messages.watch import Target
@@ -60,7 +61,7 @@ def _read_result(answer: Answer) -> TrainingResult:
         result = TrainingResult.model_validate({**body, "status": _read_status(body["status"])})
     except (TypeError, KeyError, AttributeError, ValidationError):
         raise UnexpectedAnswer(f"{SERVICE} answered {answer.status} with a body that is no training result") from None
-    return result if result.message is None else result.model_copy(update={"message": answer.quote(result.message)})
+    return result if result.message is None else result.model_copy(update={"message": one_line(result.message)})
 
 
 def _read_status(status: Any) -> TrainingStatus:

@@ -9,7 +9,7 @@ import asyncio
 import functools
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -21,7 +21,7 @@ from yarl import URL
 
 from shared.errors import AccessDenied, ApiError, RateLimited, Unavailable
 from shared.telemetry import OFF, Telemetry
-from shared.text import Redact, one_line, redact
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,15 +54,11 @@ class ServiceError:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of an API, of whatever status. The names of `headers` are found in any case.
-
-    `redact` takes out of a text what this app must keep to itself: a service may repeat the key that it refuses.
-    """
+    """A whole answer of an API, of whatever status. The names of `headers` are found in any case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    redact: Redact = str
 
     def json(self) -> Any:
         """The body's JSON. Raises `ValueError` (also for bytes that are not UTF-8 and nesting without end)."""
@@ -70,10 +66,6 @@ class Answer:
             return json.loads(self.body)
         except RecursionError:
             raise ValueError("nested too deeply") from None
-
-    def quote(self, text: object, longest: int = MAX_ERROR_MESSAGE) -> str:
-        """Text of this answer as it may be logged or published: on one line, not long, without a secret."""
-        return one_line(self.redact(str(text)), longest)
 
     def error(self) -> ServiceError:
         """The code and the message of an error body, whatever it is.
@@ -92,8 +84,8 @@ class Answer:
             error = {"message": error}
         code, message = error.get("code"), error.get("message")
         return ServiceError(
-            self.quote(code, MAX_CODE) if isinstance(code, str) else "",
-            self.quote(message) if isinstance(message, str) else "",
+            one_line(code, MAX_CODE) if isinstance(code, str) else "",
+            one_line(message, MAX_ERROR_MESSAGE) if isinstance(message, str) else "",
             of_gateway="error" in body or "statusCode" in body,
         )
 
@@ -224,7 +216,6 @@ class JsonApi:
         auth: lets a call in.
         service: what the resource is called in errors.
         timeout_seconds: for a whole call, from its token to its last byte.
-        redact: takes the app's secrets out of a text.
         telemetry: measures the requests.
     """
 
@@ -235,7 +226,6 @@ class JsonApi:
         auth: Authentication,
         service: str,
         timeout_seconds: float,
-        redact: Redact = str,
         telemetry: Telemetry = OFF,
     ) -> None:
         self._exchange = exchange
@@ -245,7 +235,6 @@ class JsonApi:
         self._auth = auth
         self._service = service
         self._timeout_seconds = timeout_seconds
-        self._redact = redact
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """Make one call and return its answer, whatever its status.
@@ -254,13 +243,12 @@ class JsonApi:
         there was no whole answer in time or it was too long, and `AccessDenied` where there is no token for it.
         Whatever else goes wrong, in whichever library, is no answer: it is never the fault of what was to be sent.
         """
-        authorization: dict[str, str] = {}
         deadline = asyncio.timeout(self._timeout_seconds)
         try:
             async with deadline:
-                authorization.update(await self._auth.headers())
+                authorization = await self._auth.headers()
                 content = {} if body is None else {"Content-Type": "application/json"}
-                answer = await self._answer(method, path, {**authorization, **content}, body, deadline)
+                return await self._answer(method, path, {**authorization, **content}, body, deadline)
         except ApiError:
             raise
         except AnswerTooLarge as error:
@@ -268,9 +256,8 @@ class JsonApi:
         except Exception as error:
             if deadline.expired():
                 raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
-            cause = one_line(self._redacting(authorization)(f"{type(error).__name__} {error}".rstrip()))
+            cause = one_line(f"{type(error).__name__} {error}".rstrip())
             raise Unavailable(f"{self._service} cannot be reached: {cause}") from None
-        return replace(answer, redact=self._redacting(authorization))
 
     async def _answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: asyncio.Timeout
@@ -284,11 +271,6 @@ class JsonApi:
                 raise
             request.answered(answer.status)
             return answer
-
-    def _redacting(self, authorization: Mapping[str, str]) -> Redact:
-        """What let this very call in may be no setting, but a token."""
-        secrets = [value.removeprefix("Bearer ") for value in authorization.values()]
-        return lambda text: self._redact(redact(secrets, text))
 
 
 _IN_PATHS = re.compile(r"(?<=/)(projects|iterations|persongroups|largepersongroups|largefacelists)/[^/?]+")

@@ -16,7 +16,8 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from shared.limits.rate_limit_shared import NEW_PERMIT
 from shared.messages.encoding import encode
-from shared.text import Redact, one_line
+from shared.redaction import without_secrets
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -79,16 +80,15 @@ class Queue:
     Who catches one may log it: it carries no secret.
     """
 
-    def __init__(self, client: QueueClient, encoding: Encoding = "none", redact: Redact = str) -> None:
+    def __init__(self, client: QueueClient, encoding: Encoding = "none") -> None:
         self._client = client
         self._encoding = encoding
-        self._redact = redact
         self.name: str = client.queue_name
 
     @_failing_as_azure_error
     async def send(self, text: str) -> None:
         """Put a message of at most 64 KiB, which lives until it is deleted. Creates the queue if need be."""
-        content = encode(text, self._encoding)
+        content = encode(without_secrets(text), self._encoding)
         try:
             await self._client.send_message(content, time_to_live=FOREVER)
         except ResourceNotFoundError:
@@ -114,13 +114,13 @@ class Queue:
     @_failing_as_azure_error
     async def put_back(self, message: Received, text: str | None = None) -> None:
         """Make a message visible again at once, with new content if any is given. Its expiry stays what it was."""
-        content = None if text is None else encode(text, self._encoding)
+        content = None if text is None else encode(without_secrets(text), self._encoding)
         await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0, content=content)
 
     @_failing_as_azure_error
     async def rewrite(self, message: Received, text: str, lease_seconds: int) -> Received:
         """Give a message new content and keep it for so long; only what is returned can be put back or deleted."""
-        content = encode(text, self._encoding)
+        content = encode(without_secrets(text), self._encoding)
         written = await self._client.update_message(
             message.id, message.pop_receipt, visibility_timeout=lease_seconds, content=content
         )
@@ -133,7 +133,7 @@ class Queue:
 
     def described(self, error: Exception) -> AzureError:
         """An error of storage as it may be told."""
-        cause = one_line(self._redact(f"{type(error).__name__} {error}".rstrip()))
+        cause = one_line(f"{type(error).__name__} {error}".rstrip())
         return AzureError(f"queue {self.name}: {cause}")
 
     async def _create(self) -> None:
@@ -222,7 +222,6 @@ class Queues:
             "retry_total": 3,
         }
         self._encoding = settings.message_encoding
-        self._redact = settings.redact
         if settings.storage_connection_string is not None:
             secret = settings.storage_connection_string.get_secret_value()
             self._service = QueueServiceClient.from_connection_string(secret, **options)
@@ -231,7 +230,7 @@ class Queues:
 
     def __getitem__(self, name: str) -> Queue:
         """The queue of this name, whether it exists or not."""
-        return Queue(self._service.get_queue_client(name), self._encoding, self._redact)
+        return Queue(self._service.get_queue_client(name), self._encoding)
 
     def permits(self, name: str) -> PermitQueue:
         """The queue of permits of this name, whether it exists or not."""

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from shared.batching.outcomes import APPLIED
 from shared.errors import Unavailable
+from shared.redaction import hide
 from shared.services import custom_vision
 from shared.services.authentication import KeyAuthentication
 from shared.services.http import MAX_ANSWER_BYTES, HttpClient, JsonApi
@@ -241,7 +242,7 @@ class TestProxy:
         async with serving(http(b"", b"407 Proxy Authentication Required", b"connection: close")) as proxy:
             monkeypatch.setenv("HTTPS_PROXY", proxy.address.replace("//", "//me:marked@"))
             async with api("https://vision.example") as asked:
-                asked._redact = lambda text: text.replace("marked", "[secret]")
+                hide("marked")
                 with pytest.raises(Unavailable, match="407") as caught:
                     await asked.call("GET", "/")
         assert "\r\nproxy-authorization: basic bwu6bwfya2vk\r\n" in proxy.heads[0].lower()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[3]
 
-LIFTED = ("batching", "limits", "errors.py", "text.py")
+LIFTED = ("batching", "limits", "errors.py", "text.py", "redaction.py")
 
 USE = """
 import asyncio
@@ -32,7 +32,7 @@ print("lifted")
 
 
 def test_batching_and_limits_work_where_nothing_else_is_there(tmp_path: Path) -> None:
-    """As `cp -r shared/batching shared/limits shared/errors.py shared/text.py` to another project has them."""
+    """As `cp -r shared/{batching,limits,errors.py,text.py,redaction.py}` to another project has them."""
     shared = tmp_path / "shared"
     shared.mkdir()
     for name in LIFTED:

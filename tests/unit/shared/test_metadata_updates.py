@@ -19,8 +19,8 @@ from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError
 from shared.messages.reservation import RESERVATION
 from shared.messages.update import parse_update
 from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
+from shared.redaction import hide
 from shared.services.events import EventPublisher
-from shared.text import redact
 from tests.unit.shared.conftest import image
 from tests.unit.shared.queues import FakeOutbox, unreachable
 
@@ -69,7 +69,6 @@ class Relay:
             EventPublisher(self.events),
             source="https://vision.example",
             publish_updated=publish_updated,
-            redact=lambda text: redact([SECRET], text),
         )
 
     async def handle(self, body: bytes, deliveries: int = 1) -> None:
@@ -305,6 +304,7 @@ class TestBug:
 
     @pytest.mark.parametrize("deliveries", [DEAD_LETTER_BUG_FROM_DEQUEUE, 200])
     async def test_from_the_fifth_on_the_whole_update_is_dead_lettered(self, relay: Relay, deliveries: int) -> None:
+        hide(SECRET)
         relay.batcher.error = ZeroDivisionError(f"line 1\nheader {SECRET}")
         await relay.handle(update(), deliveries)
         (letter,) = relay.poison.documents
@@ -315,6 +315,7 @@ class TestBug:
         assert relay.journal == ["event", "dead letter"]
 
     async def test_a_secret_at_the_place_where_the_text_is_cut_leaves_no_half(self, relay: Relay) -> None:
+        hide(SECRET)
         relay.batcher.error = RuntimeError("x" * (metadata_updates.MAX_ERROR - 5) + SECRET)
         await relay.handle(update(), 5)
         assert SECRET[:5] not in relay.poison.sent[0] + relay.events.sent[0]
@@ -357,6 +358,7 @@ class TestLog:
         assert "c\\r\\nINFO forged\\x00" in record.getMessage()
 
     async def test_no_secret_is_logged(self, relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
+        hide(SECRET)
         relay.batcher.error = RuntimeError(SECRET)
         with caplog.at_level(logging.DEBUG):
             await relay.handle(update(), 5)

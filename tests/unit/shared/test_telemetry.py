@@ -81,7 +81,6 @@ class Relay:
             EventPublisher(self.events, None, self.recorder),
             source="https://vision.example",
             publish_updated=True,
-            redact=str,
             telemetry=self.recorder,
         )
 

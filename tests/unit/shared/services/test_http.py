@@ -15,6 +15,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.identity import CredentialUnavailableError
 
 from shared.errors import AccessDenied, ApiError, RateLimited, Unavailable
+from shared.redaction import hide
 from shared.services.authentication import IdentityAuthentication, new_credential
 from shared.services.http import (
     MAX_RETRY_AFTER_SECONDS,
@@ -140,7 +141,7 @@ class TestSecrets:
 
     async def test_so_is_every_secret_among_the_settings(self) -> None:
         api, _ = api_answering(answer(400, {"message": "sig=other-secret"}))
-        api._redact = lambda text: text.replace("other-secret", "[secret]")
+        hide("other-secret")
         assert (await api.call("GET", "/")).error().message == "sig=[secret]"
 
     async def test_so_is_the_token_of_the_identity(self) -> None:
@@ -167,7 +168,6 @@ def identity(credential: FakeCredential) -> IdentityAuthentication:
         credential,  # type: ignore[arg-type]
         AUDIENCE,
         "FACE_KEY",
-        lambda text: text.replace("marked-header", "[secret]"),
     )
 
 
@@ -202,6 +202,7 @@ class TestIdentity:
 
     @pytest.mark.parametrize("error", [ClientAuthenticationError("marked-header"), OSError("marked-header")], ids=repr)
     async def test_no_error_tells_a_secret(self, error: Exception) -> None:
+        hide("marked-header")
         with pytest.raises(ApiError) as caught:
             await identity(FakeCredential(error)).headers()
         assert "marked-header" not in str(caught.value)

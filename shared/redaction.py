@@ -1,0 +1,89 @@
+"""Keeps the secrets of this process out of every text that leaves it.
+
+Whoever learns a secret registers it with `hide`. Whatever writes text for others (a log record, an error, a queue
+message, an event) passes it through `redacted` or `without_secrets`, so no other code has to think of secrets.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections import deque
+from itertools import chain
+from urllib.parse import quote
+
+REPLACEMENT = "[secret]"
+SHORTEST = 6
+"""Shorter secrets are not registered: they would be found in words that are none. No key of Azure is that short."""
+
+_lasting: dict[str, tuple[str, ...]] = {}
+_tokens: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=32)
+"""The newest tokens only: each is valid for about an hour."""
+_known: tuple[str, ...] = ()
+"""All registered secrets in all their spellings, the longest first: a secret within another leaves no rest."""
+
+_WORD = r"[^\s\"'&;,<>\\]+"
+_LOOKS_SECRET = re.compile(
+    rf"""
+    (?P<name> \b(?:sig|AccountKey|SharedAccessKey|client_secret|password) (?:=|%3D)
+            | \b(?:Training-key|Ocp-Apim-Subscription-Key|aeg-sas-key|aeg-sas-token)\b ["']? \s* [:=] \s* ["']?
+            | \bSharedKey \s+ [\w-]+ :
+            ) {_WORD}
+    | (?P<scheme> \b(?:Bearer|Basic) \s+ ) [\w.~+/=-]{{16,}}
+    | (?P<user> ://[^\s/:@]* : ) [^\s/@]+ (?=@)
+    | \b eyJ[\w-]{{8,}} \. [\w-]{{8,}} \. [\w-]+    # a JSON Web Token
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def hide(*secrets: str) -> None:
+    """Register secrets that are valid as long as the process runs."""
+    global _known  # noqa: PLW0603  # the one registry of the process
+    for secret in secrets:
+        if len(secret) >= SHORTEST:
+            _lasting[secret] = _spellings(secret)
+    _known = _all_known()
+
+
+def hide_token(token: str) -> None:
+    """Register a secret that is replaced by another soon. Only the newest are kept."""
+    global _known  # noqa: PLW0603
+    if len(token) < SHORTEST or any(token == known for known, _ in _tokens):
+        return
+    _tokens.append((token, _spellings(token)))
+    _known = _all_known()
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` without the registered secrets.
+
+    For messages and events, which carry other people's data: what merely looks like a secret stays as it is.
+    """
+    for secret in _known:
+        if secret in text:
+            text = text.replace(secret, REPLACEMENT)
+    return text
+
+
+def redacted(text: str) -> str:
+    """Return `text` without the registered secrets, and without what looks like one, such as `sig=…`.
+
+    Redact before cutting: half a key would not be found.
+    """
+    return _LOOKS_SECRET.sub(
+        lambda found: "".join(part for part in found.group("name", "scheme", "user") if part) + REPLACEMENT,
+        without_secrets(text),
+    )
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """As it is, and as URLs, JSON and XML write it."""
+    in_json = (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+    return tuple(dict.fromkeys([secret, quote(secret, safe=""), quote(secret), *in_json, html.escape(secret)]))
+
+
+def _all_known() -> tuple[str, ...]:
+    spellings = chain(*_lasting.values(), *(spellings for _, spellings in _tokens))
+    return tuple(sorted(dict.fromkeys(spellings), key=len, reverse=True))

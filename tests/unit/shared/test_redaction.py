@@ -1,0 +1,271 @@
+"""No secret leaves the process, in whichever text of whichever client."""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
+from pydantic import SecretStr
+
+from shared.batching.outcomes import Retry
+from shared.messages.event import EventType, new_event
+from shared.messages.update import BatchKey
+from shared.messages.watch import Target
+from shared.permit_count import PermitCount
+from shared.redaction import hide, hide_token, redacted, without_secrets
+from shared.services.authentication import IdentityAuthentication, KeyAuthentication
+from shared.services.custom_vision import CustomVisionClient
+from shared.services.events import EventGridTopic, EventPublisher
+from shared.services.face import FaceClient
+from shared.services.http import Answer, JsonApi
+from shared.services.iterations import IterationClient
+from shared.services.queues import PermitQueue, Queue, Received
+from shared.text import one_line
+from tests.unit.shared.answers import FakeExchange, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+SECRET = 'Marked/secret+with="odd"&characters=='
+TOKEN = "marked-token-of-the-identity"
+IMAGE = "0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d"
+PROJECT = "7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10"
+
+
+def told(secret: str) -> str:
+    return f"you sent {secret}, {quote(secret, safe='')} in a URL, {html.escape(secret)} in XML, {json.dumps(secret)}"
+
+
+ECHO = told(SECRET) + told(TOKEN)
+
+
+class TestWhatIsRegistered:
+    @pytest.mark.parametrize("register", [hide, hide_token])
+    def test_it_is_found_in_every_spelling(self, register: Callable[[str], None]) -> None:
+        register(SECRET)
+        assert "odd" not in without_secrets(told(SECRET))
+
+    def test_a_secret_within_another_leaves_no_rest(self) -> None:
+        hide("marked-key", "AccountName=a;Value=marked-key;")
+        assert without_secrets("AccountName=a;Value=marked-key; marked-key") == "[secret] [secret]"
+
+    def test_the_newest_tokens_are_known_and_the_settings_always(self) -> None:
+        hide("of-the-settings")
+        for number in range(1000):
+            hide_token(f"token-{number:04}")
+        assert without_secrets("of-the-settings token-0000 token-0999") == "[secret] token-0000 [secret]"
+
+    def test_a_word_is_no_secret(self) -> None:
+        hide("", "none", "a")
+        assert redacted("none of a kind") == "none of a kind"
+
+    def test_a_line_is_redacted_before_it_is_cut(self) -> None:
+        hide("marked-secret")
+        assert "mark" not in one_line("x" * 5 + "marked-secret", 10)
+
+
+class TestWhatLooksLikeASecret:
+    @pytest.mark.parametrize(
+        ("text", "left"),
+        [
+            ("https://a/q?sv=1&sig=abc%2Bd%3D&se=2", "https://a/q?sv=1&sig=[secret]&se=2"),
+            ("sv%3D1%26sig%3Dabc", "sv%3D1%26sig%3D[secret]"),
+            ("AccountName=a;AccountKey=abc==;x", "AccountName=a;AccountKey=[secret];x"),
+            ("Endpoint=sb://a;SharedAccessKey=abc=;x", "Endpoint=sb://a;SharedAccessKey=[secret];x"),
+            ("Authorization: Bearer abcdefghijklmnop.q", "Authorization: Bearer [secret]"),
+            ("'Authorization': 'SharedKey a:abc='", "'Authorization': 'SharedKey a:[secret]'"),
+            ("{'Training-key': 'abc'}", "{'Training-key': '[secret]'}"),
+            ("Ocp-Apim-Subscription-Key: abc", "Ocp-Apim-Subscription-Key: [secret]"),
+            ("at http://me:abc@proxy:3128", "at http://me:[secret]@proxy:3128"),
+            ("token eyJhbGciOiJ.eyJzdWIiOiI.c2ln is old", "token [secret] is old"),
+        ],
+    )
+    def test_it_is_redacted_unregistered(self, text: str, left: str) -> None:
+        assert redacted(text) == left
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "look at CUSTOM_VISION_TRAINING_KEY and CUSTOM_VISION_ENDPOINT",
+            "set FACE_KEY: ManagedIdentityCredential: no identity",
+            "has a SharedAccessSignature without its signature (sig=)",
+            "Bearer authentication is needed",
+            "https://account.queue.core.windows.net:443/queue",
+            '{"metadata":{"design":"big=1"}}',
+        ],
+    )
+    def test_other_words_stay(self, text: str) -> None:
+        assert redacted(text) == text
+
+    def test_in_the_data_of_others_it_stays(self) -> None:
+        """A dead letter is redriven: a producer's value must come back as it was."""
+        assert (
+            without_secrets('{"metadata":{"link":"https://a/?sig=abc"}}')
+            == '{"metadata":{"link":"https://a/?sig=abc"}}'
+        )
+
+
+class Echoing:
+    """The library's client of a queue or a topic: refuses everything with an error that repeats the secrets."""
+
+    queue_name = "queue"
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        async def refuse(*_: Any, **__: Any) -> None:
+            raise self._error
+
+        return refuse
+
+    async def receive_messages(self, **_: Any) -> Any:
+        if self._error:
+            raise self._error
+        yield
+
+
+class Credential:
+    async def get_token(self, *_: str, **__: Any) -> Any:
+        from azure.core.credentials import AccessToken
+
+        return AccessToken(TOKEN, 0)
+
+
+class NoToken:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def get_token(self, *_: str, **__: Any) -> Any:
+        raise self._error
+
+
+def errors() -> list[Exception]:
+    chained = HttpResponseError(ECHO)
+    chained.__cause__ = ServiceRequestError(ECHO)
+    return [
+        chained,
+        ServiceRequestError(ECHO),
+        OSError(ECHO),
+        ValueError(ECHO),
+        UnicodeDecodeError("a", b"", 0, 1, ECHO),
+    ]
+
+
+def answers() -> list[Answer]:
+    bodies: list[Any] = [
+        {"code": "BadRequest" + SECRET, "message": ECHO},
+        {"code": "NotFoundProject", "message": ECHO},
+        {"error": {"code": "BadArgument", "message": ECHO}},
+        {"error": {"code": "PersonGroupNotFound", "message": ECHO}},
+        {"statusCode": 401, "message": ECHO},
+        {"status": SECRET, "message": ECHO},
+        {"images": [{"imageId": IMAGE, "status": ECHO}]},
+        ECHO,
+        ECHO.encode(),
+    ]
+    return [
+        answer(status, body) for status in (200, 207, 400, 401, 403, 404, 408, 409, 418, 429, 500) for body in bodies
+    ]
+
+
+def apis(outcome: Answer | Exception) -> list[JsonApi]:
+    key = KeyAuthentication("Training-key", SecretStr(SECRET))
+    identity = IdentityAuthentication(Credential(), "https://a", "FACE_KEY")  # type: ignore[arg-type]
+    return [
+        JsonApi(FakeExchange(outcome), "https://api.example", auth, "The service", 30.0) for auth in (key, identity)
+    ]
+
+
+def uses_of_an_api(api: JsonApi) -> list[Callable[[], Awaitable[Any]]]:
+    update = BatchKey(PROJECT, frozenset({("k", "v")}))
+    return [
+        lambda: CustomVisionClient(api, "the key").update_image_metadata(update, [IMAGE]),
+        lambda: FaceClient(api, "v1.0", "the key").poll(Target("personGroup", "g")),
+        lambda: IterationClient(api, "the key").poll(Target("iteration", IMAGE, PROJECT)),
+    ]
+
+
+def uses_of_azure(error: Exception) -> list[Callable[[], Awaitable[Any]]]:
+    queue = Queue(Echoing(error))  # type: ignore[arg-type]
+    received = Received("id", "receipt", b"", 1, None)
+    topic = EventGridTopic(Echoing(error), "the key")
+    event = new_event(
+        EventType.METADATA_UPDATED, source="https://a", subject="s", identity="i", time=None, data={"k": "v"}
+    )
+
+    async def receive() -> None:
+        async for _ in queue.receive(1, 1):
+            pass
+
+    return [
+        receive,
+        lambda: queue.send("text"),
+        lambda: queue.put_back(received, "text"),
+        lambda: queue.rewrite(received, "text", 1),
+        lambda: queue.delete(received),
+        lambda: EventPublisher(queue).publish(event),
+        lambda: EventPublisher(None, topic).publish(event),
+        PermitCount(PermitQueue(Echoing(error)), 10).keep,  # type: ignore[arg-type]
+        IdentityAuthentication(NoToken(error), "https://a", "FACE_KEY").headers,  # type: ignore[arg-type]
+        IdentityAuthentication(NoToken(ClientAuthenticationError(ECHO)), "https://a", "FACE_KEY").headers,  # type: ignore[arg-type]
+    ]
+
+
+async def leaving(use: Callable[[], Awaitable[Any]]) -> str:
+    """What is to be seen of its outcome outside: the error with its traceback and causes, or the reason to retry."""
+    try:
+        outcome = await use()
+    except Exception as error:
+        return "".join(traceback.format_exception(error))
+    return (
+        " ".join(one.reason for one in outcome.values() if isinstance(one, Retry)) if isinstance(outcome, dict) else ""
+    )
+
+
+@pytest.mark.looptime
+async def test_no_error_of_any_client_tells_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    hide(SECRET)
+    uses = [use for error in errors() for use in uses_of_azure(error)]
+    outcomes: list[Answer | Exception] = [*errors(), *answers()]
+    uses += [use for outcome in outcomes for api in apis(outcome) for use in uses_of_an_api(api)]
+    text = "\n".join([await leaving(use) for use in uses]) + caplog.text
+    assert "[secret]" in text
+    assert "odd" not in text
+    assert TOKEN not in text
+    assert quote(SECRET, safe="") not in text
+
+
+async def test_no_message_and_no_event_tells_a_registered_secret() -> None:
+    hide(SECRET)
+    sent: list[str] = []
+
+    class Client(Echoing):
+        async def send_message(self, text: str, **_: Any) -> None:
+            sent.append(text)
+
+        async def update_message(self, *_: Any, content: str, **__: Any) -> Any:
+            sent.append(content)
+            return Received("", "", b"", 1, None)
+
+        async def send(self, events: list[Any]) -> None:
+            sent.extend(json.dumps(event.data) for event in events)
+
+    client = Client(OSError())
+    queue, received = Queue(client), Received("id", "receipt", b"", 1, None)  # type: ignore[arg-type]
+    event = new_event(
+        EventType.METADATA_UPDATED, source="https://a", subject="s", identity="i", time=None, data={"k": SECRET}
+    )
+    await EventPublisher(queue, EventGridTopic(client, "the key")).publish(event)
+    await queue.send(json.dumps({"k": SECRET}))
+    await queue.put_back(received, json.dumps({"k": SECRET}))
+    await queue.rewrite(received, json.dumps({"k": SECRET}), 1)
+    assert len(sent) == 5
+    assert all("[secret]" in text and "odd" not in text for text in sent)
