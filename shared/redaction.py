@@ -26,7 +26,7 @@ _known: tuple[str, ...] = ()
 _WORD = r"[^\s\"'&;,<>\\]+"
 _LOOKS_SECRET = re.compile(
     rf"""
-    (?P<name> \b(?:sig|AccountKey|SharedAccessKey|client_secret|password) (?:=|%3D)
+    (?P<name> (?:\b|(?<=%26)|(?<=%3F))(?:sig|AccountKey|SharedAccessKey|client_secret|password) (?:=|%3D)
             | \b(?:Training-key|Ocp-Apim-Subscription-Key|aeg-sas-key|aeg-sas-token)\b ["']? \s* [:=] \s* ["']?
             | \bSharedKey \s+ [\w-]+ :
             ) {_WORD}
