@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
+from shared.schedule import check_schedule
+
 MAX_CALLS_PER_SECOND = 10_000.0
 MAX_PORT = 65_535
 TOPIC_PATH = "/api/events"
@@ -193,9 +195,7 @@ def _shared_access_signature(signature: str, now: datetime) -> None:
 
 
 def _schedule(text: str) -> str:
-    """Check the form only: the host reads it, and tells nobody which setting it was."""
-    if not re.fullmatch(r"\S+( +\S+){4,5}|(\d+\.)?\d{1,2}:\d{2}:\d{2}", text):
-        raise ValueError("must be NCRONTAB with six fields, such as */15 * * * * *")
+    check_schedule(text)
     return text
 
 

@@ -23,6 +23,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -59,6 +60,8 @@ STORAGE = "AzureWebJobsStorage"
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before
 
 _MAY_BE_EMPTY = "events_queue"
+_READ_BY_THE_HOST = {"metadata_updates_queue": "", "training_poll_schedule": " "}
+"""Settings that the bindings name, and what the host takes off around them."""
 _NEXT_LINE = ";\n  "
 _SECRETS_OF_THE_ENVIRONMENT = (
     "IDENTITY_HEADER",
@@ -149,8 +152,12 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _as_meant(cls, value: Any) -> Any:
-        return as_meant(value)
+    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        meant = as_meant(value)
+        taken_off = _READ_BY_THE_HOST.get(info.field_name or "")
+        if taken_off is not None and isinstance(value, str) and value.strip(taken_off) != meant:
+            raise ValueError("has a blank or a line break around it: take it off, since the Functions host does not")
+        return meant
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:

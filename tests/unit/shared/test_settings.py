@@ -32,6 +32,7 @@ GOOD = {
     "FACE_ENDPOINT": "https://face.cognitiveservices.azure.com",
     "FACE_KEY": "marked-face-key",
 }
+READ_BY_THE_HOST = ("METADATA_UPDATES_QUEUE", "TRAINING_POLL_SCHEDULE")
 
 
 def load(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> Settings:
@@ -101,17 +102,28 @@ class TestGood:
 
     def test_a_key_or_an_endpoint_is_meant_without_what_stands_around_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for around in (" {}", "{}\n", "\t{}\r\n", "\ufeff{}", "{}\u00a0", "\u200b{} "):
-            settings = load(monkeypatch, **{name: around.format(value) for name, value in GOOD.items()})
-            assert settings == load(monkeypatch)
+            around_all = {name: around.format(value) for name, value in GOOD.items() if name not in READ_BY_THE_HOST}
+            assert load(monkeypatch, **around_all) == load(monkeypatch)
+
+    @pytest.mark.parametrize("name", READ_BY_THE_HOST)
+    @pytest.mark.parametrize("around", ["{}\n", "\t{}", "{}\u00a0", "\ufeff{}", "{} \n"])
+    def test_what_the_host_reads_too_is_read_as_it_stands(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, around: str
+    ) -> None:
+        assert "has a blank or a line break around it" in why_not(monkeypatch, **{name: around.format(GOOD[name])})
+
+    def test_the_host_takes_blanks_off_a_schedule_and_leaves_them_at_a_queues_name(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load(monkeypatch, TRAINING_POLL_SCHEDULE=f" {GOOD['TRAINING_POLL_SCHEDULE']} ")
+        why_not(monkeypatch, METADATA_UPDATES_QUEUE=f"{GOOD['METADATA_UPDATES_QUEUE']} ")
 
     @pytest.mark.parametrize("blank", [" ", "\n", "\u200b"])
     def test_a_blank_one_is_not_set(self, monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
         assert load(monkeypatch, FACE_KEY=blank).face_key is None
         assert why_not(monkeypatch, FACE_ENDPOINT=blank) == "FACE_ENDPOINT: is missing"
 
-    @pytest.mark.parametrize(
-        "schedule", ["*/15 * * * * *", "0 */5 * * * *", "0,30 * * * * 1-5", "* * * * *", "00:00:15"]
-    )
+    @pytest.mark.parametrize("schedule", ["*/15 * * * * *", "0 */5 * * * *", "0,30 * * * * 1-5", "0 0 9 * * Mon-Fri"])
     def test_a_schedule_is_ncrontab(self, monkeypatch: pytest.MonkeyPatch, schedule: str) -> None:
         assert load(monkeypatch, TRAINING_POLL_SCHEDULE=schedule).training_poll_schedule == schedule
 
@@ -363,6 +375,13 @@ class TestWrong:
             ("CUSTOM_VISION_TRAINING_KEY", "@Microsoft.AppConfiguration(Endpoint=x)", "is a reference that was not"),
             ("TRAINING_POLL_SCHEDULE", "every 15 seconds", "must be ncrontab with six fields"),
             ("TRAINING_POLL_SCHEDULE", "5 * * *", "must be ncrontab with six fields"),
+            (
+                "TRAINING_POLL_SCHEDULE",
+                "60 * * * * *",
+                "must be ncrontab with six fields, such as",
+            ),
+            ("TRAINING_POLL_SCHEDULE", "0 0 0 31 2 *", "must fire in every year"),
+            ("TRAINING_POLL_SCHEDULE", "00:00:15", "is a time span, which never fires"),
             ("EVENT_GRID_TOPIC_ENDPOINT", "https://t.example/api/eventz", "must be the topic's endpoint, such as"),
             ("EVENT_GRID_TOPIC_ENDPOINT", "t.region-1.eventgrid.azure.net", "must be a url such as"),
             ("EVENT_GRID_TOPIC_ENDPOINT", "http://t.example/api/events", "must be https"),
