@@ -23,7 +23,7 @@ _tokens: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=32)
 _known: tuple[str, ...] = ()
 """All registered secrets in all their spellings, the longest first: a secret within another leaves no rest."""
 
-_WORD = r"[^\s\"'&;,<>\\]+"
+_WORD = r"[\w%+/.~-][^\s\"'&;,<>\\]*"
 _LOOKS_SECRET = re.compile(
     rf"""
     (?P<name> (?:\b|(?<=%26)|(?<=%3F))(?:sig|AccountKey|SharedAccessKey|client_secret|password) (?:=|%3D)
