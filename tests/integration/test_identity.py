@@ -18,7 +18,7 @@ import pytest_asyncio
 from local.child_process import ChildFailedError
 from local.cloud import EVENTS, UPDATES, WATCHES
 from local.host.process import HostProcess
-from local.keyless import CHINA, PUBLIC, US_GOVERNMENT, KeylessCloud, Names
+from local.keyless.cloud import CHINA, PUBLIC, US_GOVERNMENT, KeylessCloud, Names
 from local.simulation.models import Api, IdentitySetting
 from shared.services.authentication import IdentityAuthentication, new_credential
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Self
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue.aio import QueueServiceClient
 
-from local.azure_proxy import AzureProxy, Target
 from local.azurite.server import ACCOUNT, Azurite
-from local.certificates import Certificates
 from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON
+from local.keyless.azure_proxy import AzureProxy, Target
+from local.keyless.certificates import Certificates
 from local.simulation.models import Api
 from local.simulation.process import SimulationProcess
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from local.certificates import Certificates
+from local.keyless.certificates import Certificates
 
 CHUNK_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
