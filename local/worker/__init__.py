@@ -1,7 +1,7 @@
 """The worker of Azure Functions for Python 3.13 and newer, with Microsoft's own library in it, and the host's end.
 
 `process` is what runs the app, `host` what starts it and calls it, `shapes` how the host puts a message or a tick into
-an invocation. It needs the packages of requirements/conformance.txt.
+an invocation. It needs the packages of requirements/dev.txt on Python 3.13.
 """
 
 import os

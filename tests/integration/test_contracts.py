@@ -61,7 +61,7 @@ def _run_node(script: str, *arguments: str) -> Any:
         text=True,
     )
     said = cast("str", done.stdout)
-    assert done.returncode == 0, f"{said}\n(`make setup` installs what this needs)"
+    assert done.returncode == 0, f"{said}\n(`make test` installs what this needs)"
     return json.loads(said)
 
 

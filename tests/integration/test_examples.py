@@ -23,8 +23,8 @@ from shared.messages.event import EventType, new_event, to_structured
 from shared.messages.update import parse_update
 from shared.messages.watch import parse_watch
 from tests.contracts import problems
-from tests.neighbours.node import HERE as LIBRARIES
-from tests.neighbours.node import NODE
+from tests.npm.node import HERE as LIBRARIES
+from tests.npm.node import NODE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,11 +18,10 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
 from local.cloud import EVENTS, UPDATES, WATCHES
 from local.host.process import HostProcess
-from tests.neighbours import node
+from tests.npm import node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from local.cloud import LocalCloud
 
@@ -154,7 +154,7 @@ async def test_a_functions_app_with_default_settings_understands_every_event(
     messages = await cloud.queues.get_queue_client(EVENTS).peek_messages(32)
     async for _ in cloud.send(copies, [message.content for message in messages]):
         pass
-    consumer = node.HERE / "consumer_app"
+    consumer = Path(__file__).parent / "consumer_app"
     async with HostProcess(consumer, cloud.settings | {"EVENTS_TO_READ": copies}, output):
         async with asyncio.timeout(WAIT_SECONDS):
             while await cloud.count(copies):

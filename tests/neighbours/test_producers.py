@@ -21,7 +21,7 @@ from cloudevents.core.bindings.http import to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
 from local.cloud import UPDATES
-from tests.neighbours import node
+from tests.npm import node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

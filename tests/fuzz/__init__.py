@@ -1,1 +1,0 @@
-"""Coverage-guided fuzzing of the message entrance; not part of `make test`, which has hypothesis for that."""
