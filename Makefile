@@ -38,7 +38,7 @@ $(VENV)/.installed: $(LOCKS) requirements/uv.txt pyproject.toml $(ANOTHER_PYTHON
 		$(PYTHON) -m venv --clear $(VENV); fi
 	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements/uv.txt || true
 	@$(call install,$(VENV),$(LOCKS),requirements/uv.txt)
-	@$(BIN)/python -m pip --quiet install --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip --quiet install --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
 	@touch $@
 
 local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json $(VENV)/.installed
