@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from shared.messages.update import MetadataUpdate
 
 MAX_SENTENCE = 200
+MAX_BASE64_BYTES = MAX_MESSAGE_BYTES * 3 // 4
+"""What is longer is written plain, which not every consumer reads."""
+ID_BYTES = 39
+"""An image id in its quotes, with the comma."""
+MAX_LETTERS = 8
+"""More of them are not made of one update, however little room its metadata leaves."""
 
 
 class Reason(StrEnum):
@@ -64,21 +70,27 @@ class Failure:
 
 
 def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
-    """The dead letter of a valid update: its refused images, or all where the failure names none. At most 64 KiB.
+    """The dead letters of a valid update: its refused images, or all where the failure names none.
 
-    An update that fills its 64 KiB leaves no room for the reason, and a redrive needs all that it says: its images are
-    then divided between two dead letters.
+    A redrive needs all that it says. So what does not fit a message is divided: each letter has all metadata and some
+    of the images, and can be written in Base64 if the metadata leaves room for that. Only metadata that leaves no room
+    at all, which the default limits do not permit, is cut; such a letter cannot be moved back.
     """
     letter: dict[str, Any] = update.to_dict()
     if failure.images:
         letter["imageIds"] = list(failure.images)
     letter["failure"] = failure.to_dict()
-    text = _fit(letter)
-    if _fits(text):
+    text = _fit(letter, MAX_BASE64_BYTES)
+    if _fits(text, MAX_BASE64_BYTES):
         return [text]
     ids = letter["imageIds"]
-    middle = len(ids) // 2
-    return [to_json({**letter, "imageIds": half}) for half in (ids[:middle], ids[middle:])]
+    without_ids = len(to_json({**letter, "imageIds": []}).encode())
+    for size in (MAX_BASE64_BYTES, MAX_MESSAGE_BYTES):
+        room = (size - without_ids) // ID_BYTES
+        if room * MAX_LETTERS >= len(ids):
+            return [to_json({**letter, "imageIds": ids[first : first + room]}) for first in range(0, len(ids), room)]
+    body = to_json({name: value for name, value in letter.items() if name != "failure"})
+    return [_fit({"body": body, "failure": letter["failure"]})]
 
 
 def of_body(body: bytes, failure: Failure) -> str:
@@ -87,15 +99,15 @@ def of_body(body: bytes, failure: Failure) -> str:
     return _fit({"body": first.decode("utf-8", "backslashreplace"), "failure": failure.to_dict()})
 
 
-def _fit(letter: dict[str, Any]) -> str:
-    """Write a dead letter, leaving out what is needed least until it fits a message. What is cut is marked.
+def _fit(letter: dict[str, Any], size: int = MAX_MESSAGE_BYTES) -> str:
+    """Write a dead letter, leaving out what is needed least until it has this size. What is cut is marked.
 
     The status of each image goes first, the failure's sentence next, then a body's end; never what a redrive needs.
     """
     failure = letter["failure"]
     text = to_json(letter)
-    for shorten in (_drop_statuses, _cut_message, _cut_body):
-        if _fits(text):
+    for shorten in (_drop_statuses, _cut_sentence, _cut_body):
+        if _fits(text, size):
             break
         shorten(letter, failure)
         failure["truncated"] = True
@@ -103,16 +115,17 @@ def _fit(letter: dict[str, Any]) -> str:
     return text
 
 
-def _fits(text: str) -> bool:
-    return len(text.encode()) <= MAX_MESSAGE_BYTES
+def _fits(text: str, size: int = MAX_MESSAGE_BYTES) -> bool:
+    return len(text.encode()) <= size
 
 
 def _drop_statuses(_: dict[str, Any], failure: dict[str, Any]) -> None:
     failure["images"] = {}
 
 
-def _cut_message(_: dict[str, Any], failure: dict[str, Any]) -> None:
+def _cut_sentence(_: dict[str, Any], failure: dict[str, Any]) -> None:
     failure["message"] = _cut(failure["message"], MAX_SENTENCE)
+    failure["code"] = _cut(failure["code"], MAX_SENTENCE)
 
 
 def _cut_body(letter: dict[str, Any], _: dict[str, Any]) -> None:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
-from shared.messages.dead_letter import Failure, Reason, of_body, of_update
-from shared.messages.encoding import MAX_MESSAGE_BYTES
+from shared.messages.dead_letter import MAX_BASE64_BYTES, MAX_LETTERS, Failure, Reason, of_body, of_update
+from shared.messages.encoding import MAX_MESSAGE_BYTES, encode
 from shared.messages.envelope import CUT_MARK
-from shared.messages.update import MetadataUpdate, parse_update
+from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
 from shared.text import to_json
 from tests.unit.shared.conftest import images
 from tests.unit.shared.messages.test_update_and_watch import updates
@@ -119,16 +119,24 @@ class TestOfAnUpdate:
             assert letter["failure"]["code"] == why.code
             assert redriven(letter).key == original.key
 
-    def test_only_an_update_without_room_for_the_reason_is_divided(self) -> None:
-        assert len(letters_of(update(images(1600)), failure("m" * 200))) == 1
+    def test_only_an_update_that_its_base64_has_no_room_for_is_divided(self) -> None:
+        assert len(letters_of(update(images(1200)), failure("m" * 500, images(1200)))) == 1
         assert len(letters_of(update(images(MOST_IMAGES)), failure("m" * 200))) == 2
 
     def test_what_is_needed_least_is_cut_first(self) -> None:
         (letter,) = letters_of(update(images(1000)), failure("m" * 500, images(1000), LONG_CODE))
         assert letter["failure"]["images"] == {}
         assert letter["failure"]["message"] == "m" * 500
-        (letter,) = letters_of(update(images(1667)), failure("m" * 500))
+        (letter,) = letters_of(update(images(1247)), failure("m" * 500))
         assert letter["failure"]["message"] == "m" * 200 + CUT_MARK
+
+    @pytest.mark.parametrize("count", [1, 100, 1200, MOST_IMAGES])
+    def test_with_the_default_limits_each_can_be_written_in_base64(self, count: int) -> None:
+        metadata = {str(n) + "\x01" * 127: "\x01" * 256 for n in range(10)}
+        room = (MAX_MESSAGE_BYTES - len(to_json({"metadata": metadata}).encode()) - 200) // 39
+        original = update(images(min(count, room)), metadata)
+        for letter in letters_of(original, failure("\x01" * 500, list(original.image_ids), LONG_CODE)):
+            assert encode(to_json(letter), "base64")[0] != "{"
 
     def test_what_fits_is_not_marked(self) -> None:
         (letter,) = letters_of(update(images(10)), failure("m" * 500, images(10)))
@@ -148,6 +156,58 @@ class TestOfAnUpdate:
         assert {one for letter in letters for one in redriven(letter).image_ids} == set(whole.image_ids)
         assert all(redriven(letter).metadata == whole.metadata for letter in letters)
         assert all(redriven(letter).correlation_id == whole.correlation_id for letter in letters)
+
+
+NASTY = st.sampled_from(["a", "é", "€", "🌋", "\x01", "\uffff", '"', "\x7f", "\u202e"])
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(
+    limits=st.builds(MetadataLimits, st.integers(1, 50), st.integers(2, 256), st.integers(1, 512)),
+    characters=st.tuples(NASTY, NASTY),
+    count=st.integers(1, MOST_IMAGES),
+    refused=st.booleans(),
+    words=st.tuples(NASTY, st.integers(0, 3000), st.integers(0, 3000)),
+    in_base64=st.booleans(),
+)
+def test_the_dead_letters_of_any_valid_update_fit_under_any_permitted_setting(
+    limits: MetadataLimits,
+    characters: tuple[str, str],
+    count: int,
+    refused: bool,
+    words: tuple[str, int, int],
+    in_base64: bool,
+) -> None:
+    """As much metadata as the settings permit and a message holds, and as many images as there is room for then."""
+    key, value = characters
+    size = MAX_BASE64_BYTES if in_base64 else MAX_MESSAGE_BYTES
+
+    def raw(pairs: int, ids: list[ImageId]) -> bytes:
+        metadata = {
+            f"{n:02}"[-limits.key_characters :] + key * (limits.key_characters - 2): value * limits.value_characters
+            for n in range(pairs)
+        }
+        document = {"projectId": PROJECT, "imageIds": ids, "metadata": metadata}
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+    pairs = next(n for n in range(limits.pairs, -1, -1) if len(raw(n, images(1))) <= size)
+    count = min(count, 1 + (size - len(raw(pairs, images(1)))) // 39)
+    original = parse_update(raw(pairs, images(count)), limits)
+    word, code_length, sentence_length = words
+    why = failure(word * sentence_length, list(original.image_ids) if refused else None, word * code_length)
+    texts = of_update(original, why)
+    assert len(texts) <= MAX_LETTERS
+    for text in texts:
+        assert len(encode(text, "none").encode()) <= MAX_MESSAGE_BYTES
+        assert len(encode(text, "base64").encode()) <= MAX_MESSAGE_BYTES
+    letters = [json.loads(text) for text in texts]
+    if "body" in letters[0]:
+        assert limits.pairs > 10 or limits.key_characters > 128 or limits.value_characters > 256
+        assert letters[0]["body"].endswith(CUT_MARK)
+        return
+    moved = [parse_update(text.encode(), limits) for text in texts]
+    assert [one for update in moved for one in update.image_ids] == list(original.image_ids)
+    assert all(update.metadata == original.metadata for update in moved)
 
 
 class TestOfABody:
