@@ -7,15 +7,16 @@ somebody edits the group. So a failure is known by when a poll first saw that tr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.errors import NotFound
+from shared.messages.dates import is_later, text_of
 from shared.messages.event import EventType
 from shared.messages.training import TrainingResult, TrainingStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from shared.messages.watch import Target, TrainingWatch
 
@@ -71,22 +72,16 @@ def _is_news(watch: TrainingWatch, result: TrainingResult) -> bool:
 
 
 def _is_reported(watch: TrainingWatch, result: TrainingResult) -> bool:
+    """Whether the watch has told this, or something later: one replica of a service can know less than another."""
     last = watch.reported
-    if last is None or last.status != result.status:
+    if last is None:
         return False
-    if last.completed_at is None or result.succeeded_at is None:
-        return True
-    return _is_same_date(last.completed_at, result.succeeded_at)
-
-
-def _is_same_date(one: datetime, other: datetime) -> bool:
-    """Whether two dates are one, perhaps told with another precision: to 100 ns, to milliseconds or to seconds."""
-    precision = "seconds" if 0 in (one.microsecond, other.microsecond) else "milliseconds"
-    return _text_of(one, precision) == _text_of(other, precision)
-
-
-def _text_of(date: datetime | None, precision: str = "milliseconds") -> str:
-    return "" if date is None else date.astimezone(UTC).isoformat(timespec=precision)
+    if last.completed_at is not None:
+        if result.created_date_time is not None and is_later(result.created_date_time, last.completed_at):
+            return False  # what is watched was deleted and made anew
+        if result.succeeded_at is not None:
+            return not is_later(result.succeeded_at, last.completed_at)
+    return last.status == result.status
 
 
 def _is_complete_or_new(watch: TrainingWatch) -> bool:
@@ -141,6 +136,6 @@ class Episodes:
 def known_by(result: TrainingResult, under_way_since: datetime | None) -> str:
     """What a completed training is known by, the same for whoever watches it and however precisely its date is told."""
     if result.succeeded_at is not None:
-        return _text_of(result.succeeded_at)
-    known = map(_text_of, (result.created_date_time, result.last_successful_training_date_time))
+        return text_of(result.succeeded_at)
+    known = map(text_of, (result.created_date_time, result.last_successful_training_date_time))
     return " ".join((*known, str(under_way_since)))

@@ -14,10 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from azure.core.exceptions import AzureError
 
@@ -35,7 +34,7 @@ from shared.text import one_line, to_json
 from shared.training_news import COMPLETIONS, UNANSWERED, Episodes, Finding, decide, known_by
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 
     from shared.limits.admission import Admission
     from shared.services.events import EventPublisher
@@ -52,9 +51,16 @@ STORAGE_CALLS = 32
 PATIENCE_SECONDS = 5.0
 """How long a tick that has nothing else to do waits for a service whose calls are suspended."""
 
-TELLING_SECONDS = 60.0
+PUBLISH_SECONDS = 60.0
 """How long a tick goes on publishing after the last poll had its turn. Where a topic hangs, many events would otherwise
 take a tick beyond `functionTimeout`, which costs the worker and all that it executes."""
+
+DEAD_LETTER_BUG_FROM_FAILURE = 5
+"""A watch at which an error that nobody foresaw comes so often in a row is dead-lettered. Not so many deliveries: each
+tick delivers every watch."""
+
+MAX_FAILURES_KEPT = 10_000
+MAX_ERROR = 1000
 
 NO_NEWS, INVALID = "no-news", "invalid"
 """What telemetry calls watches of which no event tells; the others have their event's name."""
@@ -80,8 +86,13 @@ class Service:
         return self.admission.next_is_probe(self.scope_of(target))
 
 
-Poll = tuple[Finding | None, datetime | None]
-"""What a poll found, None if there was no turn for it in its tick; and when that training was first seen under way."""
+class Poll(NamedTuple):
+    """What a poll found and when that training was first seen under way. `bug`: an error that nobody foresaw."""
+
+    finding: Finding
+    under_way_since: datetime | None = None
+    bug: Exception | None = None
+
 
 Group = list[tuple["Received", TrainingWatch]]
 """Watches of one target, each with the message that it came in."""
@@ -91,33 +102,37 @@ Group = list[tuple["Received", TrainingWatch]]
 class _Tick:
     """What one tick works on. Times are of the event loop's clock.
 
-    `waiting`: the polls that still wait for their turn, and for whose; `moved` is set when one has it or gives up.
-    `had_no_turn` and `polled` are put back at the end, the latter with new content where there is any.
+    `waiting`: whose polls wait for their turn; `moved` is set when one has it, or waits no more. `has_given_up`: none
+    waits for a turn any more. `had_no_turn` and `polled` are put back at the end, the latter with new content where
+    there is any. `met`: the watches, so that one that is in the queue twice is found.
     """
 
+    works: asyncio.TaskGroup
     collects_until: float
     deadline: float
     left: int
-    polls: dict[Target, asyncio.Task[Poll]] = field(default_factory=dict)
-    settling: list[asyncio.Task[None]] = field(default_factory=list)
-    waiting: dict[asyncio.Timeout, tuple[Service, Target]] = field(default_factory=dict)
+    polls: dict[Target, asyncio.Task[Poll | None]] = field(default_factory=dict)
+    waiting: set[Target] = field(default_factory=set)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
+    has_given_up: bool = False
     had_no_turn: dict[Target, list[Received]] = field(default_factory=lambda: defaultdict(list))
     polled: list[tuple[Received, str | None]] = field(default_factory=list)
-
-    @property
-    def is_suspended(self) -> bool:
-        """Whether all that waits waits for a service whose calls are suspended."""
-        return all(service.is_suspended(target) for service, target in self.waiting.values())
+    met: set[str] = field(default_factory=set)
 
     async def has_moved(self) -> bool:
-        """Wait for a change, but not for ever; return whether there was one."""
+        """Wait for a change, but not for long; return whether there was one."""
         self.moved.clear()
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await self.moved.wait()
         except TimeoutError:
             return False
+
+    def give_up(self) -> None:
+        """Let no poll wait for its turn any more."""
+        self.has_given_up = True
+        for target in self.waiting:
+            self.polls[target].cancel()
 
 
 class TrainingWatches:
@@ -159,168 +174,207 @@ class TrainingWatches:
         self._page = min(MAX_RECEIVE, max(1, int(slowest * max_wait_seconds / 2)))
         self._storage = asyncio.Semaphore(STORAGE_CALLS)
         self._episodes = Episodes()
+        self._failures: dict[str, int] = {}  # how often in a row there was an error that nobody foresaw, by message id
 
     async def tick(self) -> None:
         """Collect watches, poll each of their targets once, and settle each watch.
 
-        Raises `AzureError` if the queue cannot be read. Trouble with one watch stays with it: its lease ends and it is
-        handled again.
+        Trouble of storage or of a service is logged. Trouble with one watch stays with it: it is handled again.
         """
         now = asyncio.get_running_loop().time()
-        tick = _Tick(now + self._max_wait_seconds / 2, now + self._max_wait_seconds, self._most)
-        while watches := await self._collect(tick):
-            for target, group in watches.items():
-                self._begin_poll(tick, target, group)
-                tick.settling.append(asyncio.create_task(self._settle(tick, target, group)))
-            await asyncio.sleep(0)  # lets the polls begin
-            while tick.waiting and not tick.is_suspended:
-                await tick.has_moved()
-        await _finish(tick)
-        await asyncio.gather(*tick.settling)
+        async with asyncio.TaskGroup() as works:
+            tick = _Tick(works, now + self._max_wait_seconds / 2, now + self._max_wait_seconds, self._most)
+            deadline = asyncio.get_running_loop().call_at(tick.deadline, tick.give_up)
+            try:
+                while watches := await self._collect(tick):
+                    for target, group in watches.items():
+                        self._begin_poll(tick, target, group)
+                        works.create_task(self._settle(tick, target, group))
+                    await asyncio.sleep(0)  # lets the polls begin
+                    while tick.waiting and not self._is_all_suspended(tick):
+                        await tick.has_moved()
+                await self._finish(tick)
+            finally:
+                deadline.cancel()
         await self._put_back([(message, None) for target in tick.polls for message in tick.had_no_turn.get(target, ())])
         await self._put_back(tick.polled)
+
+    async def _finish(self, tick: _Tick) -> None:
+        """Wait until all polls have ended, but not for long for services whose calls are suspended."""
+        while not all(poll.done() for poll in tick.polls.values()):
+            if not await tick.has_moved() and self._is_all_suspended(tick):
+                tick.give_up()
+
+    def _is_all_suspended(self, tick: _Tick) -> bool:
+        """Whether all that waits waits for a service whose calls are suspended."""
+        return all(self._services[target.api].is_suspended(target) for target in tick.waiting)
 
     async def _collect(self, tick: _Tick) -> dict[Target, Group]:
         """Take a page of watches, as many as can be polled in time; none if it is time to come to an end."""
         watches: dict[Target, Group] = defaultdict(list)
         while not watches and asyncio.get_running_loop().time() < tick.collects_until:
-            page = await self._receive(tick, min(self._page, tick.left))
+            page = await self._receive(min(self._page, tick.left))
             if not page:
                 break
             tick.left -= len(page)
             for message in page:
-                watch = await self._read(message)
+                watch = await self._read(tick, message)
                 if watch is not None and watch.event is not None:
-                    self._episodes.recall(watch)
-                    telling = self._tell_again(tick, message, watch, watch.event.to_event())
-                    tick.settling.append(asyncio.create_task(telling))
+                    tick.works.create_task(self._settle_one(tick, message, watch, Poll(UNANSWERED)))
                 elif watch is not None:
                     watches[watch.target].append((message, watch))
         return watches
 
-    async def _receive(self, tick: _Tick, most: int) -> list[Received]:
+    async def _receive(self, most: int) -> list[Received]:
         if most == 0:
             return []
         try:
             return [message async for message in self._queue.receive(most, self._lease_seconds)]
         except AzureError as trouble:
-            if not tick.settling:
-                raise
             log.warning("no more watches are collected now: %s", one_line(trouble))
             return []
 
-    async def _read(self, message: Received) -> TrainingWatch | None:
+    async def _read(self, tick: _Tick, message: Received) -> TrainingWatch | None:
+        """The watch that a message is, unless it is none, or the same as one that this tick has met already.
+
+        One that is written anew is in the queue twice if this process ends before the old one is deleted.
+        """
         try:
-            return parse_watch(message.body)
+            watch = parse_watch(message.body)
+            text = _to_text(watch)
+            if text in tick.met:
+                await self._queue.delete(message)
+                return None
+            tick.met.add(text)
+            self._episodes.recall(watch)
         except InvalidMessage as error:
             self._telemetry.watch(self._queue.name, INVALID, error.traceparent)
-            await self._dead_letter(message, error)
-            return None
+            await self._dead_letter(message, Reason.INVALID, "InvalidMessage", str(error), error.correlation_id)
+        except AzureError as trouble:
+            _log_trouble(message, trouble)
+        except Exception as error:
+            await self._failed(tick, message, error)
+        else:
+            return watch
+        return None
 
-    async def _dead_letter(self, message: Received, error: InvalidMessage) -> None:
+    async def _dead_letter(
+        self, message: Received, reason: Reason, code: str, text: str, correlation_id: str | None
+    ) -> None:
         redrives = origin_of(message.body).redrives
-        failure = Failure(
-            Reason.INVALID,
-            "InvalidMessage",
-            str(error),
-            datetime.now(UTC),
-            message.dequeue_count,
-            redrives=redrives,
-        )
+        failure = Failure(reason, code, text, datetime.now(UTC), message.dequeue_count, redrives=redrives)
         try:
             await self._poison.send(dead_letter.of_body(message.body, failure))
-            correlation_id = one_line(error.correlation_id)
-            log.warning("watch %s (correlation id %s) is dead-lettered: %s", message.id, correlation_id, error)
+            known_by = one_line(correlation_id)
+            log.warning("watch %s (correlation id %s) is dead-lettered: %s", message.id, known_by, one_line(text))
             await self._queue.delete(message)
         except AzureError as trouble:
             log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
+        except Exception:  # trouble with one watch must not end the tick for all others
+            log.exception("watch %s stays in its queue", message.id)
+
+    async def _failed(self, tick: _Tick, message: Received, bug: Exception, watch: TrainingWatch | None = None) -> None:
+        """Put a watch back at which there was an error that nobody foresaw; dead-letter it if it was so too often."""
+        times = self._failures.pop(message.id, 0) + 1
+        if times < DEAD_LETTER_BUG_FROM_FAILURE:
+            log.error("watch %s will be settled again", message.id, exc_info=bug)
+            self._failures[message.id] = times
+            if len(self._failures) > MAX_FAILURES_KEPT:
+                del self._failures[next(iter(self._failures))]
+            tick.polled.append((message, None))
+            return
+        correlation_id = watch.correlation_id if watch is not None else None
+        await self._dead_letter(message, Reason.ERROR, type(bug).__name__, one_line(bug, MAX_ERROR), correlation_id)
 
     def _begin_poll(self, tick: _Tick, target: Target, group: Group) -> None:
         """Begin the one poll of a target in this tick, unless it has begun."""
         if target not in tick.polls:
-            poll = self._poll(tick, target, [watch for _, watch in group])
-            tick.polls[target] = asyncio.get_running_loop().create_task(poll)
+            tick.polls[target] = tick.works.create_task(self._poll(tick, target, [watch for _, watch in group]))
 
-    async def _poll(self, tick: _Tick, target: Target, watches: Sequence[TrainingWatch]) -> Poll:
-        finding = await self._find(tick, target)
-        if not isinstance(finding, TrainingResult):
-            return finding, None
-        return finding, self._episodes.note(target, finding, watches, datetime.now(UTC))
-
-    async def _find(self, tick: _Tick, target: Target) -> Finding | None:
-        service = self._services[target.api]
+    async def _poll(self, tick: _Tick, target: Target, watches: Sequence[TrainingWatch]) -> Poll | None:
+        """Poll a target; None where its turn did not come."""
         try:
-            return await self._ask(tick, service, target)
+            result = await self._ask(tick, target)
+            if result is None:
+                return None
+            return Poll(result, self._episodes.note(target, result, watches, datetime.now(UTC)))
         except NotFound as error:
-            return error
-        except TimeoutError:
-            return UNANSWERED if service.is_suspended(target) else None
+            return Poll(error)
         except ApiError as error:
             log.info("%s %s will be polled again: %s", target.kind, target.id, error)
-        except Exception:  # trouble with one target must not end the tick for all others
-            log.exception("%s %s will be polled again", target.kind, target.id)
-        return UNANSWERED
+            return Poll(UNANSWERED)
+        except Exception as bug:
+            return Poll(UNANSWERED, bug=bug)
+        finally:
+            tick.moved.set()
 
-    async def _ask(self, tick: _Tick, service: Service, target: Target) -> TrainingResult:
-        """Ask when it is our turn, and again when the answer is only that it was too early.
-
-        Raises `TimeoutError` where that turn does not come.
-        """
-        while True:
-            async with asyncio.timeout_at(tick.deadline) as patience:
-                tick.waiting[patience] = service, target
-                try:
-                    async with service.admission.turn(service.scope_of(target)):
-                        del tick.waiting[patience]
-                        tick.moved.set()
-                        patience.reschedule(None)
-                        return await service.poll(target)
-                except RateLimited:
-                    continue
-                finally:
-                    tick.waiting.pop(patience, None)
+    async def _ask(self, tick: _Tick, target: Target) -> TrainingResult | None:
+        """Ask when it is our turn, and again when the answer is only that it was too early."""
+        service = self._services[target.api]
+        while not tick.has_given_up:
+            tick.waiting.add(target)
+            try:
+                async with service.admission.turn(service.scope_of(target)):
+                    tick.waiting.discard(target)
                     tick.moved.set()
-                    service.afterwards()
+                    return await service.poll(target)
+            except RateLimited:
+                continue
+            finally:
+                tick.waiting.discard(target)
+                tick.moved.set()
+                service.afterwards()
+        return None
 
     async def _settle(self, tick: _Tick, target: Target, group: Group) -> None:
-        finding, since = await tick.polls[target]
-        if finding is None:
+        (done,), _ = await asyncio.wait([tick.polls[target]])
+        poll = None if done.cancelled() else done.result()
+        if poll is None and self._services[target.api].is_suspended(target):
+            poll = Poll(UNANSWERED)
+        if poll is None:
             tick.had_no_turn[target] += [message for message, _ in group]
-        else:
-            await asyncio.gather(*(self._settle_one(tick, message, watch, finding, since) for message, watch in group))
+            return
+        async with asyncio.TaskGroup() as settling:
+            for message, watch in group:
+                settling.create_task(self._settle_one(tick, message, watch, poll))
 
-    async def _settle_one(
-        self, tick: _Tick, message: Received, watch: TrainingWatch, finding: Finding, since: datetime | None
-    ) -> None:
-        async with self._settling(message):
-            decision = decide(watch, finding, datetime.now(UTC), since)
-            if decision.event is None:
-                self._telemetry.watch(self._queue.name, NO_NEWS, None)
-                await self._keep(tick, message, watch, decision.next or watch)
-                return
-            event = self._new_event(decision.event, message.id, watch, finding, since)
-            telling = (decision.next or watch).telling(event)
-            text = _to_text(telling)
-            if not await self._is_renewed(message, text):
-                written = await self._queue.rewrite(message, text, self._lease_seconds)
-                await self._tell(tick, written, telling, event)
-
-    async def _tell_again(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
-        """Publish the event that was written into a watch: perhaps only some of those who take events have it."""
-        async with self._settling(message):
-            if not await self._is_renewed(message, _to_text(watch)):
-                await self._tell(tick, message, watch, event)
-
-    @asynccontextmanager
-    async def _settling(self, message: Received) -> AsyncIterator[None]:
-        """Keep trouble with one watch from ending the tick for all others."""
+    async def _settle_one(self, tick: _Tick, message: Received, watch: TrainingWatch, poll: Poll) -> None:
+        """Publish what a poll has found, then let the watch end or go on. Trouble with it ends nothing else."""
         async with self._storage:
             try:
-                yield
+                event, following = self._conclude(message, watch, poll)
+                text = _to_text(following)
+                if await self._is_renewed(message, text):
+                    pass
+                elif event is None:
+                    tick.polled.append((message, None if following == watch else text))
+                else:
+                    if following is not watch:
+                        message = await self._queue.rewrite(message, text, self._lease_seconds)
+                    await self._publish(tick, message, following, event)
+                self._failures.pop(message.id, None)
             except AzureError as trouble:
-                log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
-            except Exception:
-                log.exception("watch %s will be settled again", message.id)
+                _log_trouble(message, trouble)
+            except Exception as bug:
+                await self._failed(tick, message, bug, watch)
+
+    def _conclude(self, message: Received, watch: TrainingWatch, poll: Poll) -> tuple[Event | None, TrainingWatch]:
+        """The event to publish, if any, and the watch as it is to be written first.
+
+        One that has an event already was not published to all who take events: it is published again. Raises the error
+        that nobody foresaw, if the poll ended with one and the watch goes on.
+        """
+        if watch.event is not None:
+            return watch.event.to_event(), watch
+        decision = decide(watch, poll.finding, datetime.now(UTC), poll.under_way_since)
+        following = decision.next or watch
+        if decision.event is None:
+            if poll.bug is not None:
+                raise poll.bug
+            self._telemetry.watch(self._queue.name, NO_NEWS, None)
+            return None, following
+        event = self._new_event(decision.event, message.id, watch, poll.finding, poll.under_way_since)
+        return event, following.telling(event)
 
     async def _is_renewed(self, message: Received, text: str) -> bool:
         """Whether a watch had to be written anew, as this text, since its queue would drop it soon; it is met again."""
@@ -330,21 +384,15 @@ class TrainingWatches:
         await self._queue.delete(message)
         return True
 
-    async def _tell(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
+    async def _publish(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
         """Publish the event of a watch. If it is too late for that in this tick, its lease ends and it is met again."""
-        if asyncio.get_running_loop().time() > tick.deadline + TELLING_SECONDS:
+        if asyncio.get_running_loop().time() > tick.deadline + PUBLISH_SECONDS:
             return
         await self._events.publish(event)
         if watch.repeat and event.type in COMPLETIONS:
             await self._queue.put_back(message, _to_text(watch.telling(None)))
         else:
             await self._queue.delete(message)
-
-    async def _keep(self, tick: _Tick, message: Received, watch: TrainingWatch, following: TrainingWatch) -> None:
-        """Let a watch go on: it is put back at the end of the tick, with new content if it has any."""
-        text = _to_text(following)
-        if not await self._is_renewed(message, text):
-            tick.polled.append((message, None if following == watch else text))
 
     async def _put_back(self, messages: Sequence[tuple[Received, str | None]]) -> None:
         """Make watches visible again, so many at a time, in this order."""
@@ -356,7 +404,7 @@ class TrainingWatches:
         try:
             await self._queue.put_back(message, text)
         except AzureError as trouble:
-            log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
+            _log_trouble(message, trouble)
 
     def _new_event(
         self, kind: EventType, message_id: str, watch: TrainingWatch, finding: Finding, since: datetime | None
@@ -380,12 +428,8 @@ class TrainingWatches:
         )
 
 
-async def _finish(tick: _Tick) -> None:
-    """Wait until nothing waits for its turn any more, but not long for a service whose calls are suspended."""
-    while tick.waiting:
-        if not await tick.has_moved() and tick.is_suspended:
-            for patience in list(tick.waiting):
-                patience.reschedule(asyncio.get_running_loop().time())
+def _log_trouble(message: Received, trouble: AzureError) -> None:
+    log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
 
 
 def _to_text(watch: TrainingWatch) -> str:

@@ -1,27 +1,67 @@
-"""Dates: strict where a producer writes them, and in any form that was seen where a service does."""
+"""Dates: strict where a producer writes them, lenient where a service does, and how two of them are compared."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+_FULL_DATE = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+DATE_TIME_PATTERN = (
+    "^(?!0000|0001-01-01.*[+](?!00:00)|9999-12-31.{9}.*-(?!00:00))"
+    f"{_FULL_DATE}[Tt]{_TIME}:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]{_TIME})$"
+)
+"""A date-time as RFC 3339 has it. Without a second 60, which no clock here has. On the first and on the last day that
+can be written, without an offset that leads beyond them: every date-time can be written in UTC."""
 
-def _iso_8601(value: object) -> object:
-    """Let through text, and what is a date-time already: a bare number would be read as seconds since 1970."""
+_DATE_TIME = re.compile(DATE_TIME_PATTERN)
+_EXAMPLE = "2026-01-31T12:00:00Z"
+
+
+def _read_rfc_3339(value: object) -> datetime:
+    """The date-time in UTC. Raises `PydanticCustomError` that says what is wrong."""
     if isinstance(value, datetime):
-        return value
-    if not isinstance(value, str):
-        raise PydanticCustomError("date_time", "must be a date-time such as 2026-01-31T12:00:00Z")
+        return value.astimezone(UTC)
+    text = value if isinstance(value, str) else ""
     try:
-        return datetime.fromisoformat(value)
-    except ValueError:
-        raise PydanticCustomError("date_time", "must be a date-time such as 2026-01-31T12:00:00Z") from None
+        if _DATE_TIME.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except ValueError:  # the 30th of February
+        pass
+    raise PydanticCustomError("date_time", _problem_of(text))
 
 
-DateTime = Annotated[AwareDatetime, BeforeValidator(_iso_8601)]
+def _problem_of(text: str) -> str:
+    if _DATE_TIME.fullmatch(f"{text}Z"):
+        return f"must have a time zone, such as {_EXAMPLE} has"
+    if ":60" in text and _DATE_TIME.fullmatch(re.sub(":60(?=[.Zz+-])", ":59", text)):
+        return "must not have a second 60: no clock here has leap seconds"
+    if re.match("0001-01-01|9999-12-31", text) and _DATE_TIME.fullmatch(f"2000{text[4:]}"):
+        return "must have the offset Z: in UTC it would be before the year 1 or after the year 9999"
+    return f"must be a date-time such as {_EXAMPLE}"
+
+
+DateTime = Annotated[
+    datetime,
+    BeforeValidator(_read_rfc_3339),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": DATE_TIME_PATTERN}),
+]
+"""A date-time that a producer writes. In UTC."""
+
+
+def is_later(one: datetime, other: datetime) -> bool:
+    """Whether a date is later than another. A service tells the same date to 100 ns, to milliseconds or to seconds."""
+    precision = "seconds" if 0 in (one.microsecond, other.microsecond) else "milliseconds"
+    return one > other and text_of(one, precision) != text_of(other, precision)
+
+
+def text_of(date: datetime | None, precision: str = "milliseconds") -> str:
+    """A date in UTC, to so much precision; nothing for none."""
+    return "" if date is None else date.astimezone(UTC).isoformat(timespec=precision)
 
 
 _US_FORMATS = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p %z")

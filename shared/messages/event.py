@@ -2,7 +2,8 @@
 
 An event's id is made of what it tells: its type, source and subject, and what its maker says that it has in common with
 its repetitions. So an event that is published again has the same id. For a message that is its id in the queue
-(`metadata_updates`); for the end of a training, what tells that one from the next (`training_news.known_by`).
+(`metadata_updates`); for the end of a training, what tells that one from the next (`training_news.known_by`), and the
+correlation id of its watch.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ from shared.messages.validation import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pydantic.config import JsonDict
 
     from shared.messages.event import Event
@@ -151,13 +153,14 @@ def _contract_of(name: str) -> JsonDict:
 class Reported(BaseModel):
     """The training that a watch has reported last, or the state after it that a poll has seen since.
 
-    `under_way_since` tells one training from the one before.
+    `under_way_since` tells one training from the one before, `completed_at` a success from an older one: it is when the
+    training that was reported last ended, also while the next one is under way.
     """
 
     model_config = ConfigDict(**WIRE, frozen=True, populate_by_name=True)
 
     status: Annotated[str, Field(max_length=64, description="Its state, or that of the training after it.")]
-    completed_at: Annotated[DateTime | None, Field(description="When it ended.")] = None
+    completed_at: Annotated[DateTime | None, Field(description="When the training reported last ended.")] = None
     under_way_since: Annotated[DateTime | None, Field(description="When a poll first saw it under way.")] = None
     times: Annotated[
         int, Field(strict=True, ge=0, le=MAX_TIMES, description="How many completions the watch has reported.")
@@ -244,11 +247,17 @@ class TrainingWatch(BaseModel):
         """The watch with the event that is about to be published, or without it once it has been."""
         return self.model_copy(update={"event": None if event is None else WrittenEvent.of(event)})
 
-    def noting(self, result: TrainingResult, *, under_way_since: Any, news: bool) -> TrainingWatch:
+    def noting(self, result: TrainingResult, *, under_way_since: datetime | None, news: bool) -> TrainingWatch:
         """The watch with what a poll has seen, so that the next can tell what is new."""
-        times = min((self.reported.times if self.reported is not None else 0) + news, MAX_TIMES)
+        last = self.reported
+        ended = [last.completed_at] if last is not None else []
+        if news:
+            ended += (result.completed_at, result.created_date_time)
         seen = Reported(
-            status=result.status, completed_at=result.completed_at, under_way_since=under_way_since, times=times
+            status=result.status,
+            completed_at=max(filter(None, ended), default=None),
+            under_way_since=under_way_since,
+            times=min((last.times if last is not None else 0) + news, MAX_TIMES),
         )
         return self.model_copy(update={"reported": seen})
 

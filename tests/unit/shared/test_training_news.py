@@ -29,6 +29,10 @@ from tests.unit.shared.trainings import (
 )
 
 TOLD = repeating(SUCCEEDED)
+AGAIN = repeating(RUNNING, ended=NOON)
+OLD = SUCCEEDED.model_copy(update={"last_successful_training_date_time": EARLIER})
+LATE = SUCCEEDED.model_copy(update={"last_successful_training_date_time": LATER})
+ANEW = FAILED.model_copy(update={"created_date_time": LATER})
 OVER = watch(expires_at=EARLIER)
 PRECISE = SUCCEEDED.model_copy(update={"last_successful_training_date_time": NOON + timedelta(microseconds=999_999)})
 STRANGE = TrainingResult(status=TrainingStatus.UNKNOWN)
@@ -67,9 +71,9 @@ DECISIONS: dict[str, tuple[TrainingWatch, Finding, EventType | None, TrainingWat
         EventType.TRAINING_SUCCEEDED,
         repeating(SUCCEEDED, times=2),
     ),
-    "the next one runs": (TOLD, RUNNING, None, repeating(RUNNING)),
+    "the next one runs": (TOLD, RUNNING, None, AGAIN),
     "the next one still runs": (repeating(RUNNING), RUNNING, None, repeating(RUNNING)),
-    "the next one has not started": (TOLD, NOT_TRAINED, None, repeating(NOT_TRAINED)),
+    "the next one has not started": (TOLD, NOT_TRAINED, None, repeating(NOT_TRAINED, ended=NOON)),
     "the same failure, the group was edited": (repeating(FAILED), EDITED, None, repeating(FAILED)),
     "the same failure, nobody knows when": (
         repeating(FAILED_SOMETIME),
@@ -84,6 +88,48 @@ DECISIONS: dict[str, tuple[TrainingWatch, Finding, EventType | None, TrainingWat
         FAILED,
         EventType.TRAINING_FAILED,
         repeating(FAILED, times=MAX_TIMES),
+    ),
+    # replicas that know less than others
+    "an older success": (TOLD, OLD, None, TOLD),
+    "an older success, after a failure": (repeating(FAILED), OLD, None, repeating(FAILED)),
+    "the success that was told, while the next one runs": (AGAIN, SUCCEEDED, None, AGAIN),
+    "an older success, while the next one runs": (AGAIN, OLD, None, AGAIN),
+    "a later success, after the next one ran": (
+        AGAIN,
+        LATE,
+        EventType.TRAINING_SUCCEEDED,
+        repeating(LATE, times=2),
+    ),
+    # made anew
+    "a failure of a group that was made anew": (
+        repeating(FAILED),
+        ANEW,
+        EventType.TRAINING_FAILED,
+        repeating(ANEW, times=2, ended=LATER),
+    ),
+    "a failure of the same group": (
+        repeating(ANEW, ended=LATER),
+        ANEW,
+        None,
+        repeating(ANEW, ended=LATER),
+    ),
+    "a failure of the same group, told more precisely": (
+        repeating(ANEW, ended=LATER),
+        ANEW.model_copy(update={"created_date_time": LATER + timedelta(microseconds=999_999)}),
+        None,
+        repeating(ANEW, ended=LATER),
+    ),
+    "a failure, nobody knows when, of a group that was made then": (
+        watch(repeat=True),
+        ANEW.model_copy(update={"last_action_date_time": None}),
+        EventType.TRAINING_FAILED,
+        repeating(FAILED_SOMETIME, ended=LATER),
+    ),
+    "a success that is older than its group": (
+        watch(repeat=True),
+        SUCCEEDED.model_copy(update={"created_date_time": LATER}),
+        EventType.TRAINING_SUCCEEDED,
+        repeating(SUCCEEDED, ended=LATER),
     ),
     # never
     "not found": (watch(), GONE, EventType.TRAINING_NOT_FOUND, None),

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from azure.core.exceptions import AzureError
 
 from shared.errors import AccessDenied, RateLimited, Unavailable, UnexpectedAnswer
 from shared.limits.admission import Admission
@@ -204,7 +203,7 @@ class TestTick:
         self, finding: TrainingResult | Exception, fields: dict[str, Any]
     ) -> None:
         relay = Relay(told(finding))
-        relay.add(fields, fields)
+        relay.add(fields, {**fields, "repeat": True})
         await relay.watches.tick()
         first, second = relay.events.documents
         assert first["id"] != second["id"]
@@ -234,21 +233,32 @@ class TestTick:
     @pytest.mark.parametrize("error", [Unavailable("503"), AccessDenied("401")])
     async def test_trouble_of_the_service_puts_its_watches_back(self, error: Exception) -> None:
         relay = Relay(told(error))
-        relay.add({}, {})
+        relay.add({}, {"repeat": True})
         await relay.watches.tick()
         assert relay.queue.put_back_with == {"m0": None, "m1": None}
         assert sum(relay.face.polls.values()) == 1
 
-    async def test_pages_after_the_first_may_fail(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_what_a_page_before_had_is_settled_if_the_next_cannot_be_read(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         relay = Relay(told(SUCCEEDED))
         relay.add(*[{}] * 40)
         relay.queue.fails_to_receive = [None, unreachable()]
         await relay.watches.tick()
         assert len(relay.queue.deleted) == 32
         assert "no more watches are collected now" in caplog.text
+
+    async def test_a_queue_that_cannot_be_read_is_logged_and_ends_nothing(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The timer has other work."""
+        relay = Relay(told(SUCCEEDED))
+        relay.add({})
         relay.queue.fails_to_receive = [unreachable()]
-        with pytest.raises(AzureError):
-            await relay.watches.tick()
+        await relay.watches.tick()
+        assert "no more watches are collected now" in caplog.text
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m0"]
 
     @pytest.mark.looptime
     async def test_a_poll_that_came_too_early_is_made_again_within_the_tick(self) -> None:
@@ -319,16 +329,16 @@ class TestEventId:
         fields: list[dict[str, Any]] = [
             {"correlationId": "a"},
             {"correlationId": "b"},
-            {"correlationId": "a"},
-            {},
+            {"correlationId": "a", "repeat": True},
             {},
             {"repeat": True},
+            {"expiresAt": "2999-01-01T00:00:00Z"},
         ]
-        a, b, a_again, none, none_again, none_repeating = ids(
+        a, b, a_again, none, none_repeating, none_expiring = ids(
             await tick_with(Relay(FakeFace()), *fields, finding=finding)
         )
         assert a == a_again
-        assert none == none_again == none_repeating
+        assert none == none_repeating == none_expiring
         assert len({a, b, none}) == 3
 
     @pytest.mark.parametrize("microseconds", [11_000, 11_456, 11_999])
@@ -582,7 +592,7 @@ class TestTurns:
     async def test_a_service_whose_calls_are_suspended_does_not_hold_up_another(self) -> None:
         down = FakeFace(lambda _: _raise(Unavailable("503", retry_after_seconds=600)))
         relay = Relay(told(SUCCEEDED), iterations=new_service(down))
-        relay.add(*(ITERATION for _ in range(2)), {**ITERATION, "id": PROJECT}, {}, {"id": "visitors"})
+        relay.add(ITERATION, {**ITERATION, "repeat": True}, {**ITERATION, "id": PROJECT}, {}, {"id": "visitors"})
         await relay.watches.tick()
         assert relay.queue.deleted == ["m3", "m4"]
         assert sorted(relay.queue.put_back_with) == ["m0", "m1", "m2"]
@@ -743,6 +753,25 @@ class TestTrouble:
         assert len(relay.queue.deleted) == 2
         assert "ZeroDivisionError" in caplog.text
 
+    @pytest.mark.parametrize("patience", [0.99, 1.0, 1.01])
+    @pytest.mark.looptime
+    async def test_a_deadline_may_fall_together_with_the_end_of_patience(
+        self, patience: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("shared.training_watches.PATIENCE_SECONDS", patience)
+        relay = Relay(told(Unavailable("503", retry_after_seconds=600)), max_wait_seconds=1)
+        relay.add(*({"id": f"group-{number}"} for number in range(4)))
+        await relay.watches.tick()
+        assert sorted(relay.queue.put_back_with) == ["m0", "m1", "m2", "m3"]
+
+    @pytest.mark.looptime
+    async def test_a_tick_that_is_cancelled_leaves_no_task_behind(self) -> None:
+        relay = Relay(told(SUCCEEDED), max_wait_seconds=100, calls_per_second=1)
+        relay.add(*({"id": f"group-{number}"} for number in range(10)))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(relay.watches.tick(), 2.5)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
     @pytest.mark.looptime
     async def test_a_topic_that_hangs_does_not_take_a_tick_beyond_the_functions_timeout(
         self, monkeypatch: pytest.MonkeyPatch
@@ -758,6 +787,138 @@ class TestTrouble:
         assert asyncio.get_running_loop().time() < 400
         assert len(relay.queue.written) == 400
         assert not relay.queue.deleted
+
+
+def breaks_polls(relay: Relay) -> None:
+    relay.face.answer = lambda group: _raise(ZeroDivisionError("a bug")) if group == "bad" else RUNNING
+
+
+def breaks_publishing(relay: Relay) -> None:
+    relay.face.answer = lambda group: SUCCEEDED if group == "bad" else RUNNING
+    relay.events.fails = [ZeroDivisionError("a bug")] * 4
+
+
+class TestErrorsThatNobodyForesaw:
+    """A watch ends: what breaks in five ticks in a row is dead-lettered."""
+
+    @pytest.mark.parametrize("breaks", [breaks_polls, breaks_publishing])
+    async def test_in_five_ticks_in_a_row_they_make_a_dead_letter(self, breaks: Callable[[Relay], None]) -> None:
+        relay = Relay(FakeFace())
+        relay.add({"id": "bad", "correlationId": "c"}, {"id": "good"})
+        waiting = list(relay.queue.waiting)
+        for tick in range(5):
+            assert not relay.poison.sent, tick
+            breaks(relay)
+            relay.queue.waiting = list(waiting)
+            relay.events.fails += [ZeroDivisionError("a bug")]
+            await relay.watches.tick()
+        (letter,) = relay.poison.documents
+        assert json.loads(letter["body"])["id"] == "bad"
+        assert letter["failure"]["reason"] == "error"
+        assert letter["failure"]["code"] == "ZeroDivisionError"
+        assert relay.queue.deleted == ["m0"]
+
+    async def test_a_tick_that_went_well_in_between_begins_the_count_anew(self) -> None:
+        relay = Relay(FakeFace())
+        relay.add({"id": "bad"})
+        waiting = list(relay.queue.waiting)
+        for tick in range(13):
+            breaks_polls(relay) if tick % 4 else now_answers(relay, RUNNING)
+            relay.queue.waiting = list(waiting)
+            await relay.watches.tick()
+        assert not relay.poison.sent
+
+    async def test_one_in_reading_leaves_the_others_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        read = parse_watch
+        monkeypatch.setattr(
+            "shared.training_watches.parse_watch",
+            lambda body: _raise(ZeroDivisionError("a bug")) if b"bad" in body else read(body),
+        )
+        relay = Relay(told(SUCCEEDED))
+        relay.add({"id": "bad"}, {"id": "good"})
+        waiting = relay.queue.waiting[:1]
+        for _ in range(5):
+            await relay.watches.tick()
+            relay.queue.waiting = list(waiting)
+        assert relay.queue.deleted == ["m1", "m0"]
+        assert relay.poison.documents[0]["failure"]["code"] == "ZeroDivisionError"
+
+    async def test_one_in_writing_the_dead_letter_leaves_the_others_alone(self) -> None:
+        relay = Relay(told(SUCCEEDED))
+        relay.add({"kind": 1}, {})
+        relay.poison.fails = [ZeroDivisionError("a bug")]
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m1"]
+
+    async def test_what_is_kept_to_count_them_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.training_watches.MAX_FAILURES_KEPT", 3)
+        relay = Relay(told(ZeroDivisionError("a bug")))
+        relay.add(*({"id": f"group-{number}"} for number in range(10)))
+        await relay.watches.tick()
+        assert len(relay.watches._failures) == 3
+
+
+class TestTwins:
+    """A watch that is written anew is in its queue twice if a crash comes between the copy and the delete."""
+
+    @pytest.mark.parametrize("finding", [RUNNING, SUCCEEDED])
+    async def test_they_become_one_when_they_meet(self, finding: TrainingResult) -> None:
+        relay = Relay(told(finding))
+        relay.add({"repeat": True, "correlationId": "c"}, time_to_live=timedelta(hours=23))
+        relay.queue.fails_to_delete = True
+        await relay.watches.tick()
+        relay.queue.fails_to_delete = False
+        relay.add({"repeat": True, "correlationId": "c"}, *relay.queue.documents)
+        relay.queue.is_visible_again = True
+        for _ in range(3):
+            await relay.watches.tick()
+        assert len(relay.queue.waiting) == 1
+        assert len({event["id"] for event in relay.events.documents}) <= 1
+
+    async def test_with_an_event_that_was_not_published_too(self) -> None:
+        relay = Relay(told(SUCCEEDED))
+        relay.add({}, time_to_live=timedelta(hours=23))
+        await relay.watches.tick()
+        relay.add(*relay.queue.documents * 2)
+        await relay.watches.tick()
+        assert len(relay.events.sent) == 1
+        assert relay.queue.deleted == ["m0", "m1", "m0"]
+
+    async def test_those_that_differ_in_any_field_stay_two(self) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({}, {"correlationId": "c"}, {"repeat": True}, {"kind": "largeFaceList"}, {"after": NOON.isoformat()})
+        await relay.watches.tick()
+        assert len(relay.queue.put_back_with) == 5
+
+    async def test_one_that_cannot_be_deleted_stays(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({}, {})
+        relay.queue.fails_to_delete = True
+        await relay.watches.tick()
+        assert list(relay.queue.put_back_with) == ["m0"]
+        assert "watch m1 will be settled again" in caplog.text
+
+
+async def test_replicas_that_know_of_different_successes_are_no_news() -> None:
+    relay = Relay(FakeFace())
+    later = SUCCEEDED.model_copy(update={"last_successful_training_date_time": NOON + timedelta(hours=1)})
+    relay.queue.is_visible_again = True
+    relay.add({"repeat": True})
+    for finding in (SUCCEEDED, later, SUCCEEDED, later, RUNNING, SUCCEEDED, RUNNING, later):
+        now_answers(relay, finding)
+        await relay.watches.tick()
+    assert [event["data"]["lastSuccessfulTrainingDateTime"][11:13] for event in relay.events.documents] == ["12", "13"]
+
+
+async def test_a_group_that_was_made_anew_fails_anew() -> None:
+    relay = Relay(FakeFace())
+    relay.queue.is_visible_again = True
+    relay.add({"repeat": True})
+    for created in (EARLIER, EARLIER, NOON + timedelta(hours=1), NOON + timedelta(hours=1)):
+        now_answers(relay, FAILED.model_copy(update={"created_date_time": created}))
+        await relay.watches.tick()
+    first, second = relay.events.documents
+    assert first["id"] != second["id"]
 
 
 class TestMalformed:

@@ -28,16 +28,23 @@ def watch(**fields: Any) -> TrainingWatch:
 
 
 def noted(
-    before: TrainingWatch, result: TrainingResult, times: int = 1, since: datetime | None = SINCE
+    before: TrainingWatch,
+    result: TrainingResult,
+    times: int = 1,
+    since: datetime | None = SINCE,
+    ended: datetime | None = None,
 ) -> TrainingWatch:
-    """The watch with this result as what was seen last."""
-    seen = Reported(status=result.status, completed_at=result.completed_at, under_way_since=since, times=times)
+    """The watch with this result as what was seen last, and `ended` as when the last that was told ended."""
+    completed_at = ended or result.completed_at
+    seen = Reported(status=result.status, completed_at=completed_at, under_way_since=since, times=times)
     return before.model_copy(update={"reported": seen})
 
 
-def repeating(result: TrainingResult, times: int = 1, since: datetime | None = SINCE) -> TrainingWatch:
+def repeating(
+    result: TrainingResult, times: int = 1, since: datetime | None = SINCE, ended: datetime | None = None
+) -> TrainingWatch:
     """A repeating watch that has noted this result last."""
-    return noted(watch(repeat=True), result, times, since)
+    return noted(watch(repeat=True), result, times, since, ended)
 
 
 UNREADABLE = TrainingResult(status=TrainingStatus.SUCCEEDED)
