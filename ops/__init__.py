@@ -10,6 +10,7 @@
     plan.py           which messages a catalogue becomes, what they cost, how far a send has come
     sending.py        `send`: every message once
     verifying.py      `verify`
+    __main__.py       where it begins, and how a signal ends it
     letters.py        a dead letter, which ones a filter means, what to do about one
     dead_letters.py   `dead-letters`: seen, moved, dropped
     watching.py       `watch --wait`; events.py: `events tail`

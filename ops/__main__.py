@@ -1,6 +1,35 @@
-"""`python -m ops` is `vision-relay`."""
+"""Where `vision-relay` and `python -m ops` begin.
 
-from ops.cli import main
+Nothing is imported here that takes time: Ctrl-C ends the command in one line also while its libraries load.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+INTERRUPTED = 130
+VERBOSE = ("--verbose", "--debug")
+
+
+def main() -> None:
+    """Run the command line. SIGTERM ends a command as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        from ops.cli import app
+
+        app(_verbose_first(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # where the signal struck amid an `eval`, `sys.exit` would end as killed by it
+
+
+def _verbose_first(arguments: list[str]) -> list[str]:
+    """Take `--verbose` wherever it stands: it belongs before the command, and people type it at the end."""
+    given = [argument for argument in arguments if argument in VERBOSE]
+    return [*given[:1], *(argument for argument in arguments if argument not in VERBOSE)]
+
 
 if __name__ == "__main__":
     main()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from shared.messages.event import EventType
 from shared.services.queues import MAX_RECEIVE
 
 if TYPE_CHECKING:
@@ -95,6 +96,14 @@ class Tail:
             self._known.pop(next(iter(self._known)))
         self._known[message.id] = None
         return True
+
+
+def check_types(types: tuple[str, ...]) -> None:
+    """Raise `ValueError` for a type that no event of this app has: an event that never comes is waited for in vain."""
+    for wanted in types:
+        if not any(matches(Event({"type": known.value}), (wanted,)) for known in EventType):
+            names = ", ".join(known.value.removeprefix("VisionRelay.") for known in EventType)
+            raise ValueError(f"no event is of the type {wanted!r}; there are {names}")
 
 
 def matches(event: Event, types: tuple[str, ...]) -> bool:

@@ -7,9 +7,11 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from shared.messages.dead_letter import Reason
 from shared.text import one_line
 
 if TYPE_CHECKING:
@@ -19,6 +21,16 @@ BY_THE_HOST = "host"
 """The reason of a letter without one: the host moved the message as it was, after all of its deliveries."""
 
 UNREADABLE = "unreadable"
+
+
+class LetterReason(StrEnum):
+    """The reasons that a letter can have here: those that the app writes, and two for what it did not write."""
+
+    REFUSED = Reason.REFUSED.value
+    INVALID = Reason.INVALID.value
+    ERROR = Reason.ERROR.value
+    HOST = BY_THE_HOST
+    UNREADABLE = UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +165,18 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
+LONGEST = timedelta(days=3650)
+
+
 def parse_duration(text: str) -> timedelta:
-    """Read `45s`, `90m`, `2h`, `3d`. Raises `ValueError`."""
+    """Read `45s`, `90m`, `2h`, `3d`: longer than nothing, ten years at most. Raises `ValueError`."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         raise ValueError(f"{text!r} is no duration such as 45s, 90m, 2h or 3d")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if not 0 < seconds <= LONGEST.total_seconds():
+        raise ValueError(f"{text!r} is not between 0 s and {LONGEST.days} d")
+    return timedelta(seconds=seconds)
 
 
 _ADVICE_BY_CODE = {

@@ -2,21 +2,30 @@
 
 What a command is asked for goes to standard output, everything else to standard error: progress, advice, errors. With
 `--json`, standard output has nothing but JSON. Where it is no terminal, lines are 80 characters wide, without colour.
+
+Producers write what messages say, and an operator's terminal obeys control characters. `Output` therefore escapes every
+character that cannot be printed, and so does its console, whatever prints there: no command has to remember it.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
 from rich.console import Console
+from rich.segment import Segment
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Iterator
+
+    from rich.console import ConsoleOptions, RenderableType
 
 PLAIN_WIDTH = 80
 
@@ -46,11 +55,31 @@ class OpsError(Exception):
         self.code = code
 
 
+def printable(text: str) -> str:
+    """Return `text` with every character escaped that is neither printable nor a line break."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_json(document: Any, indent: int | None = None) -> str:
+    """Write JSON in which every character that cannot be printed is escaped, as JSON escapes it."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+class SafeConsole(Console):
+    """A console that shows what a terminal would obey as text. Rich's own colours and movements of the cursor stay."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render as rich does, and make the text printable."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 def new_console(stream: TextIO) -> Console:
     """A console for a stream: as wide as the terminal, or 80 characters and no colour where there is none."""
     if stream.isatty():
-        return Console(file=stream, highlight=False)
-    return Console(file=stream, highlight=False, width=PLAIN_WIDTH, no_color=True, force_terminal=False)
+        return SafeConsole(file=stream, highlight=False)
+    return SafeConsole(file=stream, highlight=False, width=PLAIN_WIDTH, no_color=True, force_terminal=False)
 
 
 @dataclass
@@ -67,32 +96,48 @@ class Output:
         return self.err if self.as_json else self.out
 
     def show(self, *what: RenderableType) -> None:
-        """Print for people. Text with square brackets in it must be escaped, or be a `Text`."""
+        """Print for people. A plain string is read as rich's markup: give a `Text` for what came from outside."""
         for each in what:
             self.human.print(each)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str | Text) -> None:
         """Print a line of plain text for people, whatever characters it has."""
-        self.human.print(text, markup=False, soft_wrap=True)
+        _print(self.human, text)
 
     def document(self, document: Any) -> None:
         """Print a JSON document, if JSON was asked for."""
         if self.as_json:
-            print(json.dumps(document, indent=2, ensure_ascii=False), file=self.out.file)
+            print(printable_json(document, indent=2), file=self.out.file)
 
     def line(self, document: Any) -> None:
         """Print a JSON document on one line, if JSON was asked for."""
         if self.as_json:
-            print(json.dumps(document, ensure_ascii=False), file=self.out.file, flush=True)
+            print(printable_json(document), file=self.out.file, flush=True)
 
     def error(self, text: str) -> None:
         """Print what went wrong."""
-        self.err.print("[bold red]error:[/] ", end="")
-        self.err.print(text, markup=False, soft_wrap=True)
+        _print(self.err, Text.assemble(("error: ", "bold red"), text))
 
     def hint(self, text: str) -> None:
         """Print what to do, or what to know, beside the result."""
-        self.err.print(text, markup=False, soft_wrap=True)
+        _print(self.err, text)
+
+
+def _print(console: Console, text: str | Text) -> None:
+    """Print a line. A terminal wraps it between words; elsewhere it stays one line, for whoever searches it."""
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
+def confirm(question: str, *, default: bool = False) -> bool:
+    """Ask on the terminal. Raises `KeyboardInterrupt` on Ctrl-C and at the end of the input."""
+    # The event loop's own handler would only cancel a task, which cannot run before the question is answered.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(question, default=default, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def duration(seconds: float) -> str:

@@ -80,6 +80,12 @@ class Snapshot:
     apis: tuple[ApiState, ...]
     letters: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def has_more_letters(self) -> bool:
+        """Whether a queue has dead letters that it does not show."""
+        letters = (self.queue(role) for role in (UPDATE_LETTERS, WATCH_LETTERS))
+        return any(queue is not None and (queue.count or 0) > queue.visible for queue in letters)
+
     def queue(self, role: str) -> QueueState | None:
         """The queue of this role, if there is one."""
         return next((queue for queue in self.queues if queue.role == role), None)
@@ -148,11 +154,12 @@ def assess(snapshot: Snapshot) -> list[Finding]:
 
 
 def _missing_queues(snapshot: Snapshot) -> Iterator[Finding]:
-    for role in (UPDATES, WATCHES):
+    for role in (UPDATES, WATCHES, EVENTS):
         queue = snapshot.queue(role)
         if queue is not None and queue.count is None:
             yield Finding(
-                f"there is no queue {queue.name}", "look at the settings, or vision-relay doctor --create-queues"
+                f"there is no queue {queue.name}",
+                "vision-relay doctor --create-queues makes it, unless the setting names a wrong one",
             )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.table import Table
@@ -20,8 +20,8 @@ from rich.text import Text
 from ops.commands.options import JsonOption, SettingsOption, as_duration
 from ops.commands.running import run
 from ops.dead_letters import DeadLetters, Handled, drop, look, redrive
-from ops.letters import Filter, Letter, advice
-from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output, duration, plural
+from ops.letters import Filter, Letter, LetterReason, advice
+from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output, confirm, duration, plural, printable, printable_json
 from ops.progress import bar
 from ops.settings import load_ops_settings
 from ops.storage import open_storage
@@ -58,13 +58,7 @@ class Origin(StrEnum):
 _FILTER = "Which letters"
 OriginOption = Annotated[Origin, typer.Option("--queue", help="Dead letters of which queue.", rich_help_panel=_FILTER)]
 ReasonOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--reason",
-        metavar="WORD",
-        help="refused, invalid, error, host or unreadable; repeat it.",
-        rich_help_panel=_FILTER,
-    ),
+    list[LetterReason] | None, typer.Option("--reason", help="Repeat it.", rich_help_panel=_FILTER)
 ]
 CodeOption = Annotated[
     list[str] | None,
@@ -77,7 +71,7 @@ CodeOption = Annotated[
 ]
 LetterProjectOption = Annotated[
     list[str] | None,
-    typer.Option("--project", metavar="UUID", help="Or its beginning; repeat it.", rich_help_panel=_FILTER),
+    typer.Option("--project-id", metavar="UUID", help="Or its beginning; repeat it.", rich_help_panel=_FILTER),
 ]
 CorrelationOption = Annotated[
     list[str] | None,
@@ -102,7 +96,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show which letter
 
 def _filter(
     ids: list[str] | None,
-    reasons: list[str] | None,
+    reasons: list[LetterReason] | None,
     codes: list[str] | None,
     projects: list[str] | None,
     correlation_ids: list[str] | None,
@@ -125,9 +119,18 @@ def _queues(storage: Storage, settings: OpsSettings, origin: Origin) -> list[Dea
     return [storage.dead_letters(name) for of, name in names.items() if origin in (of, Origin.ALL)]
 
 
-async def _find(queues: list[DeadLetters], wanted: Filter) -> list[Letter]:
+class _Found(NamedTuple):
+    """The letters that are meant, and how many others there are."""
+
+    letters: list[Letter]
+    others: int
+
+
+async def _find(queues: list[DeadLetters], wanted: Filter) -> _Found:
     now = datetime.now(UTC)
-    return [letter for queue in queues for letter in await look(queue) if wanted.means(letter, now)]
+    every = [letter for queue in queues for letter in await look(queue)]
+    letters = [letter for letter in every if wanted.means(letter, now)]
+    return _Found(letters, len(every) - len(letters))
 
 
 @app.command("list", epilog=EXIT_CODES_HELP)
@@ -135,7 +138,7 @@ def list_command(
     origin: OriginOption = Origin.ALL,
     reason: ReasonOption = None,
     code: CodeOption = None,
-    project: LetterProjectOption = None,
+    project_id: LetterProjectOption = None,
     correlation_id: CorrelationOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
@@ -143,11 +146,11 @@ def list_command(
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
-    """List dead letters: what was refused, why, and what to do about it.
+    """List dead letters: the causes first, with what to do, then the letters.
 
-    Up to 31 letters are only looked at. Storage does not show more than 32
-    of a queue, so where there are as many, all are leased for a moment and
-    given back.
+    Storage shows no more than 32 messages of a queue. Where there are as
+    many, all letters are leased for some seconds and given back, so that
+    all of them are counted.
 
     [bold]Examples[/bold]
 
@@ -156,24 +159,30 @@ def list_command(
       vision-relay dead-letters list --json | jq -r '.[].imageIds[]'
     """
     output = Output(as_json)
-    wanted = _filter(id_, reason, code, project, correlation_id, older_than, newer_than)
+    wanted = _filter(id_, reason, code, project_id, correlation_id, older_than, newer_than)
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
-            letters = await _find(_queues(storage, loaded, origin), wanted)
-        output.document([letter.to_dict() for letter in letters])
-        _show(output, letters)
+            found = await _find(_queues(storage, loaded, origin), wanted)
+        output.document([letter.to_dict() for letter in found.letters])
+        _show(output, found)
         return Exit.OK
 
     run(output, partial(load_ops_settings, settings), work)
 
 
-def _show(output: Output, letters: list[Letter]) -> None:
-    """Show letters by what is wrong with them: usually there are many of few kinds."""
+def _show(output: Output, found: _Found) -> None:
+    """Show the causes first: usually there are many letters of few kinds."""
+    letters = found.letters
     if not letters:
-        output.say("no dead letters")
+        others = f" matches; {found.others:,} others do not" if found.others else "s"
+        output.say(f"no dead letter{others}")
         return
-    table = Table(title=plural(len(letters), "dead letter"), title_justify="left", title_style="bold")
+    output.show(Text(plural(len(letters), "dead letter"), style="bold"))
+    causes = Counter((letter.reason, letter.code, advice(letter)) for letter in letters)
+    for (reason, code, told), count in causes.most_common():
+        output.say(f"{count:>6,}  {one_line(f'{reason} {code}'.rstrip(), 80)}: {told}")
+    table = Table()
     for name in ("id", "age", "reason", "about", "images"):
         table.add_column(name, justify="right" if name in ("age", "images") else "left", overflow="fold")
     now = datetime.now(UTC)
@@ -181,15 +190,13 @@ def _show(output: Output, letters: list[Letter]) -> None:
         table.add_row(
             letter.message.id[:SHORT_ID],
             duration(max((now - letter.at).total_seconds(), 0)),
-            Text(letter.reason),
+            Text(one_line(letter.reason, 40)),
             Text(one_line(_about(letter), 120)),
             f"{len(letter.image_ids):,}",
         )
     output.show(table)
     if len(letters) > MAX_SHOWN:
         output.say(f"… and {len(letters) - MAX_SHOWN:,} more: --json has all")
-    for told, count in Counter(map(advice, letters)).most_common():
-        output.say(f"{count:,}: {told}")
 
 
 def _about(letter: Letter) -> str:
@@ -215,14 +222,14 @@ def show_command(
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
-            letters = await _find(_queues(storage, loaded, origin), Filter(ids=(id_,)))
-        if not letters:
+            found = await _find(_queues(storage, loaded, origin), Filter(ids=(id_,)))
+        if not found.letters:
             raise OpsError(f"there is no dead letter {id_}", Exit.PROBLEM)
-        for letter in letters:
+        for letter in found.letters:
             output.line({**letter.to_dict(), "body": _body(letter)})
             output.say(f"{letter.message.id}, {letter.kind}, since {letter.at.isoformat(timespec='seconds')}")
             if not output.as_json:
-                output.out.print(_body_text(letter), markup=False, soft_wrap=True)
+                output.say(_body_text(letter))
             output.hint(advice(letter))
         return Exit.OK
 
@@ -235,7 +242,7 @@ def _body(letter: Letter) -> object:
 
 def _body_text(letter: Letter) -> str:
     body = _body(letter)
-    return json.dumps(body, indent=2, ensure_ascii=False) if letter.document else str(body)
+    return printable_json(body, indent=2) if letter.document else printable(str(body))
 
 
 @app.command("redrive", epilog=EXIT_CODES_HELP)
@@ -245,7 +252,7 @@ def redrive_command(
     origin: OriginOption = Origin.ALL,
     reason: ReasonOption = None,
     code: CodeOption = None,
-    project: LetterProjectOption = None,
+    project_id: LetterProjectOption = None,
     correlation_id: CorrelationOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
@@ -267,18 +274,18 @@ def redrive_command(
       vision-relay dead-letters redrive --reason host --older-than 1d --yes
     """
     output = Output(as_json)
-    wanted = _filter(id_, reason, code, project, correlation_id, older_than, newer_than)
+    wanted = _filter(id_, reason, code, project_id, correlation_id, older_than, newer_than)
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
             queues = _queues(storage, loaded, origin)
             if dry_run or _must_ask(output, yes=yes):
-                letters = [letter for letter in await _find(queues, wanted) if letter.was_valid or _is_forced(wanted)]
-                if dry_run:
-                    return _only_show(output, letters, "would be moved back")
-                if not letters or not typer.confirm(
-                    f"Move {plural(len(letters), 'letter')} back?", default=True, err=True
-                ):
+                found = await _find(queues, wanted)
+                movable = [letter for letter in found.letters if letter.was_valid or _is_forced(wanted)]
+                found = _Found(movable, found.others + len(found.letters) - len(movable))
+                if dry_run or not movable:
+                    return _only_show(output, found, "would be moved back")
+                if not confirm(f"Move {plural(len(movable), 'letter')} back?", default=True):
                     return Exit.OK
             handled = await _handle_all(output, queues, "moving", redrive, wanted)
         return _report(output, handled, "moved back")
@@ -300,7 +307,7 @@ def drop_command(
     origin: OriginOption = Origin.ALL,
     reason: ReasonOption = None,
     code: CodeOption = None,
-    project: LetterProjectOption = None,
+    project_id: LetterProjectOption = None,
     correlation_id: CorrelationOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
@@ -316,7 +323,7 @@ def drop_command(
       vision-relay dead-letters drop --reason invalid --save dropped.jsonl
     """
     output = Output(as_json)
-    wanted = _filter(id_, reason, code, project, correlation_id, older_than, newer_than)
+    wanted = _filter(id_, reason, code, project_id, correlation_id, older_than, newer_than)
     if wanted.is_empty and not everything:
         raise typer.BadParameter("say which letters, such as --reason invalid or --older-than 30d, or --all")
     if not (yes or dry_run or sys.stdin.isatty()):
@@ -326,10 +333,10 @@ def drop_command(
         async with open_storage(loaded) as storage:
             queues = _queues(storage, loaded, origin)
             if dry_run or _must_ask(output, yes=yes):
-                letters = await _find(queues, wanted)
-                if dry_run:
-                    return _only_show(output, letters, "would be dropped")
-                if not letters or not typer.confirm(f"Drop {plural(len(letters), 'letter')} for ever?", err=True):
+                found = await _find(queues, wanted)
+                if dry_run or not found.letters:
+                    return _only_show(output, found, "would be dropped")
+                if not confirm(f"Drop {plural(len(found.letters), 'letter')} for ever?"):
                     return Exit.OK
             with ExitStack() as stop:
                 file = stop.enter_context(save.open("a", encoding="utf-8")) if save is not None else None
@@ -348,10 +355,11 @@ def _must_ask(output: Output, *, yes: bool) -> bool:
     return not yes and sys.stdin.isatty() and output.err.is_terminal
 
 
-def _only_show(output: Output, letters: list[Letter], what: str) -> Exit:
-    output.document([letter.to_dict() for letter in letters])
-    _show(output, letters)
-    output.say(f"{plural(len(letters), 'letter')} {what}")
+def _only_show(output: Output, found: _Found, what: str) -> Exit:
+    output.document([letter.to_dict() for letter in found.letters])
+    _show(output, found)
+    if found.letters:
+        output.say(f"{plural(len(found.letters), 'letter')} {what}")
     return Exit.OK
 
 

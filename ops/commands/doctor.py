@@ -58,4 +58,4 @@ def doctor_command(
 def _show(output: Output, check: Check) -> None:
     advice = f": {check.advice}" if check.advice else ""
     line = one_line(f"{check.name}: {check.found}{advice}", MAX_LINE)
-    output.human.print(Text.assemble((f"{check.level:<8}", STYLES[check.level]), line), soft_wrap=True)
+    output.say(Text.assemble((f"{check.level:<8}", STYLES[check.level]), line))

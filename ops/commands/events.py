@@ -9,7 +9,7 @@ import typer
 
 from ops.commands.options import SettingsOption
 from ops.commands.running import run
-from ops.events import WHAT_QUEUES_HIDE, Event, Tail, matches
+from ops.events import WHAT_QUEUES_HIDE, Event, Tail, check_types, matches
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output
 from ops.settings import load_ops_settings
 from ops.storage import open_storage
@@ -47,6 +47,10 @@ def tail_command(
       vision-relay events tail --once
     """
     output = Output(as_json)
+    try:
+        check_types(tuple(types or ()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--type") from None
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:

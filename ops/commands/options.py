@@ -80,6 +80,12 @@ def wanted_columns(
     return Wanted(image, project, project_id, correlation, tuple(metadata or ()), tuple(ignore or ()))
 
 
+def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
+    """Refuse `--timeout` where nothing is waited for."""
+    if timeout is not None and not wait:
+        raise typer.BadParameter("it goes with --wait", param_hint="--timeout")
+
+
 def as_duration(text: str) -> timedelta:
     """Read a duration such as `90m`."""
     try:

@@ -25,10 +25,23 @@ if TYPE_CHECKING:
     from ops.settings import OpsSettings
 
 
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+def log_everything() -> None:
+    """Show on standard error whatever the libraries log, without secrets."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG, handlers=[handler])
+
+
 def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[OpsSettings], Awaitable[Exit]]) -> None:
     """Load the settings, do the work and leave with its exit code."""
-    for noisy in ("azure", "httpx", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    if not logging.root.isEnabledFor(logging.DEBUG):
+        for noisy in ("azure", "httpx", "asyncio"):
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
     async def do() -> Exit:
         return await work(settings())
@@ -36,6 +49,7 @@ def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[Ops
     try:
         code = asyncio.run(do())
     except KeyboardInterrupt:
+        output.hint("interrupted")
         code = Exit.INTERRUPTED
     except Exception as error:
         text, code = describe(error)

@@ -37,7 +37,7 @@ from ops.commands.options import (
 )
 from ops.commands.running import run
 from ops.describing import describe_storage
-from ops.output import Exit, OpsError, Output, duration, plural
+from ops.output import Exit, OpsError, Output, confirm, duration, plural
 from ops.plan import COMPLETE, Estimate, Journal, costliest_column, estimate
 from ops.progress import BYTES, bar
 from ops.sending import Stop, send
@@ -239,7 +239,7 @@ class _Send:
         if asked.dry_run:
             output.document(self._result)
             return Exit.OK
-        if asked.ask and not typer.confirm("Send?", default=True, err=True):
+        if asked.ask and not confirm("Send?", default=True):
             return Exit.INTERRUPTED
         if bad:
             path = invalid_rows_path(source)

@@ -24,6 +24,7 @@ from ops.status import (
     WATCH_LETTERS,
     WATCHES,
     Finding,
+    QueueState,
     Snapshot,
     assess,
     gather,
@@ -121,9 +122,14 @@ def _queues(snapshot: Snapshot) -> Table:
     table.add_column("messages", justify="right")
     table.add_column("oldest", justify="right")
     for queue in snapshot.queues:
-        count = "does not exist" if queue.count is None else f"{queue.count:,}"
+        count = _missing(queue) if queue.count is None else f"{queue.count:,}"
         table.add_row(LABELS[queue.role], queue.name, count, _age(snapshot.at, queue.oldest))
     return table
+
+
+def _missing(queue: QueueState) -> str:
+    """What to say of a queue that does not exist: the app makes that of the dead letters with the first of them."""
+    return "none yet" if queue.role in (UPDATE_LETTERS, WATCH_LETTERS) else "does not exist"
 
 
 def _age(now: datetime, since: datetime | None) -> str:
@@ -131,8 +137,10 @@ def _age(now: datetime, since: datetime | None) -> str:
 
 
 def _letters(snapshot: Snapshot) -> Table:
-    first = f", of the first {MAX_RECEIVE}" if snapshot.letters.total() >= MAX_RECEIVE else ""
-    table = Table(title=f"Dead letters by reason{first}", title_justify="left", title_style="bold", show_header=False)
+    table = Table(title="Dead letters by reason", title_justify="left", title_style="bold", show_header=False)
+    if snapshot.has_more_letters:
+        table.caption = f"of the first {MAX_RECEIVE} of a queue; vision-relay dead-letters list looks at all"
+        table.caption_justify = "left"
     table.add_column()
     table.add_column(justify="right")
     for kind, count in snapshot.letters.most_common():

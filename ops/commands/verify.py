@@ -30,6 +30,7 @@ from ops.commands.options import (
     ProjectOption,
     SettingsOption,
     as_duration,
+    check_timeout,
     wanted_columns,
 )
 from ops.commands.running import run
@@ -99,6 +100,7 @@ def verify_command(
       vision-relay verify catalogue.csv --json | jq '.deviations[].line'
     """
     output = Output(as_json)
+    check_timeout(timeout, wait=wait)
     wanted = wanted_columns(image, project, project_id, metadata, ignore)
     seconds = timeout.total_seconds() if timeout is not None else None
 

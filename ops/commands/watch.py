@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ import typer
 
 from ops.apis import open_trainings
 from ops.commands.events import show_event
-from ops.commands.options import JsonOption, SettingsOption, as_duration
+from ops.commands.options import JsonOption, SettingsOption, as_duration, check_timeout
 from ops.commands.running import run
 from ops.output import Exit, OpsError, Output, duration
 from ops.settings import load_ops_settings
@@ -28,6 +28,7 @@ from shared.text import to_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ops.events import Event
     from ops.settings import OpsSettings
 
 NOW = "now"
@@ -87,6 +88,7 @@ def watch_command(
       vision-relay watch customVisionIteration UUID --project-id UUID
     """
     output = Output(as_json)
+    check_timeout(timeout, wait=wait)
     watch = _watch(kind, target_id, project_id, repeat, _time(after), expires_in, correlation_id)
 
     async def work(loaded: OpsSettings) -> Exit:
@@ -146,10 +148,15 @@ def _watch(
 
 
 async def _wait(output: Output, waiting: Waiting, seconds: float | None) -> Exit:
-    with _state_line(output) as show:
+    with _state_line(output) as (show, pause):
+
+        def on_event(event: Event) -> None:
+            with pause():
+                show_event(output, event)
+
         try:
             async with asyncio.timeout(seconds):
-                ending = await waiting.until_settled(show, partial(show_event, output))
+                ending = await waiting.until_settled(show, on_event)
         except TimeoutError:
             output.hint("the time is over; the watch goes on")
             return Exit.PROBLEM
@@ -162,8 +169,11 @@ async def _wait(output: Output, waiting: Waiting, seconds: float | None) -> Exit
 
 
 @contextmanager
-def _state_line(output: Output) -> Iterator[Callable[[State], None]]:
-    """Show the state: on a terminal one line that changes, elsewhere a line whenever it does."""
+def _state_line(output: Output) -> Iterator[tuple[Callable[[State], None], Callable[[], AbstractContextManager[None]]]]:
+    """Show the state: on a terminal one line that changes, elsewhere a line whenever it does.
+
+    Yields what shows a state, and what takes the line away for as long as something else is printed.
+    """
     began = asyncio.get_running_loop().time()
 
     def text(state: State) -> str:
@@ -179,11 +189,17 @@ def _state_line(output: Output) -> Iterator[Callable[[State], None]]:
                 last = text(state)
                 output.hint(last)
 
-        yield say
+        yield say, nullcontext
         return
     with output.err.status("looking") as status:
 
         def update(state: State) -> None:
             status.update(f"{text(state)}, {duration(asyncio.get_running_loop().time() - began)}")
 
-        yield update
+        @contextmanager
+        def pause() -> Iterator[None]:
+            status.stop()
+            yield
+            status.start()
+
+        yield update, pause

@@ -83,7 +83,7 @@ def draw(name: str, folder: Path) -> None:
     for line in shown(screen):
         console.print(line, no_wrap=True)
     svg = console.export_svg(title=f"vision-relay {name}", theme=MONOKAI, unique_id=f"vision-relay-{name}")
-    (SCREENSHOTS / f"{name}.svg").write_text(_without_fonts(svg))
+    (SCREENSHOTS / f"{name}.svg").write_text(_sized(_without_fonts(svg)))
 
 
 def type_into_terminal(arguments: tuple[str, ...], folder: Path) -> pyte.Screen:
@@ -148,6 +148,16 @@ def _style(char: Char) -> Style:
 def _without_fonts(svg: str) -> str:
     """Leave out the fonts that would be fetched from elsewhere."""
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+
+
+def _sized(svg: str) -> str:
+    """Say how large the picture is: without a width and a height, some pages draw it as a thumbnail."""
+    return re.sub(
+        r'viewBox="0 0 ([\d.]+) ([\d.]+)"',
+        lambda box: f'width="{float(box[1]):.0f}" height="{float(box[2]):.0f}" {box[0]}',
+        svg,
+        count=1,
+    )
 
 
 if __name__ == "__main__":

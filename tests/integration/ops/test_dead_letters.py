@@ -61,7 +61,8 @@ def test_letters_are_listed_with_what_to_do(bench: Bench) -> None:
     result = bench.run("dead-letters", "list")
     assert result.code == 0
     assert "2 dead letters" in result.out
-    assert "the project has no such image: upload it" in result.out
+    assert "1  refused ErrorImageNotFound: the project has no such image: upload it" in result.out
+    assert result.out.index("upload it") < result.out.index("about"), "the causes come first"
     assert "never a valid message" in result.out
 
 
@@ -81,7 +82,7 @@ def test_more_than_32_letters_are_all_listed_and_left_where_they_are(bench: Benc
         (("--code", "badrequest*"), {"BadRequestInvalidIds"}),
         (("--older-than", "1h"), {"BadRequestInvalidIds"}),
         (("--newer-than", "1h", "--reason", "refused"), {"ErrorImageNotFound"}),
-        (("--project", "00000000"), set()),
+        (("--project-id", "00000000"), set()),
         (("--correlation-id", "other-*"), {"KeyError"}),
         (("--queue", "watches"), set()),
     ],
@@ -97,6 +98,22 @@ def test_letters_are_found_by_what_is_said_of_them(bench: Bench, arguments: tupl
     )
     listed = bench.run("dead-letters", "list", "--json", *arguments).json
     assert {each["code"] for each in listed} == codes
+
+
+def test_a_filter_that_matches_nothing_does_not_read_as_no_dead_letters(bench: Bench) -> None:
+    put(bench, letter(bench), letter(bench))
+    for command in ("list", "redrive", "drop"):
+        result = bench.run(
+            "dead-letters", command, "--dry-run" if command != "list" else "--json", "--code", "ErrImage*"
+        )
+        assert result.code == 0
+        assert "no dead letter matches; 2 others do not" in result.out + result.err
+
+
+def test_a_reason_that_there_is_not_is_refused(bench: Bench) -> None:
+    result = bench.run("dead-letters", "list", "--reason", "refsed")
+    assert result.code == 2
+    assert "'refused'" in result.err
 
 
 def test_one_is_shown_in_full(bench: Bench) -> None:

@@ -63,7 +63,7 @@ def test_it_has_the_command_line_and_what_that_imports_and_nothing_else(wheel: P
 def test_the_command_is_named_as_the_help_says(wheel: Path) -> None:
     entry_points = configparser.ConfigParser()
     entry_points.read_string(read(wheel, "entry_points.txt"))
-    assert dict(entry_points["console_scripts"]) == {"vision-relay": "ops.cli:main"}
+    assert dict(entry_points["console_scripts"]) == {"vision-relay": "ops.__main__:main"}
 
 
 def test_it_needs_what_the_requirement_files_name(wheel: Path) -> None:

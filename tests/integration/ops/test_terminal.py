@@ -2,10 +2,14 @@
 
 import fcntl
 import os
+import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +19,15 @@ from tests.integration.ops.test_dead_letters import left, letter, put
 COLUMNS = 100
 
 
-def type_and_answer(bench: Bench, *arguments: str, answer: str = "") -> Result:
-    """Run a command in a terminal; what it shows, with the codes for the terminal in it."""
+def type_and_answer(
+    bench: Bench, *arguments: str, answer: str = "", columns: int = COLUMNS, after: str = "", then: int | None = None
+) -> Result:
+    """Run a command in a terminal; what it shows, with the codes for the terminal in it.
+
+    `then` is a signal that it gets once it has shown `after`.
+    """
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     with subprocess.Popen(
         [sys.executable, "-m", "ops", *arguments],
         cwd=bench.folder,
@@ -30,9 +39,35 @@ def type_and_answer(bench: Bench, *arguments: str, answer: str = "") -> Result:
     ) as process:
         os.close(theirs)
         os.write(ours, answer.encode())
-        shown = b"".join(iter(lambda: _read(ours), b""))
+        shown = b""
+        signalled = False
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if not select.select([ours], [], [], 2)[0]:
+                if signalled and then is not None:
+                    process.send_signal(then)  # one that strikes right before a read is not seen by it
+                continue
+            piece = _read(ours)
+            if not piece:
+                break
+            shown += piece
+            if then is not None and not signalled and after.encode() in shown:
+                process.send_signal(then)
+                signalled = True
+        else:
+            process.kill()
     os.close(ours)
     return Result(process.returncode, shown.decode(), "")
+
+
+def wait_until_it_has_begun(pid: int) -> None:
+    """Wait until a process has a handler of its own for SIGTERM."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        [caught] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")]
+        if int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1):
+            return
+    raise AssertionError("it has not begun")
 
 
 def _read(terminal: int) -> bytes:
@@ -84,3 +119,46 @@ def test_watch_waits_on_one_line_that_changes(bench: Bench) -> None:
     result = type_and_answer(bench, "watch", "personGroup", "employees", "--wait", "--timeout", "2s")
     assert result.code == 1
     assert "training not found, its watch waits" in result.out
+
+
+@pytest.mark.parametrize("command", [("dead-letters", "redrive"), ("dead-letters", "drop", "--all")])
+def test_ctrl_c_at_a_question_ends_in_one_line(bench: Bench, command: tuple[str, ...]) -> None:
+    put(bench, letter(bench))
+    result = type_and_answer(bench, *command, after="/", then=signal.SIGINT)
+    assert result.code == 130
+    assert "interrupted" in result.out
+    assert "Traceback" not in result.out
+    assert left(bench) == 1
+
+
+def test_ctrl_c_at_send_ends_in_one_line(bench: Bench) -> None:
+    bench.catalogue(bench.ids(2))
+    result = type_and_answer(bench, "send", "catalogue.csv", after="Send?", then=signal.SIGINT)
+    assert result.code == 130
+    assert "Traceback" not in result.out
+    assert taken(bench.updates) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_a_signal_while_the_libraries_load_ends_in_one_line(bench: Bench, number: int, seconds: float) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "ops", "status"], cwd=bench.folder, env=bench.environment(), stderr=subprocess.PIPE
+    ) as process:
+        wait_until_it_has_begun(process.pid)
+        time.sleep(seconds)  # any moment is a good one
+        process.send_signal(number)
+        assert process.stderr is not None
+        told = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert told == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    "command", [("status", "--follow"), ("events", "tail"), ("watch", "personGroup", "a", "--wait")]
+)
+def test_sigterm_ends_what_follows_in_one_line(bench: Bench, command: tuple[str, ...]) -> None:
+    result = type_and_answer(bench, *command, then=signal.SIGTERM, after=")" if command[0] == "watch" else "\n")
+    assert result.code == 130
+    assert "interrupted" in result.out
+    assert "Traceback" not in result.out

@@ -1,0 +1,89 @@
+"""`vision-relay put`."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
+
+import typer
+
+from ops.commands.options import JsonOption, SettingsOption
+from ops.commands.running import run
+from ops.output import Exit, OpsError, Output, plural
+from ops.settings import load_ops_settings
+from ops.storage import open_storage
+from shared.errors import InvalidMessage
+from shared.messages.update import parse_update
+from shared.text import to_json
+
+if TYPE_CHECKING:
+    from ops.settings import OpsSettings
+
+
+def put_command(
+    pairs: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="The metadata: collection=Harbour.")],
+    project_id: Annotated[str, typer.Option("--project-id", metavar="UUID", help="The images' project.")],
+    image_ids: Annotated[list[str], typer.Option("--image-id", metavar="UUID", help="An image; repeat it.")],
+    correlation_id: Annotated[
+        str | None,
+        typer.Option(
+            "--correlation-id",
+            metavar="TEXT",
+            help="Comes back in logs, dead letters and events.",
+            show_default="a new one",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Send one update: these images get this metadata.
+
+    [bold]Example[/bold]
+
+      vision-relay put --project-id UUID --image-id UUID collection=Harbour decade=1950s
+    """
+    output = Output(as_json)
+    document = {
+        "projectId": project_id,
+        "imageIds": image_ids,
+        "metadata": _metadata(pairs),
+        "correlationId": correlation_id or f"put-{uuid4().hex[:12]}",
+    }
+
+    async def work(loaded: OpsSettings) -> Exit:
+        text = to_json(document)
+        try:
+            parse_update(text.encode(), loaded.metadata_limits)
+        except InvalidMessage as error:
+            raise OpsError(str(error), Exit.USAGE) from None
+        async with open_storage(loaded) as storage:
+            queue = storage.queue(loaded.metadata_updates_queue)
+            if await queue.count() is None:
+                raise OpsError(
+                    f"there is no queue {queue.name}: look at METADATA_UPDATES_QUEUE, or create it: "
+                    "vision-relay doctor --create-queues",
+                    Exit.SETTINGS,
+                )
+            message_id, _ = await queue.put(text)
+        output.document({"messageId": message_id, "update": json.loads(text)})
+        output.say(
+            f"sent to {queue.name}: {plural(len(image_ids), 'image')} (correlation id {document['correlationId']})"
+        )
+        output.hint("what cannot be applied is shown by: vision-relay dead-letters list")
+        return Exit.OK
+
+    run(output, partial(load_ops_settings, settings), work)
+
+
+def _metadata(pairs: list[str]) -> dict[str, str]:
+    metadata: dict[str, str] = {}
+    for pair in pairs:
+        key, is_there, value = pair.partition("=")
+        if not is_there:
+            raise typer.BadParameter(f"{pair!r} has no =, as in collection=Harbour", param_hint="KEY=VALUE")
+        if key in metadata:
+            raise typer.BadParameter(f"{key!r} is there twice", param_hint="KEY=VALUE")
+        metadata[key] = value
+    return metadata
