@@ -1,15 +1,18 @@
-"""What the Functions host indexes. A wrong setting stops the start here, with a message that names it."""
+"""What the Functions host indexes."""
 
-import azure.functions as func
+from functions.start import starting
 
-from functions import poll_training_status, update_image_metadata
-from shared.app import App
-from shared.settings import load_settings
-from shared.telemetry_export import new_telemetry
+with starting():
+    import azure.functions as func
 
-settings = load_settings()
-relay = App(settings, new_telemetry(settings))
+    from functions import poll_training_status, update_image_metadata
+    from shared.app import App
+    from shared.settings import load_settings
+    from shared.telemetry_export import new_telemetry
 
-app = func.FunctionApp()
-app.register_functions(update_image_metadata.blueprint(relay.metadata_updates))
-app.register_functions(poll_training_status.blueprint(relay.training_watches, relay.permit_count, relay.warn_once))
+    settings = load_settings()
+    relay = App(settings, new_telemetry(settings))
+
+    app = func.FunctionApp()
+    app.register_functions(update_image_metadata.blueprint(relay.metadata_updates))
+    app.register_functions(poll_training_status.blueprint(relay.training_watches, relay.permit_count))

@@ -1,24 +1,28 @@
 """The function behind the timer."""
 
-from collections.abc import Callable
+import asyncio
 
 import azure.functions as func
 
+from functions.invocation import invocations
 from shared.permit_count import PermitCount
 from shared.training_watches import TrainingWatches
 
 
-def blueprint(watches: TrainingWatches, permits: PermitCount, warn: Callable[[], object]) -> func.Blueprint:
-    """Bind the work on training watches, and on the number of permits, to its schedule.
-
-    `warn` says what the start has to say: the host drops what is logged before an invocation runs.
-    """
+def blueprint(watches: TrainingWatches, permits: PermitCount) -> func.Blueprint:
+    """Bind the work on training watches, and on the number of permits, to its schedule."""
     functions = func.Blueprint()
 
     @functions.timer_trigger("timer", schedule="%TRAINING_POLL_SCHEDULE%")
     async def poll_training_status(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the binding wants it
-        warn()
-        await permits.keep()
-        await watches.tick()
+        await invocations.run(_keep_and_tick(watches, permits))
 
     return functions
+
+
+async def _keep_and_tick(watches: TrainingWatches, permits: PermitCount) -> None:
+    """Do both, whatever becomes of the other."""
+    results = await asyncio.gather(permits.keep(), watches.tick(), return_exceptions=True)
+    errors = [result for result in results if isinstance(result, Exception)]
+    if errors:
+        raise errors[0] if len(errors) == 1 else ExceptionGroup("neither permits nor watches", errors)

@@ -2,6 +2,7 @@
 
 import azure.functions as func
 
+from functions.invocation import invocations
 from shared.message_age import MessageAge
 from shared.metadata_updates import Delivery, MetadataUpdates
 
@@ -19,7 +20,8 @@ def blueprint(updates: MetadataUpdates) -> func.Blueprint:
         data_type=func.DataType.BINARY,
     )
     async def update_image_metadata(message: func.QueueMessage) -> None:
+        delivery = Delivery(message.id or "", message.get_body(), message.dequeue_count or 1)
         age.seen(message.insertion_time)
-        await updates.handle(Delivery(message.id or "", message.get_body(), message.dequeue_count or 1))
+        await invocations.run(updates.handle(delivery))
 
     return functions

@@ -88,7 +88,8 @@ class App:
             logging.getLogger(name).setLevel(level)
         self._settings = settings
         self._telemetry = telemetry
-        self._resembling = list(resembling(os.environ))
+        for unknown, known in resembling(os.environ):
+            log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
         self._http = HttpClient()
         self._queues = Queues(
@@ -110,12 +111,6 @@ class App:
         self.training_watches = self._build_training_watches()
         permits, _ = permits_for(settings.custom_vision_calls_per_second)
         self.permit_count = PermitCount(self._permits, permits)
-
-    def warn_once(self) -> None:
-        """Log what is odd about the settings. To be called by an invocation: the host drops what the start logs."""
-        for unknown, known in self._resembling:
-            log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
-        self._resembling = []
 
     async def aclose(self) -> None:
         """Close all connections, those of the identity too."""

@@ -9,9 +9,14 @@ from __future__ import annotations
 import html
 import json
 import re
+import traceback
 from collections import deque
 from itertools import chain
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPLACEMENT = "[secret]"
 SHORTEST = 6
@@ -76,6 +81,30 @@ def redacted(text: str) -> str:
         lambda found: "".join(part for part in found.group("name", "scheme", "user") if part) + REPLACEMENT,
         without_secrets(text),
     )
+
+
+class RedactedError(Exception):
+    """Stands for an error whose text, or a cause's text, has a secret in it. Has its traceback as text."""
+
+
+def redacted_error(error: BaseException) -> BaseException:
+    """Return the error itself, or a `RedactedError` in its place. Whoever raises it must not be handling the error."""
+    if not any(redacted(said) != said for said in _texts(error)):
+        return error
+    return RedactedError(redacted("".join(traceback.format_exception(error))))
+
+
+def _texts(error: BaseException) -> Iterator[str]:
+    """What is to be seen of an error, its causes and its parts."""
+    to_see, seen = [error], set()
+    while to_see:
+        one = to_see.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield from (str(one), repr(one), *getattr(one, "__notes__", ()))
+        parts = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        to_see.extend(other for other in (one.__cause__, one.__context__, *parts) if other is not None)
 
 
 def _spellings(secret: str) -> tuple[str, ...]:

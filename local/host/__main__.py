@@ -67,11 +67,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _configure_logging(logs: InvocationLogs, *, verbose: bool) -> None:
-    handler = logging.StreamHandler()
-    handler.addFilter(logs)
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", level=logging.INFO, handlers=[handler]
-    )
+    own, apps = logging.StreamHandler(), logging.StreamHandler()
+    apps.addFilter(logs)
+    for handler in (own, apps):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[apps])
+    log.addHandler(own)
+    log.propagate = False  # as the host's own lines do not pass through the worker, where the app may filter
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     # Of this host's own calls to storage, one line each at INFO.
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)

@@ -13,12 +13,14 @@ import pytest
 
 from local.cloud import EVENTS, UPDATES_POISON, WATCHES, WATCHES_POISON
 from local.simulation.models import Api, FaultKind
-from local.worker.host import InvocationFailedError, WorkerStartError
+from local.worker.host import InvocationFailedError, WorkerHost, WorkerStartError
 from local.worker.protocol import messages
 from local.worker.shapes import QueueMessage, queue_invocation
+from tests.conformance.conftest import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from local.cloud import LocalCloud
     from tests.conformance.conftest import NewWorker, Worker
@@ -94,6 +96,16 @@ class TestTheStart:
             async with new_worker(CUSTOM_VISION_TRAINING_KEY="sesame\nopen"):
                 pass
         assert "sesame" not in str(caught.value)
+
+    async def test_why_it_cannot_start_stands_once_on_stderr(self, running_cloud: LocalCloud, tmp_path: Path) -> None:
+        """Of the exception that the worker reports the host shows nothing."""
+        settings = {**running_cloud.settings, "LINGER_SECONDS": "soon"}
+        with pytest.raises(WorkerStartError):
+            async with WorkerHost(PROJECT, settings, tmp_path / "output.log"):
+                pass
+        lines = (tmp_path / "output.log").read_text().splitlines()
+        [line] = [line for line in lines if "LINGER_SECONDS" in line]
+        assert line.startswith("Vision Relay cannot start: SettingsError: ")
 
 
 class TestUpdates:
@@ -259,6 +271,13 @@ class TestTheLog:
         assert self.of_the_app(worker)
         assert {line.invocation_id for line in self.of_the_app(worker)} == {invocation_id}
         assert all(line.kept for line in self.of_the_app(worker))
+
+    async def test_what_the_import_logs_is_written_by_the_first_invocation(self, new_worker: NewWorker) -> None:
+        async with new_worker(LINGER_SECOND="1") as worker:
+            invocation_id = await worker.poll()
+            await worker.poll()
+            lines = [line for line in self.of_the_app(worker) if "LINGER_SECOND is no setting" in line.text]
+        assert [(line.invocation_id, line.kept) for line in lines] == [(invocation_id, True)]
 
     async def test_the_librarys_own_lines_are_not_silenced(self, cloud: LocalCloud, worker: Worker) -> None:
         project_id, image_ids = await new_project(cloud)

@@ -53,9 +53,6 @@ async def test_a_setting_that_resembles_one_of_the_app_is_told_once_and_with_bot
     for name, value in {**SETTINGS, "LINGER_SECOND": "marked-value"}.items():
         monkeypatch.setenv(name, value)
     app = App(load_settings())
-    assert not caplog.messages
-    app.warn_once()
-    app.warn_once()
     assert caplog.messages == ["LINGER_SECOND is no setting of this app and is ignored: is LINGER_SECONDS meant?"]
     await app.aclose()
 

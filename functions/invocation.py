@@ -1,0 +1,126 @@
+"""What every invocation needs on the Functions host: log records arrive, and no secret leaves with an error.
+
+The host drops a log record unless the task that wrote it belongs to an invocation that is still running. So the records
+of other tasks, of callbacks, of threads and of the app's import are held, and an invocation that waits writes them at
+once. If none is running, the next one does. All other code logs where things happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING
+
+from shared.redaction import redacted, redacted_error
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+MAX_HELD = 1000
+"""More are held only if nothing was invoked for long; the oldest give way."""
+
+OF_THE_WORKER = ("azure.functions", "azure_functions_worker")
+"""Loggers whose records the host keeps always."""
+
+
+class Invocations(logging.Filter):
+    """Does the work of each invocation, and holds log records until one of them can write them.
+
+    As a filter of the worker's handler it sees every record before the worker does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: deque[logging.LogRecord] = deque(maxlen=MAX_HELD)
+        self._arriving: set[asyncio.Task[None] | None] = set()
+        """The tasks whose records arrive: two for each invocation."""
+        self._waiting: dict[asyncio.Event, None] = {}
+        """One for each invocation, set when there is something to do for it."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_waking = False
+
+    def install(self) -> None:
+        """Attach to all handlers of the root logger, before their other filters."""
+        for handler in logging.getLogger().handlers:
+            handler.filters.insert(0, self)
+
+    async def run(self, work: Coroutine[None, None, None]) -> None:
+        """Do the work of the current invocation. Raises what the work raises, without secrets."""
+        self._loop = asyncio.get_running_loop()
+        task = self._loop.create_task(work)
+        wake = asyncio.Event()
+        task.add_done_callback(lambda _: wake.set())
+        own = {task, asyncio.current_task()}
+        self._arriving |= own
+        self._waiting[wake] = None
+        try:
+            self._write_held()
+            while not task.done():
+                await wake.wait()
+                wake.clear()
+                self._write_held()
+        finally:
+            del self._waiting[wake]
+            self._arriving -= own
+            task.cancel()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise redacted_error(error)
+        task.result()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact a record; hold it if it would not arrive."""
+        is_new = not hasattr(record, _SEEN)
+        if is_new:
+            setattr(record, _SEEN, True)
+            _redact(record)
+        if self._arrives() or record.name.startswith(OF_THE_WORKER):
+            return True
+        if is_new and record.levelno > logging.DEBUG:
+            self._held.append(record)
+            self._wake_one()
+        return False
+
+    def _arrives(self) -> bool:
+        try:
+            return asyncio.current_task() in self._arriving
+        except RuntimeError:  # a thread without a loop
+            return False
+
+    def _wake_one(self) -> None:
+        """Also from another thread."""
+        if self._loop is not None and not self._loop.is_closed() and not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon_threadsafe(self._wake_first)
+
+    def _wake_first(self) -> None:
+        self._is_waking = False
+        if self._held and self._waiting:
+            next(iter(self._waiting)).set()
+
+    def _write_held(self) -> None:
+        """Write what is held, through the handlers that would have dropped it."""
+        while self._held:
+            record = self._held.popleft()
+            for handler in logging.getLogger().handlers:
+                if self in handler.filters and record.levelno >= handler.level:
+                    handler.handle(record)
+
+
+invocations = Invocations()
+"""Those of this process."""
+
+_SEEN = "seen_by_vision_relay"
+
+
+def _redact(record: logging.LogRecord) -> None:
+    """Make the record's text final: whatever it was made of may change, or hold much memory, until it is written."""
+    try:
+        message = record.getMessage()
+    except Exception:  # the handler would have told it, and not raised
+        message = f"{record.msg} {record.args}"
+    record.msg, record.args = redacted(message), None
+    if record.exc_info:
+        record.exc_text = redacted("".join(traceback.format_exception(record.exc_info[1])).rstrip())
+        record.exc_info = None

@@ -1,0 +1,28 @@
+"""The start of the app, and what becomes known of it if it fails."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from functions.invocation import invocations
+from shared.redaction import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Hold what is logged until an invocation can write it, and say on stderr why the app cannot start.
+
+    The host keeps an error of the import to itself and says "No job functions found". It does show stderr.
+    """
+    invocations.install()
+    try:
+        yield
+    except Exception as error:
+        why = " ".join(redacted(str(error)).split())
+        print(f"Vision Relay cannot start: {type(error).__name__}: {why}", file=sys.stderr, flush=True)
+        raise
