@@ -1,8 +1,5 @@
-"""`python -m local.queue`: put a message into a queue, or look at those in it, of the account in the environment."""
+"""`python -m local.queue send|peek QUEUE [MESSAGE]`: what `send` and `peek` do in a terminal beside `make run`."""
 
-from __future__ import annotations
-
-import argparse
 import base64
 import os
 import sys
@@ -11,8 +8,6 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
 CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
-MOST = 32
-FOREVER = -1
 
 
 def plain(text: str) -> str:
@@ -23,47 +18,25 @@ def plain(text: str) -> str:
         return text
 
 
-def send(queue: QueueClient, message: str) -> None:
-    """Put a message that lives until it is deleted. The queue is created if need be."""
-    try:
-        queue.send_message(message, time_to_live=FOREVER)
-    except ResourceNotFoundError:
-        queue.create_queue()
-        queue.send_message(message, time_to_live=FOREVER)
+def main(command: str, name: str, *message: str) -> None:
+    """Put a message, which lives until it is deleted, or print the next 32, which stay where they are."""
+    with QueueClient.from_connection_string(os.environ[CONNECTION], name) as queue:
+        if command == "send":
+            queue.send_message(*message, time_to_live=-1)
+            print(f"sent to {name}")
+        else:
+            print(*_peek(queue) or [f"{name} is empty"], sep="\n")
 
 
-def peek(queue: QueueClient) -> list[str]:
-    """The next visible messages, up to 32 of them, which stay where they are. A queue that does not exist is empty."""
+def _peek(queue: QueueClient) -> list[str]:
     try:
-        return [plain(message.content) for message in queue.peek_messages(MOST)]
-    except ResourceNotFoundError:
+        return [plain(message.content) for message in queue.peek_messages(32)]
+    except ResourceNotFoundError:  # a poison queue is there once a message is in it
         return []
 
 
-def main() -> int:
-    """Do what the command line says, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m local.queue", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="send|peek")
-    for name, about in (("send", "put a message"), ("peek", f"look at up to {MOST} messages, one a line")):
-        command = commands.add_parser(name, help=about)
-        command.add_argument("queue", help="the queue's name")
-        if name == "send":
-            command.add_argument("message", help="the message, as it is")
-    arguments = parser.parse_args()
-    if CONNECTION not in os.environ:
-        parser.error(f"{CONNECTION} is not set; `make run` says how to set it")
-    try:
-        with QueueClient.from_connection_string(os.environ[CONNECTION], arguments.queue) as queue:
-            if arguments.command == "send":
-                send(queue, arguments.message)
-                print(f"sent to {arguments.queue}")
-            else:
-                print(*peek(queue) or [f"{arguments.queue} is empty"], sep="\n")
-    except (AzureError, ValueError) as error:
-        print(f"{arguments.queue}: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main(*sys.argv[1:])
+    except (AzureError, KeyError, TypeError, ValueError) as error:
+        sys.exit(f"{error}\n{__doc__}")

@@ -1,9 +1,9 @@
 """`make chaos`: every promise about messages, put to the test under every fault at once, repeatably.
 
-workload.py   the messages, and what has to come of each (pure, seeded)
-schedule.py   which fault failed_attempts when (pure, seeded)
-relay.py      the way to storage, which can be cut
+workload.py   the messages, as `local.account` makes them, and the trainings that are watched (pure, seeded)
+schedule.py   which fault strikes when (pure, seeded)
+tcp_proxy.py  the way to storage, which can be cut
 injector.py   carries out the schedule and counts what really happened
-account.py    what came of every message, beside what had to come of it (pure)
-report.py     the result, for a reader
+faults.py     what struck, beside what had to strike
+run.py        all of it, up to the account of every message
 """

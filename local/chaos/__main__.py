@@ -7,12 +7,17 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 
-from local.chaos.report import show
+from local.account.report import show
 from local.chaos.run import BUILD, Chaos
 from local.chaos.workload import GROUPS
+
+if TYPE_CHECKING:
+    from local.chaos.faults import Faults
 
 LEAST_MESSAGES = 200
 EXIT_BROKEN_OFF = 130
@@ -39,7 +44,7 @@ def main() -> int:
         arguments.messages, arguments.seed, console, groups=arguments.groups, polls_per_second=arguments.polls
     )
     try:
-        account = asyncio.run(chaos.run())
+        account, faults = asyncio.run(chaos.run())
     except TimeoutError:
         console.print("[red]not done in time[/red]; see build/chaos-host-*.log")
         return 1
@@ -47,8 +52,27 @@ def main() -> int:
         console.print("broken off; everything that was started is stopped")
         return EXIT_BROKEN_OFF
     show(account, console)
-    (BUILD / "chaos.json").write_text(json.dumps(asdict(account), indent=2) + "\n")
-    return 0 if account.passed else 1
+    show_faults(faults, console)
+    passed = account.is_balanced and faults.passed
+    if passed:
+        console.print("Every fault struck, and every message is accounted for.")
+    result = {**asdict(account), **asdict(faults), "missing_faults": faults.missing}
+    (BUILD / "chaos.json").write_text(json.dumps(result, indent=2) + "\n")
+    return 0 if passed else 1
+
+
+def show_faults(found: Faults, console: Console) -> None:
+    """Print what struck, and what went wrong with the hosts meanwhile."""
+    table = Table("what struck", "times", title="Faults", title_justify="left")
+    table.columns[1].justify = "right"
+    for kind, count in sorted(found.faults.items()):
+        table.add_row(kind.replace("_", " "), f"{count:,}")
+    console.print(table)
+    for promise, count in found.promises.items():
+        if count:
+            console.print(f"[red]promise broken:[/red] {promise}: {count:,}")
+    for kind in found.missing:
+        console.print(f"[red]not tested:[/red] {kind.replace('_', ' ')} did not strike, or not often enough")
 
 
 if __name__ == "__main__":

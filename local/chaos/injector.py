@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from local.chaos.audit import KILL, OUTAGE, STORAGE_CUT, TERMINATION, TOPIC_FAILURE, WORKER_LOSS, WRONG_KEY
+from local.chaos.faults import KILL, OUTAGE, STORAGE_CUT, TERMINATION, TOPIC_FAILURE, WORKER_LOSS, WRONG_KEY
 from local.chaos.schedule import HostFault, Outage, ServiceFault, Stop, StorageCut, Storm, TopicFailure, WrongKey
 from local.simulation.counters import OUTAGE as SIMULATED_OUTAGE
 from local.simulation.faults import IMAGE_FAULTS

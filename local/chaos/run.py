@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import defaultdict
 from contextlib import AsyncExitStack
 from itertools import accumulate, pairwise
 from math import ceil
@@ -14,23 +13,21 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from local.chaos.audit import Audit, Evidence, settle
+from local.account.account import Account, settle
+from local.account.evidence import collect, prepare, queued
+from local.chaos.faults import Faults
 from local.chaos.injector import Injector
 from local.chaos.schedule import HOSTS, build_schedule
 from local.chaos.tcp_proxy import Relay
-from local.chaos.workload import GROUPS, INVALID_IDS, NEVER_TRAINED, build_workload
-from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, LocalCloud, text_of
+from local.chaos.workload import GROUPS, NEVER_TRAINED, chaos_workload
+from local.cloud import UPDATES, WATCHES, LocalCloud
 from local.host.process import HostProcess
 from local.simulation.models import Api, GroupKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from uuid import UUID
+    from collections.abc import Sequence
 
-    from azure.storage.queue import QueueMessage
     from rich.console import Console
-
-    from local.chaos.workload import Metadata
 
 PROJECT = Path(__file__).parents[2]
 BUILD = PROJECT / "build"
@@ -78,14 +75,14 @@ class Chaos:
     ) -> None:
         self._seed = seed
         self._console = console
-        self._workload = build_workload(messages, seed, groups)
+        self._workload = chaos_workload(messages, seed, groups)
         self._polls_per_second = polls_per_second or CALLS_PER_SECOND
         self._schedule = build_schedule(seed)
         self._began = time.monotonic()
         self._sent = 0
         self._kept_back = ceil(len(self._workload.texts) * KEPT_BACK_SHARE)
 
-    async def run(self) -> Audit:
+    async def run(self) -> tuple[Account, Faults]:
         """Start everything, let the faults strike, wait until nothing moves any more, and account for it.
 
         Raises `TimeoutError` if it takes too long. Whatever was started is stopped again.
@@ -111,16 +108,13 @@ class Chaos:
                         await host.start()
                         running.push_async_callback(host.kill)  # also after Ctrl-C, when a stop would take its time
                     await self._work(cloud, injector)
-                return settle(self._workload, self._seed, await self._evidence(cloud, injector))
+                evidence = await collect(cloud, self._workload, time.monotonic() - self._began)
+                return settle(self._workload, evidence), await self._faults(cloud, injector)
 
     def _tell(self, what: str) -> None:
         self._console.print(f"{time.monotonic() - self._began:6.1f} s  {what}", highlight=False, soft_wrap=True)
 
     async def _prepare(self, cloud: LocalCloud) -> None:
-        for project_id, images in self._workload.archive.items():
-            for metadata, image_ids in _by_metadata(images):
-                await cloud.control.add_images(project_id, image_ids, metadata)
-        await cloud.control.refuse_calls_with(self._workload.refusing_images, INVALID_IDS)
         for kind in GroupKind:
             await cloud.control.add_group(NEVER_TRAINED, kind)
         for api in Api:
@@ -128,10 +122,7 @@ class Chaos:
             await cloud.control.set_latency(api, LATENCY_SECONDS, LATENCY_JITTER_SECONDS, seed=self._seed)
 
     async def _work(self, cloud: LocalCloud, injector: Injector) -> None:
-        for training in self._workload.trainings:
-            await cloud.control.train(
-                training.group_id, training.kind, running_seconds=training.running_seconds, failure=training.failure
-            )
+        await prepare(cloud, self._workload)
         columns = (TextColumn("{task.description:<17}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console) as progress:
             async with asyncio.TaskGroup() as tasks:
@@ -175,44 +166,24 @@ class Chaos:
         settled = progress.add_task("messages settled", total=self._workload.messages)
         while True:
             progress.update(sent, completed=self._sent)
-            progress.update(settled, completed=max(0, self._sent - await _queued(cloud)))
+            progress.update(settled, completed=max(0, self._sent - await queued(cloud)))
             await asyncio.sleep(POLL_SECONDS)
 
     async def _until_empty(self, cloud: LocalCloud) -> None:
         """Wait, but not for ever: what is left is told by the account."""
         give_up_at = time.monotonic() + LONGEST_TAIL_SECONDS
         while time.monotonic() < give_up_at:
-            if not await _queued(cloud):
+            if not await queued(cloud):
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _evidence(self, cloud: LocalCloud, injector: Injector) -> Evidence:
-        return Evidence(
-            images=await cloud.images(self._workload.archive),
-            dead_letters=tuple(map(text_of, await _taken(cloud, UPDATES_POISON, WATCHES_POISON))),
-            events=tuple(map(text_of, await _taken(cloud, EVENTS))),
-            published=(await cloud.control.published_events()).events,
-            still_queued=tuple(message.content for message in await _taken(cloud, UPDATES, WATCHES)),
+    async def _faults(self, cloud: LocalCloud, injector: Injector) -> Faults:
+        return Faults(
             faults=await injector.faults(),
             crashes=injector.crashes,
             tracebacks=sum(_log(number).read_text().count(TRACEBACK) for number in range(HOSTS)),
             over_limit=(await cloud.control.counters()).custom_vision.rate_limited,
-            seconds=time.monotonic() - self._began,
         )
-
-
-async def _taken(cloud: LocalCloud, *queues: str) -> list[QueueMessage]:
-    """Take everything out of the queues; what is invisible will be visible when its lease ends."""
-    messages: list[QueueMessage] = []
-    for queue in queues:
-        while await cloud.count(queue):
-            messages += await cloud.drain(queue)
-            await asyncio.sleep(POLL_SECONDS)
-    return messages
-
-
-async def _queued(cloud: LocalCloud) -> int:
-    return await cloud.count(UPDATES) + await cloud.count(WATCHES)
 
 
 def _divide(texts: Sequence[str], weights: Sequence[float]) -> list[Sequence[str]]:
@@ -220,13 +191,6 @@ def _divide(texts: Sequence[str], weights: Sequence[float]) -> list[Sequence[str
     total = sum(weights)
     ends = [round(len(texts) * done / total) for done in accumulate(weights, initial=0.0)]
     return [texts[start:end] for start, end in pairwise(ends)]
-
-
-def _by_metadata(images: Mapping[UUID, Metadata]) -> list[tuple[Metadata, list[UUID]]]:
-    alike: dict[frozenset[tuple[str, str]], list[UUID]] = defaultdict(list)
-    for image_id, metadata in images.items():
-        alike[frozenset(metadata.items())].append(image_id)
-    return [(dict(pairs), image_ids) for pairs, image_ids in alike.items()]
 
 
 def _port(connection_string: str) -> int:

@@ -1,4 +1,4 @@
-"""Which fault failed_attempts when. Pure: the seed decides alone.
+"""Which fault strikes when. Pure: the seed decides alone.
 
 The services' faults come one after the other, each as long as it says and with its share of the messages sent
 meanwhile, so that each has something to strike. The hosts' stops run beside them by the clock.

