@@ -179,7 +179,7 @@ class Chaos:
 
     async def _faults(self, cloud: LocalCloud, injector: Injector) -> Faults:
         return Faults(
-            faults=await injector.faults(),
+            faults=dict(await injector.faults()),
             crashes=injector.crashes,
             tracebacks=sum(_log(number).read_text().count(TRACEBACK) for number in range(HOSTS)),
             over_limit=(await cloud.control.counters()).custom_vision.rate_limited,
