@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import ServiceRequestError
-
+from shared.errors import StorageTrouble
 from shared.limits.rate_limit_shared import NEW_PERMIT
 from shared.services.queues import PermitQueue, Received
 
@@ -158,7 +157,7 @@ class SimulatedPermitQueue(PermitQueue):
         now = asyncio.get_running_loop().time()
         if self._store.is_away(now):
             await asyncio.sleep(NO_ANSWER_SECONDS)
-            raise ServiceRequestError("storage is away")
+            raise StorageTrouble("storage is away")
         return now
 
     async def _way(self) -> None:

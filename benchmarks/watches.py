@@ -27,7 +27,7 @@ from shared.services.queues import Queue, Received
 from shared.training_watches import Service, TrainingWatches
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from benchmarks.sizes import Sizes
 
@@ -55,13 +55,11 @@ class MemoryQueue(Queue):
     waiting: list[Received] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
 
-    async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:  # noqa: ARG002
-        """Take messages, 32 a call."""
+    async def receive(self, most: int, lease_seconds: int) -> list[Received]:  # noqa: ARG002
+        """Take messages."""
         taken, self.waiting = self.waiting[:most], self.waiting[most:]
-        for place, message in enumerate(taken):
-            if not place % 32:
-                await asyncio.sleep(STORAGE_SECONDS)
-            yield message
+        await asyncio.sleep(STORAGE_SECONDS)
+        return taken
 
     async def send(self, text: str) -> None:
         """Put a message."""

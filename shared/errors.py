@@ -7,6 +7,8 @@
     ├── InvalidMessage              this message: it will never be valid, so it is dead-lettered
     ├── MessageAbandoned            nobody: the message goes back to its queue and is delivered again
     │   └── MaxWaitExceeded         it has waited long enough for an API that cannot be asked
+    ├── StorageTrouble              wait: storage, or the way to it, did not do what it was asked
+    │   └── QueueMissing            the queue does not exist
     └── ApiError                    an API's answer, or that there was none
         ├── Unavailable             wait: the service is in trouble or cannot be reached
         ├── RateLimited             wait: more calls than the API allows
@@ -48,6 +50,14 @@ class MessageAbandoned(RelayError):
 
 class MaxWaitExceeded(MessageAbandoned):
     """An update has waited for its outcome as long as it may, and leaves the batcher."""
+
+
+class StorageTrouble(RelayError):
+    """An operation of storage failed in spite of retries, whatever the reason and in whichever library."""
+
+
+class QueueMissing(StorageTrouble):
+    """Storage itself says that the queue does not exist. A 404 that a proxy makes is plain `StorageTrouble`."""
 
 
 class ApiError(RelayError):

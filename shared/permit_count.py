@@ -10,8 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
-
+from shared.errors import QueueMissing, StorageTrouble
 from shared.text import one_line
 
 if TYPE_CHECKING:
@@ -35,18 +34,23 @@ class PermitCount:
         self._number = number
 
     async def read(self) -> int:
-        """How many permits there are at present, 0 if there is no queue. Raises `AzureError` where storage fails."""
+        """How many permits there are at present, 0 without a queue. Raises `StorageTrouble` where storage fails."""
         try:
             return await self._queue.count()
-        except ResourceNotFoundError:
+        except QueueMissing:
             return 0
 
     async def keep(self) -> None:
-        """Create the permits, replace those that are lost, and remove those that are too many. Logs what it did."""
+        """Create the permits, replace those that are lost, and remove those that are too many. Logs what it did.
+
+        Raises nothing: the timer has other work that does not depend on permits.
+        """
         try:
             await self._keep()
-        except AzureError as trouble:
+        except StorageTrouble as trouble:
             log.warning("permits in %s could not be counted: %s", self._queue.name, one_line(trouble))
+        except Exception:
+            log.exception("permits in %s could not be counted", self._queue.name)
 
     async def _keep(self) -> None:
         found = await self.read()

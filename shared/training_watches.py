@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from azure.core.exceptions import AzureError
 
-from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited
+from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited, StorageTrouble
 from shared.messages import dead_letter
 from shared.messages.dead_letter import Failure, Reason
 from shared.messages.envelope import origin_of
@@ -229,8 +229,8 @@ class TrainingWatches:
         if most == 0:
             return []
         try:
-            return [message async for message in self._queue.receive(most, self._lease_seconds)]
-        except AzureError as trouble:
+            return await self._queue.receive(most, self._lease_seconds)
+        except (StorageTrouble, AzureError) as trouble:
             log.warning("no more watches are collected now: %s", one_line(trouble))
             return []
 
@@ -250,7 +250,7 @@ class TrainingWatches:
         except InvalidMessage as error:
             self._telemetry.watch(self._queue.name, INVALID, error.traceparent)
             await self._dead_letter(message, Reason.INVALID, "InvalidMessage", str(error), error.correlation_id)
-        except AzureError as trouble:
+        except (StorageTrouble, AzureError) as trouble:
             _log_trouble(message, trouble)
         except Exception as error:
             await self._failed(tick, message, error)
@@ -268,7 +268,7 @@ class TrainingWatches:
             known_by = one_line(correlation_id)
             log.warning("watch %s (correlation id %s) is dead-lettered: %s", message.id, known_by, one_line(text))
             await self._queue.delete(message)
-        except AzureError as trouble:
+        except (StorageTrouble, AzureError) as trouble:
             log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
         except Exception:  # trouble with one watch must not end the tick for all others
             log.exception("watch %s stays in its queue", message.id)
@@ -353,7 +353,7 @@ class TrainingWatches:
                         message = await self._queue.rewrite(message, text, self._lease_seconds)
                     await self._publish(tick, message, following, event)
                 self._failures.pop(message.id, None)
-            except AzureError as trouble:
+            except (StorageTrouble, AzureError) as trouble:
                 _log_trouble(message, trouble)
             except Exception as bug:
                 await self._failed(tick, message, bug, watch)
@@ -403,7 +403,7 @@ class TrainingWatches:
     async def _put_one_back(self, message: Received, text: str | None) -> None:
         try:
             await self._queue.put_back(message, text)
-        except AzureError as trouble:
+        except (StorageTrouble, AzureError) as trouble:
             _log_trouble(message, trouble)
 
     def _new_event(
@@ -428,7 +428,7 @@ class TrainingWatches:
         )
 
 
-def _log_trouble(message: Received, trouble: AzureError) -> None:
+def _log_trouble(message: Received, trouble: StorageTrouble | AzureError) -> None:
     log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
 
 

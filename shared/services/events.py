@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class EventPublisher:
-    """Publishes events to all that there are. Raises `azure.core.exceptions.AzureError` where one of them fails."""
+    """Publishes events to all that there are. Raises `StorageTrouble` or `AzureError` where one of them fails."""
 
     def __init__(self, queue: Queue | None, topic: EventGridTopic | None = None, telemetry: Telemetry = OFF) -> None:
         self._queue = queue

@@ -6,15 +6,19 @@ What permits are and when they are asked for, used and put back says `shared.lim
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from shared.errors import QueueMissing, StorageTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from shared.limits.rate_limit_shared import Permit, Permits
-    from shared.services.queues import PermitQueue, Received
+    from shared.services.queues import PermitQueue
+
+log = logging.getLogger(__name__)
 
 
 class SharedLimit:
@@ -78,9 +82,9 @@ class SharedLimit:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for permit, unseen_seconds in self._permits.leaving(now):
-            self._start(self._put_back(permit, unseen_seconds, loop), loop)
+            self._start(partial(self._put_back, permit, unseen_seconds), loop)
         if most := self._permits.to_ask(now):
-            self._start(self._ask(most, loop), loop)
+            self._start(partial(self._ask, most), loop)
         self._come_back_at(self._permits.next_step_at(now), loop)
 
     def _come_back_at(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
@@ -94,36 +98,33 @@ class SharedLimit:
         self._timer = None
         self._advance()
 
-    def _start(self, request: Any, loop: asyncio.AbstractEventLoop) -> None:
-        task = loop.create_task(request)
+    def _start(self, request: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop) -> None:
+        task = loop.create_task(self._run(request, loop))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
-    async def _ask(self, most: int, loop: asyncio.AbstractEventLoop) -> None:
+    async def _run(self, request: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop) -> None:
+        """Make a request. However it fails, the next one follows: whoever waits for a permit has nobody else to ask."""
+        try:
+            await request()
+        except StorageTrouble:
+            self._permits.failed(loop.time())
+        except Exception:
+            log.exception("a request for permits failed in a way that nobody foresaw")
+            self._permits.failed(loop.time())
+        self._advance()
+        self.on_change()
+
+    async def _ask(self, most: int) -> None:
+        loop = asyncio.get_running_loop()
         asked_at = loop.time()
         try:
-            messages = await self._receive_or_create(most)
-        except AzureError:
-            self._permits.failed(loop.time())
-        else:
-            self._permits.received(messages, asked_at, loop.time())
-        self._advance()
-        self.on_change()
-
-    async def _receive_or_create(self, most: int) -> list[Received]:
-        try:
-            return await self._queue.receive(most, self._permits.lease_seconds)
-        except ResourceNotFoundError:
+            messages = await self._queue.receive(most, self._permits.lease_seconds)
+        except QueueMissing:
             await self._queue.create(self._permits.number)
-            return []
+            messages = []
+        self._permits.received(messages, asked_at, loop.time())
 
-    async def _put_back(self, permit: Permit, unseen_seconds: int, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            is_back = await self._queue.put_back(permit.message, permit.text, unseen_seconds)  # type: ignore[arg-type]
-        except AzureError:
-            self._permits.failed(loop.time())
-        else:
-            if is_back:
-                self._permits.gone_back(permit, unseen_seconds, loop.time())
-        self._advance()
-        self.on_change()
+    async def _put_back(self, permit: Permit, unseen_seconds: int) -> None:
+        if await self._queue.put_back(permit.message, permit.text, unseen_seconds):  # type: ignore[arg-type]
+            self._permits.gone_back(permit, unseen_seconds, asyncio.get_running_loop().time())

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.errors import QueueMissing
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.rate_limit_shared import Permits
@@ -41,7 +41,7 @@ class TestQueue:
         assert await queue.count() == PERMITS
 
     async def test_a_missing_queue_is_told_from_an_empty_one(self, queue: PermitQueue) -> None:
-        with pytest.raises(ResourceNotFoundError):
+        with pytest.raises(QueueMissing):
             await queue.receive(1, lease_seconds=1)
         await queue.create(0)
         assert await queue.receive(1, lease_seconds=1) == []

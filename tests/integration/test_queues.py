@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from azure.core.exceptions import AzureError
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.errors import StorageTrouble
 from shared.messages.encoding import load_object
 from shared.services.queues import Queue
 
@@ -30,7 +30,7 @@ async def queue(azurite: str, request: pytest.FixtureRequest) -> AsyncIterator[Q
 
 
 async def receive(queue: Queue, lease_seconds: int = 30) -> list[Received]:
-    return [message async for message in queue.receive(32, lease_seconds)]
+    return await queue.receive(32, lease_seconds)
 
 
 class TestRewriting:
@@ -48,7 +48,7 @@ class TestRewriting:
         await queue.send(BEFORE)
         (message,) = await receive(queue)
         written = await queue.rewrite(message, AFTER, lease_seconds=30)
-        with pytest.raises(AzureError):
+        with pytest.raises(StorageTrouble):
             await queue.delete(message)
         await queue.delete(written)
 
@@ -57,6 +57,6 @@ class TestRewriting:
         (message,) = await receive(queue)
         await queue.put_back(message)
         (others,) = await receive(queue)
-        with pytest.raises(AzureError):
+        with pytest.raises(StorageTrouble):
             await queue.rewrite(message, AFTER, lease_seconds=30)
         assert load_object(others.body) == {"is": "before"}

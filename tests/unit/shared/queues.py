@@ -7,14 +7,11 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import ServiceRequestError
-
+from shared.errors import StorageTrouble
 from shared.messages.encoding import MAX_MESSAGE_BYTES
 from shared.services.queues import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from shared.services.queues import Received
 
 
@@ -57,7 +54,7 @@ class FakeQueue(FakeOutbox):
     is_visible_again: bool = False
     """Whether what is put back can be received again, behind what waits already; else it is only kept."""
 
-    async def receive(self, most: int, lease_seconds: int) -> AsyncIterator[Received]:
+    async def receive(self, most: int, lease_seconds: int) -> list[Received]:
         self.leases.append(lease_seconds)
         error = self.fails_to_receive.pop(0) if self.fails_to_receive else None
         if error is not None:
@@ -65,7 +62,7 @@ class FakeQueue(FakeOutbox):
         taken, self.waiting = self.waiting[:most], self.waiting[most:]
         for message in taken:
             self.receipts[message.id] = message.pop_receipt
-            yield message
+        return taken
 
     async def put_back(self, message: Received, text: str | None = None) -> None:
         self._check_receipt(message)
@@ -96,5 +93,5 @@ class FakeQueue(FakeOutbox):
         self.deleted.append(message.id)
 
 
-def unreachable() -> ServiceRequestError:
-    return ServiceRequestError("storage cannot be reached")
+def unreachable() -> StorageTrouble:
+    return StorageTrouble("storage cannot be reached")

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.core.exceptions import AzureError
 
 from shared import metadata_updates
 from shared.batching.batcher import Batcher
 from shared.batching.outcomes import NotApplied, Refused, Retry
-from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError
+from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError, StorageTrouble
 from shared.messages.reservation import RESERVATION
 from shared.messages.update import parse_update
 from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
@@ -113,7 +112,7 @@ class TestApplied:
     async def test_if_that_event_cannot_be_published_the_message_comes_back(self) -> None:
         relay = Relay(publish_updated=True)
         relay.events.fails = [unreachable()]
-        with pytest.raises(AzureError):
+        with pytest.raises(StorageTrouble):
             await relay.handle(update(), DEAD_LETTER_BUG_FROM_DEQUEUE)
         assert relay.left_nothing
 
@@ -189,7 +188,7 @@ class TestRefused:
     async def test_without_the_event_no_dead_letter_is_written_and_the_message_comes_back(self, relay: Relay) -> None:
         relay.batcher.not_applied = {image(0): GONE}
         relay.events.fails = [unreachable()]
-        with pytest.raises(AzureError):
+        with pytest.raises(StorageTrouble):
             await relay.handle(update(), 100)
         assert relay.left_nothing
 
@@ -208,7 +207,7 @@ class TestRefused:
     ) -> None:
         relay.batcher.not_applied = {image(0): GONE}
         relay.poison.fails = [unreachable()]
-        with pytest.raises(AzureError):
+        with pytest.raises(StorageTrouble):
             await relay.handle(update())
         assert "is dead-lettered" not in caplog.text
         await relay.handle(update(), 2)
@@ -217,7 +216,7 @@ class TestRefused:
     async def test_the_next_delivery_repeats_the_event_under_its_id(self, relay: Relay) -> None:
         relay.batcher.not_applied = {image(0): GONE}
         relay.poison.fails = [unreachable()]
-        with pytest.raises(AzureError):
+        with pytest.raises(StorageTrouble):
             await relay.handle(update())
         await relay.handle(update(), 2)
         first, second = relay.events.documents

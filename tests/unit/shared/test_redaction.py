@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from pydantic import SecretStr
 
 from shared.batching.outcomes import Retry
@@ -200,14 +200,10 @@ def uses_of_azure(error: Exception) -> list[Callable[[], Awaitable[Any]]]:
         EventType.METADATA_UPDATED, source="https://a", subject="s", identity="i", time=None, data={"k": "v"}
     )
 
-    async def receive() -> None:
-        async for _ in queue.receive(1, 1):
-            pass
-
     permits = PermitCount(PermitQueue(Echoing(error)), 10)  # type: ignore[arg-type]
     return [
-        *([permits.keep] if isinstance(error, AzureError) else []),
-        receive,
+        permits.keep,
+        lambda: queue.receive(1, 1),
         lambda: queue.send("text"),
         lambda: queue.put_back(received, "text"),
         lambda: queue.rewrite(received, "text", 1),

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from azure.core.exceptions import AzureError
 from azure.core.messaging import CloudEvent
 
+from shared.errors import StorageTrouble
 from shared.messages.event import EventType, new_event, to_structured
 from shared.services.events import EventPublisher
 from tests.unit.shared.queues import FakeOutbox, unreachable
@@ -78,7 +78,7 @@ async def test_it_is_published_to_the_queue() -> None:
 async def test_it_is_logged_once_it_is_published(caplog: pytest.LogCaptureFixture) -> None:
     outbox = FakeOutbox(fails=[unreachable()])
     with caplog.at_level(logging.INFO):
-        with pytest.raises(AzureError):
+        with pytest.raises(StorageTrouble):
             await EventPublisher(outbox).publish(event(subject="persongroups/a\nb"))
         assert caplog.messages == []
         await EventPublisher(outbox).publish(event(subject="persongroups/a\nb"))
@@ -92,5 +92,5 @@ async def test_the_event_of_a_message_that_went_well_is_no_line_in_the_log(caplo
 
 
 async def test_a_queue_that_fails_is_told() -> None:
-    with pytest.raises(AzureError):
+    with pytest.raises(StorageTrouble):
         await EventPublisher(FakeOutbox(fails=[unreachable()])).publish(event())

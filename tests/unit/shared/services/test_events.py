@@ -11,6 +11,7 @@ import pytest
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError
 from azure.eventgrid import EventGridPublisherClient
 
+from shared.errors import StorageTrouble
 from shared.messages.event import Event, EventType, new_event
 from shared.redaction import hide
 from shared.services.events import (
@@ -99,7 +100,7 @@ class TestPublisher:
 
     async def test_it_is_not_where_the_queue_fails(self) -> None:
         client = FakeClient()
-        with pytest.raises(AzureError):
+        with pytest.raises(StorageTrouble):
             await EventPublisher(FakeOutbox(fails=[unreachable()]), topic(client)).publish(event(1))
         assert client.calls == [[1]], "the topic has it nevertheless, and gets it again under the same id"
 
