@@ -62,10 +62,10 @@ param alertEmail string = ''
 @minValue(15)
 param oldestMessageMinutes int = 60
 
-@description('Object id of a person who may send, look at and redrive messages; azd gives that of who deploys. Empty: nobody.')
+@description('Object id of a person or group who may send, look at and redrive messages; azd gives that of who deploys. Empty: nobody.')
 param principalId string = ''
 
-@description('What principalId is: User, or ServicePrincipal in a pipeline.')
+@description('What principalId is. A ServicePrincipal is a pipeline that deploys: it operates nothing and gets no role.')
 @allowed(['User', 'ServicePrincipal', 'Group'])
 param principalType string = 'User'
 
@@ -76,7 +76,14 @@ var accountPrefix = '/subscriptions/${subscription().subscriptionId}/resourceGro
 // An account's id is /subscriptions/S/resourceGroups/G/providers/Microsoft.CognitiveServices/accounts/NAME.
 var customVisionId = split(empty(customVisionResourceId) ? '${accountPrefix}/cv-${token}' : customVisionResourceId, '/')
 var faceId = split(empty(faceResourceId) ? '${accountPrefix}/face-${token}' : faceResourceId, '/')
-var vaultId = split(empty(keyVaultResourceId) ? '${accountPrefix}/none' : keyVaultResourceId, '/')
+// Two settings may name one secret, and a role is assigned once.
+var keySecretNames = union(
+  empty(customVisionKeySecretName) ? [] : [customVisionKeySecretName],
+  empty(faceKeySecretName) ? [] : [faceKeySecretName]
+)
+var noVault = 'KEY_VAULT_RESOURCE_ID is missing, although CUSTOM_VISION_KEY_SECRET_NAME or FACE_KEY_SECRET_NAME is set'
+var vaultId = split(!empty(keyVaultResourceId) ? keyVaultResourceId : empty(keySecretNames) ? '${accountPrefix}/none' : fail(noVault), '/')
+var operatorPrincipalId = principalType == 'ServicePrincipal' ? '' : principalId
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: groupName
@@ -167,7 +174,7 @@ module roles 'app/roles.bicep' = {
   scope: group
   params: {
     appPrincipalId: identity.outputs.principalId
-    operatorPrincipalId: principalId
+    operatorPrincipalId: operatorPrincipalId
     operatorPrincipalType: principalType
     storageAccountName: storage.outputs.name
     applicationInsightsName: monitoring.outputs.applicationInsightsName
@@ -180,7 +187,7 @@ module customVisionRoles 'app/roles.bicep' = {
   scope: resourceGroup(customVisionId[2], customVisionId[4])
   params: {
     appPrincipalId: identity.outputs.principalId
-    operatorPrincipalId: principalId
+    operatorPrincipalId: operatorPrincipalId
     operatorPrincipalType: principalType
     customVisionAccountName: customVision.outputs.name
   }
@@ -191,7 +198,7 @@ module faceRoles 'app/roles.bicep' = {
   scope: resourceGroup(faceId[2], faceId[4])
   params: {
     appPrincipalId: identity.outputs.principalId
-    operatorPrincipalId: principalId
+    operatorPrincipalId: operatorPrincipalId
     operatorPrincipalType: principalType
     faceAccountName: face.outputs.name
   }
@@ -203,7 +210,7 @@ module vaultRoles 'app/roles.bicep' = if (!empty(keyVaultResourceId)) {
   params: {
     appPrincipalId: identity.outputs.principalId
     keyVaultName: vaultId[8]
-    keyVaultSecretNames: filter([customVisionKeySecretName, faceKeySecretName], name => !empty(name))
+    keyVaultSecretNames: keySecretNames
   }
 }
 
@@ -256,8 +263,14 @@ module workbook 'app/workbook.bicep' = {
   }
 }
 
-// azd keeps these in its environment: `azd env get-values`.
+// azd keeps these in its environment: `azd env get-values`. The command line reads those that are settings, and
+// infra/kubernetes/ asks for them.
+output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_FUNCTION_APP_NAME string = app.outputs.name
+output AZURE_STORAGE_ACCOUNT_NAME string = storage.outputs.name
+output AZURE_IDENTITY_NAME string = identity.outputs.name
+output APPLICATIONINSIGHTS_CONNECTION_STRING string = monitoring.outputs.connectionString
+output AzureWebJobsStorage__blobServiceUri string = storage.outputs.blobServiceUri
 output AzureWebJobsStorage__queueServiceUri string = storage.outputs.queueServiceUri
 output CUSTOM_VISION_ENDPOINT string = customVision.outputs.endpoint
 output FACE_ENDPOINT string = face.outputs.endpoint

@@ -60,4 +60,5 @@ resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-
 
 output name string = account.name
 output packageContainerName string = packageContainer
+output blobServiceUri string = account.properties.primaryEndpoints.blob
 output queueServiceUri string = account.properties.primaryEndpoints.queue

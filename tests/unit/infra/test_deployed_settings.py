@@ -23,7 +23,7 @@ NOT_OURS = {
 }
 """Names in the deployment that only the Functions host and Azure's libraries read."""
 
-UNNEEDED = {STORAGE, f"{STORAGE}__accountName", "EVENT_GRID_TOPIC_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+UNNEEDED = {STORAGE, f"{STORAGE}__accountName", "EVENT_GRID_TOPIC_KEY"}
 """Settings that a deployment with an identity has no use for: other ways to say the same."""
 
 FROM_RESOURCES = {
@@ -114,6 +114,39 @@ def test_kubernetes_names_the_same_settings_as_bicep(config_map: dict[str, str],
     keys = {name for name, (_, info) in FIELDS.items() if "SecretStr" in str(info.annotation)}
     assert set(config_map) - NOT_OURS == set(choices) | FROM_RESOURCES - keys
     assert {name: config_map[name] for name in choices} == choices
+
+
+def test_a_pod_is_told_all_that_the_function_app_is_told(config_map: dict[str, str]) -> None:
+    """Telemetry with a key is refused, so a connection string alone would send nothing."""
+    told = set(re.findall(r"^  (\w+): ", _settings_of_function_bicep(), flags=re.MULTILINE))
+    assert told - {"AZURE_CLIENT_ID"} <= set(config_map)  # that one comes with the service account
+    assert config_map["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"].endswith(";Authorization=AAD")
+
+
+def test_what_kubernetes_asks_for_is_put_out_by_the_deployment(bicep: dict[str, Bicep]) -> None:
+    put_out = set(bicep["main.bicep"]["outputs"])
+    lines = [line for path in (ROOT / "infra/kubernetes").glob("*.yaml") for line in path.read_text().splitlines()]
+    asked = {name: line for line in lines for name in re.findall(r"#.*?\b((?:[A-Z]+_|Azure)\w+)", line)}
+    assert set(asked) >= {"AZURE_APP_CLIENT_ID", "APPLICATIONINSIGHTS_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_NAME"}
+    assert set(asked) <= put_out
+    commands = (ROOT / "docs/deploying.md").read_text()
+    used = set(re.findall(r"azd env get-value (\w+)", commands)) - {"AZURE_ENV_NAME"}
+    assert used <= put_out
+    assert used >= {"AZURE_IDENTITY_NAME", "AZURE_RESOURCE_GROUP"}
+
+
+def test_the_page_says_which_settings_azd_does_not_take() -> None:
+    [row] = [line for line in (ROOT / "docs/deploying.md").read_text().splitlines() if "not `azd env set`" in line]
+    named = set(re.findall(r"`(\w+)`", row))
+    older = {name for _, info in FIELDS.values() for name in _older(info)}
+    assert older == {"HOLD_SECONDS"}
+    ours_elsewhere = OURS - CHOICES - {name for name in OURS if name.startswith(STORAGE)}
+    assert named >= ours_elsewhere - {"APPLICATIONINSIGHTS_CONNECTION_STRING"} | older
+
+
+def _older(info: FieldInfo) -> list[str]:
+    alias = info.validation_alias
+    return [str(each) for each in alias.choices[1:]] if isinstance(alias, AliasChoices) else []
 
 
 def test_the_app_starts_with_the_settings_of_kubernetes(
