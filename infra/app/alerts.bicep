@@ -50,27 +50,33 @@ var rules = [
     title: 'Vision Relay: calls are suspended'
     description: 'An API cannot be reached or refuses the app. Messages wait; the log line gives the service\'s own sentence.'
     severity: 2
-    // The last word of each instance that still runs, of each API and project, however long ago it was said. What was
-    // said of a whole API since then is the last word of its projects too.
+    // The app says the line again each hour, so two hours have it, late as it may come. It counts for an instance that
+    // still runs, from five minutes on, until its scope is resumed, or anything is said of the whole API later.
     query: '''
-      let running = requests | where timestamp > ago(15m) | distinct cloud_RoleInstance;
+      let running = union requests, traces | where timestamp > ago(15m) | distinct cloud_RoleInstance;
       let words = traces
       | where message contains 'calls are suspended' or message contains 'calls are resumed'
+      | where cloud_RoleInstance in (running)
       | extend api = tostring(split(message, ':')[0])
       | extend scope = extract(@'calls are (?:suspended|resumed) for (.+?)(?: after [0-9.]+ s$|: )', 1, message);
       words
-      | summarize arg_max(timestamp, message) by cloud_RoleInstance, api, scope
+      | where message contains 'calls are suspended'
+      | join kind=leftouter (
+          words | where message contains 'calls are resumed'
+          | summarize resumedAt = max(timestamp) by cloud_RoleInstance, api, scope
+        ) on cloud_RoleInstance, api, scope
       | join kind=leftouter (
           words | where scope == '' | summarize ofAllAt = max(timestamp) by cloud_RoleInstance, api
         ) on cloud_RoleInstance, api
-      | where message contains 'calls are suspended' and timestamp < ago(5m)
-      | where isnull(ofAllAt) or timestamp >= ofAllAt
-      | where cloud_RoleInstance in (running)
-      | project api, scope, cloud_RoleInstance, suspendedAt = timestamp, message
+      | where isnull(resumedAt) or timestamp > resumedAt
+      | where scope == '' or isnull(ofAllAt) or timestamp > ofAllAt
+      | summarize suspendedAt = min(timestamp), arg_max(timestamp, message) by cloud_RoleInstance, api, scope
+      | where suspendedAt < ago(5m)
+      | project api, scope, cloud_RoleInstance, suspendedAt, message
     '''
     operator: 'GreaterThan'
     windowSize: 'PT15M'
-    range: 'P1D'
+    range: 'PT2H'
   }
   {
     name: 'oldest-message'
@@ -103,15 +109,16 @@ var rules = [
   {
     name: 'silence'
     title: 'Vision Relay: nothing runs'
-    description: 'The timer has not run for an hour. The app does not start (a wrong setting?) or sends no telemetry.'
+    description: 'The timer has not run for two hours. The app does not start (a wrong setting?) or sends no telemetry.'
     severity: 1
+    // The host's own line. An hourly schedule has one in any two hours, though it comes late.
     query: '''
-      requests
-      | where name == 'poll_training_status'
+      traces
+      | where message startswith "Executed 'Functions.poll_training_status'"
     '''
     operator: 'LessThan'
-    windowSize: 'PT1H'
-    range: 'PT1H'
+    windowSize: 'PT2H'
+    range: 'PT2H'
   }
 ]
 

@@ -49,6 +49,10 @@ def test_parameters_have_one_default(bicep: dict[str, Bicep], parameters: dict[s
             assert value.partition("=")[2].removesuffix("}").lower() == str(declared).lower(), name
 
 
+def test_what_checkov_leaves_out_has_no_resource_but_the_group(bicep: dict[str, Bicep]) -> None:
+    assert set(bicep["main.bicep"]["resources"]) == {"group"}
+
+
 def test_no_module_comes_from_a_registry(bicep: dict[str, Bicep]) -> None:
     for path, parsed in bicep.items():
         assert all(module["type"] == "local" for module in parsed.get("modules", {}).values()), path
@@ -131,8 +135,26 @@ def test_the_rule_of_suspended_calls_knows_whose_they_are(rules: dict[str, dict[
         assert scope(suspended.text) == scope(resumed.text) == whose.removeprefix(" for ")
 
 
-def test_the_rule_of_silence_knows_the_function(rules: dict[str, dict[str, Any]]) -> None:
-    assert set(re.findall(r"name == '(\w+)'", rules["silence"]["query"])) <= FUNCTIONS
+def test_the_rule_of_silence_looks_for_a_line_of_the_timer_that_the_host_writes(
+    rules: dict[str, dict[str, Any]], host: dict[str, Any]
+) -> None:
+    [name] = re.findall(r"\"Executed 'Functions\.(\w+)'", rules["silence"]["query"])
+    assert name in FUNCTIONS
+    assert f"Function.{name}" not in host["logging"]["logLevel"]
+    assert host["logging"]["logLevel"]["default"] == "Information"
+
+
+def test_an_hourly_line_that_comes_late_is_still_within_what_its_rule_looks_back_at(
+    rules: dict[str, dict[str, Any]],
+) -> None:
+    """Calls that are suspended are told anew each hour, and a schedule may be hourly."""
+    for name in ("calls-suspended", "silence"):
+        assert rules[name]["range"] == "PT2H"
+
+
+def test_what_a_rule_looks_back_at_is_a_time_that_azure_takes(rules: dict[str, dict[str, Any]]) -> None:
+    takes = {"PT5M", "PT10M", "PT15M", "PT30M", "PT45M", "PT1H", "PT2H", "PT3H", "PT4H", "PT5H", "PT6H", "P1D", "P2D"}
+    assert {rule[of] for rule in rules.values() for of in ("range", "windowSize")} <= takes
 
 
 def test_the_workbook_looks_for_what_is_really_said() -> None:
@@ -148,9 +170,20 @@ def test_dead_letters_are_not_sampled_away_and_messages_that_go_well_write_no_li
     levels = host["logging"]["logLevel"]
     sampling = host["logging"]["applicationInsights"]["samplingSettings"]
     assert {"Exception", "Trace"} <= set(sampling["excludedTypes"].split(";"))
-    assert levels["Function.update_image_metadata"] == "Warning"
+    assert levels["Function.update_image_metadata"] == "None"
     assert levels["Function.update_image_metadata.User"] == "Information"
     assert {name.split(".")[1] for name in levels if "." in name} <= FUNCTIONS
+
+
+def test_a_secret_that_two_settings_name_gets_its_role_once_and_one_without_a_vault_stops_the_deployment(
+    bicep: dict[str, Bicep],
+) -> None:
+    """ARM refuses the same role assignment twice, and takes a reference to a vault that has no name."""
+    main = bicep["main.bicep"]
+    assert main["variables"]["keySecretNames"]["value"]["function"]["type"] == "union"
+    assert main["modules"]["vaultRoles"]["config"]["config"]["params"]["keyVaultSecretNames"] == "keySecretNames"
+    assert "empty(keySecretNames) ? '${accountPrefix}/none' : fail(noVault)" in (INFRA / "main.bicep").read_text()
+    assert "KEY_VAULT_RESOURCE_ID is missing" in main["variables"]["noVault"]["value"]
 
 
 def deployments(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
