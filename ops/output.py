@@ -23,7 +23,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import ConsoleOptions, RenderableType
 
@@ -63,6 +63,8 @@ def printable(text: str) -> str:
 def printable_json(document: Any, indent: int | None = None) -> str:
     """Write JSON in which every character that cannot be printed is escaped, as JSON escapes it."""
     text = json.dumps(document, ensure_ascii=False, indent=indent)
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
@@ -104,10 +106,21 @@ class Output:
         """Print a line of plain text for people, whatever characters it has."""
         _print(self.human, text)
 
-    def document(self, document: Any) -> None:
-        """Print a JSON document, if JSON was asked for."""
-        if self.as_json:
-            print(printable_json(document, indent=2), file=self.out.file)
+    def document(self, document: Any, **lists: Iterable[Any]) -> None:
+        """Print a JSON document, if JSON was asked for. `lists` are further fields, written item by item."""
+        if not self.as_json:
+            return
+        text = printable_json(document, indent=2)
+        write = self.out.file.write
+        if lists:
+            text = text.removesuffix("}").rstrip()
+        write(text)
+        for name, items in lists.items():
+            write(f',\n  "{name}": [')
+            for number, item in enumerate(items):
+                write(f"{',' if number else ''}\n    {printable_json(item)}")
+            write("]")
+        write("\n}\n" if lists else "\n")
 
     def line(self, document: Any) -> None:
         """Print a JSON document on one line, if JSON was asked for."""

@@ -14,7 +14,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from ops.apis import MAX_IMAGES_PER_READ, ProjectMissing
-from ops.catalogue.database import Wanted, canonical
+from ops.catalogue.database import ExpectedImage, canonical
 from ops.catalogue.row import id_bytes, id_text, is_uuid
 from ops.dead_letters import DeadLetters, look
 
@@ -199,7 +199,7 @@ class Verification:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    def _open(self) -> Iterator[Wanted]:
+    def _open(self) -> Iterator[ExpectedImage]:
         """What was not as it is to be the last time; read in pieces, since what is found is noted meanwhile."""
         last: tuple[str, bytes] = ("", b"")
         while rows := self._connection.execute(
@@ -208,16 +208,16 @@ class Verification:
             (*last, MAX_IMAGES_PER_READ),
         ).fetchall():
             for line, project, image, wanted in rows:
-                yield Wanted(line, project, id_text(image), json.loads(wanted))
+                yield ExpectedImage(line, project, id_text(image), json.loads(wanted))
             last = rows[-1][1:3]
 
-    async def _read(self, chunk: list[Wanted]) -> Found:
+    async def _read(self, chunk: list[ExpectedImage]) -> Found:
         try:
             return await self._reader.read(chunk[0].project_id, [wanted.image_id for wanted in chunk])
         except ProjectMissing:
             return {}
 
-    def _note(self, chunk: list[Wanted], found: Found) -> None:
+    def _note(self, chunk: list[ExpectedImage], found: Found) -> None:
         for wanted in chunk:
             key = (wanted.project_id, id_bytes(wanted.image_id))
             has = found.get(wanted.image_id)
@@ -257,7 +257,7 @@ class _Activity:
         return now - self.since > QUIET_SECONDS
 
 
-def _chunks(images: Iterator[Wanted]) -> Iterator[list[Wanted]]:
+def _chunks(images: Iterator[ExpectedImage]) -> Iterator[list[ExpectedImage]]:
     """As many images of one project as one call can read."""
     for _, of_project in groupby(images, key=lambda wanted: wanted.project_id):
         while chunk := list(islice(of_project, MAX_IMAGES_PER_READ)):

@@ -1,1 +1,1 @@
-"""A file of images and the metadata that each is to have: CSV with a header, or JSON Lines."""
+"""A catalogue is a file of images and the metadata that each is to have: CSV, a workbook, or JSON."""

@@ -1,31 +1,37 @@
-"""A catalogue's rows in a scratch database, since a file may be larger than memory: sorted, and checked together.
+"""Sorts the rows of a catalogue on disk and checks them together, since a file may be larger than memory.
 
-What a row alone cannot tell is told here: the same image twice with different metadata. Queues promise no order across
-instances, so nobody could say which of the two would stay.
+It refuses rows that give one image different metadata. Queues promise no order across instances, so nobody could say
+which of them would stay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ops.catalogue.row import BadRow, Pairs, Row, id_bytes, id_text
+from ops.catalogue.row import Pairs, Problem, Row, id_bytes, id_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from ops.catalogue.source import Rows
 
 CACHE_KIB = 4 * 1024
 ROWS_AT_ONCE = 2000
-MAX_KEYS_KEPT = 16_384
+MAX_KEYS_KEPT = 1024
 
 _TABLES = """
     CREATE TABLE keys (id INTEGER PRIMARY KEY, project TEXT NOT NULL, metadata TEXT NOT NULL, digest BLOB UNIQUE);
     CREATE TABLE rows (key INTEGER NOT NULL, image BLOB NOT NULL, line INTEGER NOT NULL, correlation TEXT);
-    CREATE TABLE bad (line INTEGER NOT NULL, problem TEXT NOT NULL);
+    CREATE TABLE problems (
+        line INTEGER NOT NULL, last_line INTEGER NOT NULL, is_warning INTEGER NOT NULL, kind TEXT NOT NULL,
+        text TEXT NOT NULL
+    );
 """
 
 _CONTRADICTIONS = """
@@ -37,8 +43,8 @@ _CONTRADICTIONS = """
     CREATE TEMP TABLE contradictory AS
         SELECT DISTINCT line, twice.first, twice.last
         FROM rows JOIN keys ON keys.id = rows.key JOIN twice USING (image, project);
-    INSERT INTO bad
-        SELECT line, 'its image has other metadata on line '
+    INSERT INTO problems
+        SELECT line, line, 0, 'other metadata', 'its image has other metadata on line '
             || CASE line WHEN min(first) THEN max(last) ELSE min(first) END || ': put all of its pairs into one row'
         FROM contradictory GROUP BY line;
     DELETE FROM rows WHERE line IN (SELECT line FROM contradictory);
@@ -47,13 +53,21 @@ _CONTRADICTIONS = """
 """
 
 
+def _kind(text: str) -> str:
+    return _VARIABLE.sub("…", text)
+
+
 def canonical(metadata: Mapping[str, str]) -> str:
     """Metadata as text, the same whatever the order of its pairs."""
     return json.dumps(metadata, sort_keys=True, separators=(",", ":"))
 
 
+_VARIABLE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[0-9]+""")
+"""What differs between problems of one kind: what stands in the cell, and numbers."""
+
+
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExpectedImage:
     """An image of the catalogue, the line that names it, and the pairs that it is to have."""
 
     line: int
@@ -73,7 +87,7 @@ class Group:
 
 
 class CatalogueDatabase:
-    """All rows of a catalogue on disk: memory does not grow with them. First `add`, then `finish`, then read."""
+    """All rows of a catalogue on disk: memory does not grow with them. `read_catalogue` fills one."""
 
     def __init__(self, path: Path) -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
@@ -88,21 +102,25 @@ class CatalogueDatabase:
         """Close the file."""
         self.connection.close()
 
-    def add(self, rows: Iterable[Row | BadRow]) -> Iterator[int]:
-        """Add rows; yields how many lines were seen so far, every few thousand."""
+    def add(self, rows: Iterable[Row | Problem]) -> Iterator[int]:
+        """Add rows; yields how many there were so far, every few thousand. A problem counts as its lines."""
         self.connection.execute("BEGIN")
         batch: list[tuple[int, bytes, int, str | None]] = []
-        seen = 0
-        for seen, row in enumerate(rows, start=1):
-            if isinstance(row, BadRow):
-                self.connection.execute("INSERT INTO bad VALUES (?, ?)", (row.line, row.problem))
+        problems: list[Problem] = []
+        seen = shown = 0
+        for row in rows:
+            if isinstance(row, Problem):
+                problems.append(row)
+                seen += 0 if row.is_warning else row.last_line - row.line + 1
             else:
                 key = self._key(row)
-                batch.extend((key, id_bytes(image), row.line, row.correlation_id) for image in row.image_ids)
-            if seen % ROWS_AT_ONCE == 0:
-                self._insert(batch)
+                batch.extend([(key, id_bytes(image), row.line, row.correlation_id) for image in row.image_ids])
+                seen += 1
+            if seen - shown >= ROWS_AT_ONCE or len(batch) + len(problems) >= ROWS_AT_ONCE:
+                self._insert(batch, problems)
+                shown = seen
                 yield seen
-        self._insert(batch)
+        self._insert(batch, problems)
         self.connection.execute("COMMIT")
         yield seen
 
@@ -110,27 +128,50 @@ class CatalogueDatabase:
         """Find the rows that contradict one another: all of them are bad."""
         self.connection.executescript(_CONTRADICTIONS)
 
-    def bad_rows(self) -> Iterator[BadRow]:
-        """Every bad row, in the order of the file."""
-        for line, problem in self.connection.execute("SELECT line, problem FROM bad ORDER BY line"):
-            yield BadRow(line, problem)
+    def problems(self, *, warnings: bool = False) -> Iterator[Problem]:
+        """Everything that is wrong, in the order of the file; or the warnings."""
+        return self._problems("is_warning = ? ORDER BY line, last_line", warnings)
 
-    def count(self, table: str) -> int:
-        """How many there are: `rows` (an image each), `bad` or `keys` (of which some may be of bad rows alone)."""
-        return int(self._one(f"SELECT count(*) FROM {table}"))  # noqa: S608 - a name of ours
+    def kinds(self, most: int, *, warnings: bool = False) -> list[tuple[str, int]]:
+        """The kinds of problems by their first line, each with its number of lines; at most so many."""
+        return self.connection.execute(
+            "SELECT kind, sum(last_line - line + 1) FROM problems WHERE is_warning = ? "
+            "GROUP BY kind ORDER BY min(line) LIMIT ?",
+            (warnings, most),
+        ).fetchall()
+
+    def problems_of(self, kind: str, most: int) -> list[Problem]:
+        """The first problems of a kind."""
+        return list(self._problems("kind = ? ORDER BY line LIMIT ?", kind, most))
+
+    def _problems(self, which: str, *values: object) -> Iterator[Problem]:
+        found = self.connection.execute(
+            f"SELECT line, last_line, text, is_warning FROM problems WHERE {which}",  # noqa: S608 - texts of ours
+            values,
+        )
+        for line, last_line, text, is_warning in found:
+            yield Problem(line, last_line, text, bool(is_warning))
+
+    def count_bad_lines(self) -> int:
+        """How many lines cannot be sent."""
+        return int(self._one("SELECT total(last_line - line + 1) FROM problems WHERE is_warning = 0"))
+
+    def has_rows(self) -> bool:
+        """Whether there is anything to send."""
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM rows)"))
 
     def count_images(self) -> int:
         """How many images there are, each once."""
         return int(self._one("SELECT count(*) FROM (SELECT DISTINCT project, image FROM rows JOIN keys ON id = key)"))
 
-    def images(self) -> Iterator[Wanted]:
+    def images(self) -> Iterator[ExpectedImage]:
         """Every image once, by project and id."""
         found = self.connection.execute(
             "SELECT min(line), project, image, metadata FROM rows JOIN keys ON keys.id = rows.key "
             "GROUP BY project, image ORDER BY project, image"
         )
         for line, project, image, metadata in found:
-            yield Wanted(line, project, id_text(image), json.loads(metadata))
+            yield ExpectedImage(line, project, id_text(image), json.loads(metadata))
 
     def groups(self) -> Iterator[Group]:
         """The images by what they have in common, always in the same order. Read each before the next."""
@@ -155,21 +196,17 @@ class CatalogueDatabase:
             for _ in images:
                 pass
 
-    def images_by_key(self) -> Iterator[tuple[str, dict[str, str], int]]:
-        """Project, metadata and number of images of each set of images that can share calls."""
-        found = self.connection.execute(
-            "SELECT project, metadata, images FROM keys JOIN "
-            "(SELECT key, count(DISTINCT image) AS images FROM rows GROUP BY key) AS counted ON keys.id = counted.key"
-        )
-        for project, metadata, images in found:
-            yield project, json.loads(metadata), images
-
     def _one(self, statement: str) -> Any:
         return self.connection.execute(statement).fetchone()[0]
 
-    def _insert(self, batch: list[tuple[int, bytes, int, str | None]]) -> None:
+    def _insert(self, batch: list[tuple[int, bytes, int, str | None]], problems: list[Problem]) -> None:
         self.connection.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", batch)
+        self.connection.executemany(
+            "INSERT INTO problems VALUES (?, ?, ?, ?, ?)",
+            [(each.line, each.last_line, each.is_warning, _kind(each.text), each.text) for each in problems],
+        )
         batch.clear()
+        problems.clear()
 
     def _key(self, row: Row) -> int:
         """The number of what a row has in common with others, whatever the order of its pairs."""
@@ -190,3 +227,21 @@ class CatalogueDatabase:
             "INSERT INTO keys (project, metadata, digest) VALUES (?, ?, ?)", (row.project_id, metadata, digest)
         )
         return int(inserted.lastrowid or 0)
+
+
+def read_catalogue(rows: Rows, scratch: Path, on_read: Callable[[int], None]) -> tuple[CatalogueDatabase, int]:
+    """Read and check every row; return them and how many there were. The caller closes the database.
+
+    `on_read` gets how many bytes of the file are read so far. Raises `CatalogueError`.
+    """
+    database = CatalogueDatabase(scratch / "catalogue.db")
+    try:
+        rows_seen = 0
+        for seen in database.add(rows.reader.rows()):
+            rows_seen = seen
+            on_read(rows.position())
+        database.finish()
+    except BaseException:
+        database.close()
+        raise
+    return database, rows_seen

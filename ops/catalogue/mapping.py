@@ -1,4 +1,4 @@
-"""Which column of a CSV file is what: guessed from the header, unless it is said."""
+"""Which column of a table is what: as the options say, or else by the columns' names and what stands in them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ops.catalogue.row import CatalogueError, is_uuid, plain_id, plain_name
 from shared.text import one_line
 
 if TYPE_CHECKING:
@@ -21,13 +22,9 @@ CORRELATION_NAMES = ("correlationid", "correlation")
 METADATA_PREFIXES = ("metadata.", "metadata:", "metadata/")
 
 
-class MappingError(Exception):
-    """The columns of a file are not what is needed; the text says which option helps."""
-
-
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was said about the columns; what was not is guessed.
+class ColumnChoices:
+    """What the options say about the columns; the rest is guessed.
 
     `metadata` and `ignore` name columns; a metadata column may be `COLUMN=KEY`.
     """
@@ -39,12 +36,24 @@ class Wanted:
     metadata: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
+    @property
+    def of_columns(self) -> tuple[str, ...]:
+        """The options that name columns, as they are typed."""
+        said = {
+            "--image": self.image,
+            "--project": self.project,
+            "--correlation": self.correlation,
+            "--metadata": self.metadata,
+            "--ignore": self.ignore,
+        }
+        return tuple(option for option, value in said.items() if value)
+
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """The positions of the columns, and the metadata key that each other column stands for.
 
-    Either `project` or `project_id` is there.
+    Either `project` or `project_id` is there. `ids` are the columns whose first cells are UUIDs.
     """
 
     header: tuple[str, ...]
@@ -54,68 +63,114 @@ class Mapping:
     correlation: int | None
     metadata: tuple[tuple[int, str], ...]
     ignored: tuple[int, ...]
+    ids: tuple[int, ...] = ()
 
 
-def map_columns(header: Sequence[str], wanted: Wanted) -> Mapping:
-    """Say which column is what. Raises `MappingError`."""
-    names = tuple(name.strip() for name in header)
-    _check_names(names)
-    image = _find(names, wanted.image, IMAGE_NAMES)
+def map_columns(header: Sequence[str], choices: ColumnChoices, sample: Sequence[Sequence[str]] = ()) -> Mapping:
+    """Decide which column is what; `sample` are the cells of some rows. Raises `CatalogueError`."""
+    _check(choices)
+    names = tuple(map(plain_name, header))
+    ids = tuple(position for position in range(len(names)) if _holds_ids(position, sample))
+    project = _find(names, choices.project, PROJECT_NAMES, ids)
+    image = _find(names, choices.image, IMAGE_NAMES, [position for position in ids if position != project])
+    correlation = _find(names, choices.correlation, CORRELATION_NAMES, ())
     if image is None:
-        raise MappingError(f"no column looks like the image's id among {_list(names)}; name it: --image COLUMN")
-    project = None if wanted.project_id else _find(names, wanted.project, PROJECT_NAMES)
-    if project is None and wanted.project_id is None:
-        raise MappingError(
+        raise CatalogueError(
+            f"no column looks like the image's id among {_list(names)}; {_image_option(names, ids, project)}"
+        )
+    overruled = None
+    if choices.project_id is not None:
+        overruled = project if project in ids else None  # not an id: then it is metadata like any other
+        project = None
+    _check_ids(names, [position for position in (image, project, correlation) if position is not None])
+    if project is None and choices.project_id is None:
+        raise CatalogueError(
             f"no column looks like the project's id among {_list(names)}; "
             "name it: --project COLUMN, or give all rows one: --project-id UUID"
         )
-    correlation = _find(names, wanted.correlation, CORRELATION_NAMES)
-    taken = {position for position in (image, project, correlation) if position is not None}
-    metadata = _metadata(names, wanted, taken)
-    if not metadata:
-        raise MappingError(f"no column is left for metadata among {_list(names)}")
-    used = taken | {position for position, _ in metadata}
+    metadata = _metadata(names, choices, {image, project, correlation, overruled})
+    used = {image, project, correlation, *(position for position, _ in metadata)}
     ignored = tuple(position for position in range(len(names)) if position not in used)
-    return Mapping(names, image, project, wanted.project_id, correlation, metadata, ignored)
+    return Mapping(names, image, project, choices.project_id, correlation, metadata, ignored, ids)
 
 
-def _check_names(names: tuple[str, ...]) -> None:
-    if len(names) == 1 and not names[0]:
-        raise MappingError("the first line is empty: it must name the columns")
-    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+def _check(choices: ColumnChoices) -> None:
+    if choices.project is not None and choices.project_id is not None:
+        raise CatalogueError("--project names a column and --project-id the project of all rows: only one can be meant")
+    if choices.metadata and choices.ignore:
+        raise CatalogueError("--metadata names all columns that are sent, so --ignore would do nothing: leave one out")
+
+
+def _holds_ids(position: int, sample: Sequence[Sequence[str]]) -> bool:
+    """Whether at least half of the cells that are not empty are UUIDs."""
+    cells = [cells[position] for cells in sample if position < len(cells) and cells[position].strip()]
+    return bool(cells) and 2 * sum(is_uuid(plain_id(cell)) for cell in cells) >= len(cells)
+
+
+def _image_option(names: tuple[str, ...], ids: Sequence[int], project: int | None) -> str:
+    found = [names[position] for position in ids if position != project and names[position]]
+    if not found:
+        return "name it: --image COLUMN"
+    return f"{_list(found)} {'holds' if len(found) == 1 else 'hold'} UUIDs: --image {shown(found[0])}"
+
+
+def _find(names: tuple[str, ...], chosen: str | None, known: tuple[str, ...], ids: Sequence[int]) -> int | None:
+    """The position of the chosen column, or else of the one that has a known name; rather one that holds UUIDs."""
+    if chosen is not None:
+        return _position(names, chosen)
+    plain = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
+    numbered = [re.sub(r"[0-9]", "", name) for name in plain]
+    found = [spelt.index(name) for spelt in (plain, numbered) for name in known if name in spelt]
+    found += [position for position, name in enumerate(numbered) if name in known]
+    return next((position for position in found if position in ids), found[0] if found else None)
+
+
+def _position(names: tuple[str, ...], chosen: str) -> int:
+    if chosen not in names:
+        raise CatalogueError(f"there is no column {shown(chosen)}; the file has {_list(names)}")
+    if names.count(chosen) > 1:
+        raise CatalogueError(f"two columns have the name {shown(chosen)}: which one is meant?")
+    return names.index(chosen)
+
+
+def _metadata(names: tuple[str, ...], choices: ColumnChoices, used: set[int | None]) -> tuple[tuple[int, str], ...]:
+    if choices.metadata:
+        found = tuple(_named(names, said) for said in choices.metadata)
+    else:
+        for name in choices.ignore:
+            _check_ignored(names, name, used)
+        left_out = {*choices.ignore, PROBLEM_COLUMN, ""}
+        found = tuple((at, _key(name)) for at, name in enumerate(names) if at not in used and name not in left_out)
+    if not found:
+        raise CatalogueError(f"no column is left for metadata among {_list(names)}")
+    twice = [key for key, count in Counter(key for _, key in found).items() if count > 1]
     if twice:
-        raise MappingError(f"two columns have the same name: {_list(twice)}")
+        raise CatalogueError(
+            f"two columns have the same name: {_list(twice)}; leave them out with --ignore, or rename one in the file"
+        )
+    return found
 
 
-def _find(names: tuple[str, ...], wanted: str | None, known: tuple[str, ...]) -> int | None:
-    """The position of the column of this name, or else of the first that has a known one."""
-    if wanted is not None:
-        return _position(names, wanted)
-    plain = [re.sub(r"[^a-z]", "", name.lower()) for name in names]
-    return next((plain.index(name) for name in known if name in plain), None)
-
-
-def _position(names: tuple[str, ...], wanted: str) -> int:
-    if wanted not in names:
-        raise MappingError(f"there is no column {one_line(wanted)!r}; the file has {_list(names)}")
-    return names.index(wanted)
-
-
-def _metadata(names: tuple[str, ...], wanted: Wanted, taken: set[int]) -> tuple[tuple[int, str], ...]:
-    if wanted.metadata:
-        return tuple(_named(names, said) for said in wanted.metadata)
-    left_out = {_position(names, name) for name in wanted.ignore} | taken
-    if PROBLEM_COLUMN in names:
-        left_out.add(names.index(PROBLEM_COLUMN))
-    return tuple((position, _key(name)) for position, name in enumerate(names) if position not in left_out and name)
+def _check_ignored(names: tuple[str, ...], name: str, used: set[int | None]) -> None:
+    if name not in names:
+        raise CatalogueError(f"--ignore {shown(name)}: there is no such column; the file has {_list(names)}")
+    if names.index(name) in used and names.count(name) == 1:
+        raise CatalogueError(f"--ignore {shown(name)}: this column holds the ids; --image or --project names another")
 
 
 def _named(names: tuple[str, ...], said: str) -> tuple[int, str]:
     """A column by its name, with the key after the last `=` if the whole is no column's name."""
     if said in names:
-        return names.index(said), _key(said)
+        return _position(names, said), _key(said)
     column, found, key = said.rpartition("=")
     return (_position(names, column), key) if found else (_position(names, said), said)
+
+
+def _check_ids(names: tuple[str, ...], used: Sequence[int]) -> None:
+    """Refuse an id's column whose name another has too. Of columns that are not used, the names do not matter."""
+    ambiguous = [names[position] for position in used if names.count(names[position]) > 1]
+    if ambiguous:
+        raise CatalogueError(f"two columns have the same name: {_list(ambiguous)}; rename one in the file")
 
 
 def _key(name: str) -> str:
@@ -125,5 +180,10 @@ def _key(name: str) -> str:
     return name
 
 
+def shown(name: str) -> str:
+    """A name of a column in quotes, fit for a line."""
+    return repr(one_line(name, 40))
+
+
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(repr(one_line(name, 40)) for name in names[:12]) + (", …" if len(names) > 12 else "")
+    return ", ".join(map(shown, names[:12])) + (", …" if len(names) > 12 else "")

@@ -1,4 +1,7 @@
-"""One line of a catalogue: the images that it names and what they are to have, or what is wrong with it."""
+"""One row of a catalogue: the images that it names and the metadata that they are to have, or what is wrong with it.
+
+`validated` decides whether a row can be sent, by the rules of the queue itself.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 Pairs = tuple[tuple[str, str], ...]
 
 MAX_CONTENT_BYTES = 48 * 1024
-"""What a message may say so that it fits its 64 KiB in either encoding: Base64 makes four bytes of three."""
+"""A message of this size fits 64 KiB in either encoding: Base64 makes four bytes of three."""
 
 BYTES_PER_IMAGE = 39
 """An id of 36 characters, two quotation marks and a comma."""
@@ -24,9 +27,13 @@ BYTES_PER_IMAGE = 39
 NO_PAIRS = "no metadata: there is nothing to give its images"
 
 
+class CatalogueError(Exception):
+    """A file cannot be read as a catalogue; the text says why and which option or step helps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A valid line. Lines are counted from 1; a record of several lines is known by its first."""
+    """A valid row. Lines are counted from 1; a row of several lines is known by its first."""
 
     line: int
     project_id: str
@@ -36,15 +43,32 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
-    """A line that cannot be sent, and why."""
+class Problem:
+    """What is wrong with the lines from `line` to `last_line`. They are not sent, unless it is only a warning."""
 
     line: int
-    problem: str
+    last_line: int
+    text: str
+    is_warning: bool = False
+
+    @property
+    def where(self) -> str:
+        """The line, or the first and the last."""
+        return str(self.line) if self.last_line == self.line else f"{self.line}-{self.last_line}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        return {"line": self.line, "lastLine": self.last_line, "problem": self.text}
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_NOT_DECODED = re.compile("[\udc80-\udcff]")
+_OTHER_NOTATION = re.compile(
+    r"(?:urn:uuid:)?[{(]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[)}]?",
+    re.IGNORECASE,
+)
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+_PLAIN = str.maketrans(dict.fromkeys(_INVISIBLE, "") | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"))
+"""Takes out what nobody sees, and makes a hyphen of what a word processor made of one."""
 
 
 def is_uuid(text: str) -> bool:
@@ -52,8 +76,19 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
+def plain_id(text: str) -> str:
+    """A UUID as the queue takes it, however it was written; a text that is no UUID only without the spaces around it.
+
+    Braces, `urn:uuid:`, missing hyphens, quotation marks and invisible characters leave no doubt about what is meant.
+    """
+    if _UUID.fullmatch(text):
+        return text.lower()
+    found = _OTHER_NOTATION.fullmatch(text.translate(_PLAIN).strip().strip("'\"` "))
+    return "-".join(found.groups()).lower() if found else text.strip()
+
+
 def id_bytes(text: str) -> bytes:
-    """A UUID of 36 characters as its 16 bytes, without the cost of taking it apart further."""
+    """A UUID of 36 characters as its 16 bytes."""
     return bytes.fromhex(text.replace("-", ""))
 
 
@@ -63,9 +98,9 @@ def id_text(data: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def hint_of_encoding(text: str) -> str:
-    """What to add to a row's problem if bytes of it were not of the encoding that the file was read with."""
-    return " (not UTF-8? say what it is, such as --encoding cp1252)" if _NOT_DECODED.search(text) else ""
+def plain_name(text: str) -> str:
+    """The name of a column, without spaces around it and without invisible characters."""
+    return text.translate(dict.fromkeys(map(ord, _INVISIBLE))).strip()
 
 
 def validated(fields: dict[str, Any], limits: MetadataLimits) -> MetadataUpdate:
@@ -77,6 +112,19 @@ def validated(fields: dict[str, Any], limits: MetadataLimits) -> MetadataUpdate:
     if content_bytes(rest) + BYTES_PER_IMAGE > MAX_CONTENT_BYTES:
         raise InvalidMessage(f"metadata: does not fit a message, which has {MAX_CONTENT_BYTES:,} bytes")
     return update
+
+
+_SOME_ID = "00000000-0000-0000-0000-000000000000"
+
+
+def problem_of(limits: MetadataLimits, metadata: dict[str, str] | None = None, **fields: str) -> str | None:
+    """What the queue's rules say against these metadata or fields in a message that is otherwise valid."""
+    update = {"projectId": _SOME_ID, "imageIds": [_SOME_ID], "metadata": metadata or {"a": "b"}, **fields}
+    try:
+        validated(update, limits)
+    except InvalidMessage as error:
+        return str(error)
+    return None
 
 
 def content_bytes(fields: dict[str, Any]) -> int:

@@ -1,64 +1,104 @@
-"""Where a catalogue comes from: a file, or standard input, which is kept in a file as long as it is read."""
+"""Finds a catalogue and decides what it is: its format, encoding and delimiter, as said or as its first bytes show."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
+import re
 import shutil
 import sys
 import tempfile
+import zipfile
+import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.catalogue.csv_file import CsvFile
-from ops.catalogue.json_lines import JsonLinesFile
-from ops.catalogue.mapping import MappingError
+from ops.catalogue.encodings import KEEP, choose_encoding
+from ops.catalogue.json_objects import JsonObjects, json_lines, json_values
+from ops.catalogue.records import CsvRecords, Quoting, parse_delimiter
+from ops.catalogue.row import CatalogueError, is_uuid, plain_id
+from ops.catalogue.table import Table
+from ops.catalogue.workbook import MAX_WHOLE_BYTES, sheet_records
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
-    from ops.catalogue.mapping import Wanted
+    from ops.catalogue.mapping import ColumnChoices
     from shared.messages.update import MetadataLimits
 
 STANDARD_INPUT = "-"
 PIECE_BYTES = 1024 * 1024
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+HEAD_BYTES = 64 * 1024
 
 
 class Format(StrEnum):
-    """How rows are written."""
+    """How rows are written. `json` is an array of objects, or objects over several lines."""
 
     CSV = "csv"
+    XLSX = "xlsx"
     JSONL = "jsonl"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the options say about how a file is read; the rest is found out."""
+
+    format: Format | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    quoting: Quoting | None = None
+    sheet: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A catalogue on disk, and how it is read. `name` is what it is called in errors, `size` is in bytes."""
+    """A catalogue on disk, and how it is read. `name` is for people, `size` is in bytes.
+
+    `path` is the file itself, or what came out of standard input or gzip; `beside` is the path that was given.
+    """
 
     path: Path
+    beside: Path
     name: str
     size: int
     format: Format
     encoding: str
     delimiter: str | None
-    limits: MetadataLimits
+    quoting: Quoting
+    sheet: str | None
 
-    def open(self) -> TextIO:
-        """Open the text. What is not of its encoding is read as what no message may have, so that its row is bad."""
-        return self.path.open(encoding=self.encoding, errors="surrogateescape", newline="")
+    @contextmanager
+    def open(self, choices: ColumnChoices, limits: MetadataLimits, correlation_id: str | None = None) -> Iterator[Rows]:
+        """Open the file. `correlation_id` is what rows without one will get. Raises `CatalogueError`."""
+        choices = replace(choices, project_id=_checked_project_id(choices.project_id))
+        if self.format in (Format.CSV, Format.XLSX):
+            if self.format is Format.XLSX:
+                records = sheet_records(self.path, self.sheet)
+                yield Rows(Table(records, choices, limits, correlation_id, self.encoding), lambda: 0)
+                return
+            with self._text() as text:
+                table = CsvRecords(text, self.delimiter, self.quoting)
+                yield Rows(Table(table, choices, limits, correlation_id, self.encoding), text.buffer.tell, table)
+            return
+        if choices.of_columns:
+            raise CatalogueError(f"{', '.join(choices.of_columns)}: JSON has no columns; leave this out")
+        with self._text() as text:
+            values = json_lines(text) if self.format is Format.JSONL else json_values(text)
+            objects = JsonObjects(values, choices.project_id, limits, correlation_id, self.encoding)
+            yield Rows(objects, text.buffer.tell)
 
-    def reader(self, text: TextIO, wanted: Wanted) -> CsvFile | JsonLinesFile:
-        """The reader of its rows. Raises `MappingError`."""
-        if self.format is Format.JSONL:
-            return JsonLinesFile(text, wanted.project_id, self.limits)
-        return CsvFile(text, wanted, self.limits, self.delimiter)
+    def _text(self) -> TextIO:
+        return self.path.open(encoding=self.encoding, errors=KEEP, newline="")
 
     def digest(self, on_read: Callable[[int], None]) -> str:
-        """The SHA-256 of the file, in hexadecimal; `on_read` is told how many bytes are read so far."""
+        """The SHA-256 of the file, in hexadecimal; `on_read` gets how many bytes are read so far."""
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             while piece := file.read(PIECE_BYTES):
@@ -67,46 +107,149 @@ class Source:
         return digest.hexdigest()
 
 
-def open_source(
-    file: str,
-    scratch: Path,
-    format_: Format | None,
-    encoding: str | None,
-    delimiter: str | None,
-    limits: MetadataLimits,
-) -> Source:
-    """Find the catalogue and what it is. Raises `MappingError` and `OSError`.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An open catalogue. `position` is how many bytes are read; `csv` is there where the file is CSV."""
 
-    Args:
-        file: a path, or `-` for standard input.
-        scratch: a folder for what has to be kept of standard input.
-        format_: CSV or JSON Lines; by the file's name or beginning if not said.
-        encoding: of the text; UTF-8 (or UTF-16 with a byte order mark) if not said.
-        delimiter: of CSV; found out if not said.
-        limits: how much metadata an image may have.
+    reader: Table | JsonObjects
+    position: Callable[[], int]
+    csv: CsvRecords | None = None
+
+
+def open_source(file: str, scratch: Path, reading: Reading) -> Source:
+    """Find a catalogue and what it is. `scratch` is a folder for what has to be kept of standard input and of gzip.
+
+    Raises `CatalogueError` and `OSError`.
     """
-    if file == STANDARD_INPUT:
-        path, name = scratch / "standard-input", "standard input"
-        with path.open("wb") as kept:
-            shutil.copyfileobj(sys.stdin.buffer, kept, PIECE_BYTES)
-    else:
-        path, name = Path(file), file
-    with path.open("rb") as beginning:
-        head = beginning.read(4096)
+    name = "standard input" if file == STANDARD_INPUT else one_line(file)
+    beside = Path("standard-input" if file == STANDARD_INPUT else file)
+    path = _kept(scratch / "standard-input") if file == STANDARD_INPUT else beside
+    head = _head(path)
+    if head.startswith(b"\x1f\x8b"):
+        path = _unpacked(path, scratch / "unpacked", name)
+        beside = beside.with_suffix("") if beside.suffix.lower() == ".gz" else beside
+        head = _head(path)
     if not head.strip():
-        raise MappingError(f"{name} is empty")
-    chosen = encoding or _encoding(head)
-    return Source(path, name, path.stat().st_size, format_ or _format(path, head), chosen, delimiter, limits)
+        raise CatalogueError(f"{name} is empty")
+    is_workbook = _is_workbook(path, head, name)
+    encoding = "utf-8-sig" if is_workbook else choose_encoding(head, reading.encoding)
+    found = Format.XLSX if is_workbook else _format(beside, head.decode(encoding, KEEP), reading.format)
+    _check_options(found, reading, is_workbook=is_workbook)
+    size = path.stat().st_size
+    if found is Format.JSON and size > MAX_WHOLE_BYTES:
+        raise CatalogueError(f"{name} is too large for a JSON array (over 100 MB): write each object on its own line")
+    delimiter = None if reading.delimiter is None else parse_delimiter(reading.delimiter)
+    return Source(
+        path, beside, name, size, found, encoding, delimiter, reading.quoting or Quoting.DOUBLE, reading.sheet
+    )
 
 
-def _format(path: Path, head: bytes) -> Format:
-    if path.suffix.lower() in JSON_SUFFIXES:
-        return Format.JSONL
-    return Format.JSONL if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else Format.CSV
+def _kept(path: Path) -> Path:
+    with path.open("wb") as kept:
+        shutil.copyfileobj(sys.stdin.buffer, kept, PIECE_BYTES)
+    return path
 
 
-def _encoding(head: bytes) -> str:
-    return "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+def _head(path: Path) -> bytes:
+    with path.open("rb") as beginning:
+        return beginning.read(HEAD_BYTES)
+
+
+def _unpacked(path: Path, into: Path, name: str) -> Path:
+    try:
+        with gzip.open(path) as packed, into.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked, PIECE_BYTES)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CatalogueError(f"{name}: the gzip file is damaged: {error}") from None
+    return into
+
+
+_UNREADABLE = {
+    rb"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls) or one with a password: save it as .xlsx or CSV",
+    rb"%PDF-": "a PDF",
+    rb"7z\xbc\xaf": "a 7z archive: unpack it first",
+    rb"Rar!": "a RAR archive: unpack it first",
+    rb"BZh[1-9]1AY": "bzip2: unpack it first",
+    rb"\xfd7zXZ": "xz: unpack it first",
+    rb"\x28\xb5\x2f\xfd": "zstd: unpack it first",
+    rb"\x1f\x8b": "gzip inside gzip: unpack it first",
+    rb"[\s\S]{257}ustar": "a tar archive: unpack it first",
+    rb"SQLite format 3": "an SQLite database: export it as CSV",
+    rb"PAR1": "Parquet: export it as CSV",
+    rb"\x89PNG|\xff\xd8\xff|II\*\0|MM\0\*|GIF8": "a picture",
+    rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]": "XML or HTML: export it as CSV",
+}
+_PACKED = {
+    "xl/workbook.bin": "a binary workbook (.xlsb): save it as .xlsx or CSV",
+    "word/document.xml": "a Word document",
+    "content.xml": "an OpenDocument file: save it as .xlsx or CSV",
+}
+
+
+def _is_workbook(path: Path, head: bytes, name: str) -> bool:
+    """Whether a file is a workbook. Raises `CatalogueError` for what is neither that nor text, and says what it is."""
+    for beginning, what in _UNREADABLE.items():
+        if re.match(beginning, head):
+            raise CatalogueError(f"{name} is {what}")
+    if not head.startswith(b"PK\x03\x04"):
+        if _is_binary(head):
+            raise CatalogueError(f"{name} is no text: a catalogue is CSV, a workbook (.xlsx) or JSON")
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = set(archive.namelist())
+    except zipfile.BadZipFile:
+        raise CatalogueError(f"{name} is a damaged ZIP archive or workbook") from None
+    if "xl/workbook.xml" in entries:
+        return True
+    what = next((what for entry, what in _PACKED.items() if entry in entries), "a ZIP archive: unpack it first")
+    raise CatalogueError(f"{name} is {what}")
+
+
+def _is_binary(head: bytes) -> bool:
+    return json.detect_encoding(head) == "utf-8" and head.count(0) * 100 > len(head)
+
+
+def _format(path: Path, head: str, said: Format | None) -> Format:
+    text = head.lstrip("\ufeff \t\r\n")
+    if said in (Format.CSV, Format.XLSX, Format.JSON):
+        return said
+    if re.match(r"\[\s*[{\]]", text):
+        return Format.JSON
+    is_json = text.startswith("{") or path.suffix.lower() in (".jsonl", ".ndjson", ".json")
+    if said is None and not is_json:
+        return Format.CSV
+    return Format.JSON if said is None and _goes_over_lines(text) else Format.JSONL
+
+
+def _goes_over_lines(text: str) -> bool:
+    """Whether the first line is not a whole object, but the first few are the beginning of one."""
+    first, _, rest = text.partition("\n")
+    return first.rstrip() == "{" or (bool(re.match(r"[ \t]+\"", rest)) and not first.rstrip().endswith("}"))
+
+
+def _check_options(found: Format, reading: Reading, *, is_workbook: bool) -> None:
+    """Refuse an option that would do nothing, and a format that the file does not have."""
+    if (reading.format is Format.XLSX) is not is_workbook and reading.format is not None:
+        raise CatalogueError(f"--format {reading.format}: the file is {'a' if is_workbook else 'no'} workbook")
+    of_text = {"--delimiter": reading.delimiter, "--quoting": reading.quoting}
+    unused = {
+        Format.CSV: {"--sheet": reading.sheet},
+        Format.XLSX: {**of_text, "--encoding": reading.encoding},
+    }.get(found, {**of_text, "--sheet": reading.sheet})
+    for option, value in unused.items():
+        if value is not None:
+            raise CatalogueError(f"{option}: this has no meaning for {found.value}; leave it out")
+
+
+def _checked_project_id(project_id: str | None) -> str | None:
+    """The project of all rows as the queue takes it. Raises `CatalogueError`."""
+    if project_id is None:
+        return None
+    plain = plain_id(project_id)
+    if not is_uuid(plain):
+        raise CatalogueError(f"--project-id {one_line(project_id, 40)!r}: must be a UUID; --project names a column")
+    return plain
 
 
 @contextmanager

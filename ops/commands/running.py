@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import typer
 from azure.core.exceptions import AzureError
 
-from ops.catalogue.mapping import MappingError
+from ops.catalogue.row import CatalogueError
 from ops.describing import describe_storage
 from ops.output import Exit, OpsError
-from ops.plan import JournalBusy
+from ops.send_journal import JournalBusy
 from shared.errors import AccessDenied, ApiError, SettingsError
 from shared.redaction import redacted
 from shared.text import one_line
@@ -62,7 +62,7 @@ def describe(error: Exception) -> tuple[str, Exit]:
     match error:
         case OpsError():
             return str(error), error.code
-        case MappingError():
+        case CatalogueError():
             return str(error), Exit.USAGE
         case SettingsError():
             return str(error), Exit.SETTINGS

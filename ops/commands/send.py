@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,14 @@ from azure.core.exceptions import AzureError
 from rich.table import Table
 from rich.text import Text
 
+from ops.catalogue.costs import Estimate, costliest_columns, estimate
+from ops.catalogue.database import read_catalogue
 from ops.catalogue.invalid_rows import invalid_rows_path, write_invalid_rows
-from ops.catalogue.reading import read_catalogue, read_mapping
-from ops.catalogue.source import STANDARD_INPUT, Format, Source, open_source, scratch_folder
+from ops.catalogue.row import CatalogueError, problem_of
+from ops.catalogue.source import STANDARD_INPUT, Format, scratch_folder
 from ops.commands.options import (
+    CatalogueOptions,
+    CorrelationOption,
     DelimiterOption,
     EncodingOption,
     FileArgument,
@@ -32,40 +36,45 @@ from ops.commands.options import (
     MetadataOption,
     ProjectIdOption,
     ProjectOption,
+    QuotingOption,
     SettingsOption,
-    wanted_columns,
+    SheetOption,
+    catalogue_options,
 )
+from ops.commands.problems import show_problems
 from ops.commands.running import run
 from ops.describing import describe_storage
 from ops.output import Exit, OpsError, Output, confirm, duration, plural
-from ops.plan import COMPLETE, Estimate, Journal, costliest_column, estimate
 from ops.progress import BYTES, bar
-from ops.sending import Stop, send
+from ops.resumable_send import Stop, send
+from ops.send_journal import COMPLETE, Journal
 from ops.settings import load_ops_settings
 from ops.storage import open_storage
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL
+from shared.text import one_line
 
 if TYPE_CHECKING:
     from ops.catalogue.database import CatalogueDatabase
-    from ops.catalogue.mapping import Mapping, Wanted
-    from ops.plan import Progress
+    from ops.catalogue.mapping import Mapping
+    from ops.catalogue.source import Rows, Source
+    from ops.send_journal import Progress
     from ops.settings import OpsSettings
     from ops.storage import OpsQueue
+    from shared.messages.update import MetadataLimits
 
 STATE_VARIABLE = "VISION_RELAY_STATE"
-MAX_SETS_COMPARED = 100_000
-"""Of more sets of metadata it is not worked out which column costs the most: that would take memory."""
+FORMAT_NAMES = {
+    Format.CSV: "CSV",
+    Format.XLSX: "workbook",
+    Format.JSONL: "JSON Lines",
+    Format.JSON: "JSON",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line asks for."""
+    """What the command line asks for, besides the file and how it is read."""
 
-    file: str
-    format: Format | None
-    wanted: Wanted
-    delimiter: str | None
-    encoding: str | None
     correlation_id: str | None
     skip_invalid: bool
     dry_run: bool
@@ -99,16 +108,10 @@ def send_command(
     project_id: ProjectIdOption = None,
     metadata: MetadataOption = None,
     ignore: IgnoreOption = None,
-    correlation: Annotated[
-        str | None,
-        typer.Option(
-            "--correlation",
-            metavar="COLUMN",
-            help="The column of a correlation id; rows share messages only if theirs are equal.",
-            rich_help_panel="Columns and format",
-        ),
-    ] = None,
+    correlation: CorrelationOption = None,
+    sheet: SheetOption = None,
     delimiter: DelimiterOption = None,
+    quoting: QuotingOption = None,
     encoding: EncodingOption = None,
     state: Annotated[
         Path | None,
@@ -125,30 +128,39 @@ def send_command(
 ) -> None:
     """Send a catalogue: give each image in FILE the metadata of its row.
 
-    All rows are checked before the first is sent, and each that is wrong is
-    named with its line. Images of equal metadata share messages. You see
-    beforehand what it costs at the API. If it is broken off, type the same
-    again: it goes on where it was, sends nothing twice and leaves nothing
-    out.
+    All rows are checked before the first is sent. Wrong rows are named with
+    their lines. Images of equal metadata share messages. Before it sends,
+    the command shows what that costs at the API. If it is broken off, type
+    the same again: it resumes, and sends every message exactly once.
 
-    In CSV, the columns of the image's and the project's id are found by
-    their names, every other column is metadata under its own name, and an
-    empty cell is left out.
+    In a table, the columns of the image's and the project's id are found by
+    their names and by what they hold. Every other column is metadata under
+    its own name. An empty cell is left out.
 
     [bold]Examples[/bold]
 
       vision-relay send catalogue.csv
-      vision-relay send catalogue.csv --project-id UUID --dry-run
+      vision-relay send catalogue.xlsx --project-id UUID --dry-run
       vision-relay send catalogue.csv --skip-invalid
       query-archive | vision-relay send - --format jsonl
     """
     output = Output(as_json)
-    asked = Asked(
+    options = catalogue_options(
         file,
-        format_,
-        wanted_columns(image, project, project_id, metadata, ignore, correlation),
-        delimiter,
-        encoding,
+        format_=format_,
+        image=image,
+        project=project,
+        project_id=project_id,
+        metadata=metadata,
+        ignore=ignore,
+        correlation=correlation,
+        sheet=sheet,
+        delimiter=delimiter,
+        quoting=quoting,
+        encoding=encoding,
+        settings=settings,
+    )
+    asked = Asked(
         correlation_id,
         skip_invalid,
         dry_run,
@@ -156,7 +168,7 @@ def send_command(
         ask=not yes and sys.stdin.isatty() and output.human.is_terminal,
         state=state or default_state_folder(),
     )
-    run(output, partial(load_ops_settings, settings), lambda loaded: _Send(asked, output, loaded).run())
+    run(output, partial(load_ops_settings, settings), lambda loaded: _Send(options, asked, output, loaded).run())
 
 
 def default_state_folder() -> Path:
@@ -169,33 +181,38 @@ def default_state_folder() -> Path:
 class _Send:
     """One run of the command."""
 
-    def __init__(self, asked: Asked, output: Output, settings: OpsSettings) -> None:
+    def __init__(self, options: CatalogueOptions, asked: Asked, output: Output, settings: OpsSettings) -> None:
+        self._options = options
         self._asked = asked
         self._output = output
         self._settings = settings
-        self._result: dict[str, Any] = {"file": asked.file}
+        self._result: dict[str, Any] = {"file": one_line(options.file)}
+        self._database: CatalogueDatabase | None = None
 
     async def run(self) -> Exit:
         """Do it and return the exit code."""
-        asked = self._asked
+        asked, limits = self._asked, self._settings.metadata_limits
+        if asked.correlation_id is not None:
+            _check_correlation_id(asked.correlation_id, limits)
         with ExitStack() as stop:
             scratch = stop.enter_context(scratch_folder())
-            limits = self._settings.metadata_limits
-            source = open_source(asked.file, scratch, asked.format, asked.encoding, asked.delimiter, limits)
-            show_mapping(self._output, source, read_mapping(source, asked.wanted))
+            source = self._options.open_source(scratch)
+            with bar(self._output.err, "reading", source.size, BYTES) as progress:
+                digest = source.digest(progress.to)
+            correlation_id = asked.correlation_id or default_correlation_id(source, digest)
+            rows = stop.enter_context(source.open(self._options.choices, limits, correlation_id))
+            show_mapping(self._output, source, rows.reader.mapping)
             async with open_storage(self._settings) as storage:
                 queue = storage.queue(self._settings.metadata_updates_queue)
-                with bar(self._output.err, "reading", source.size, BYTES) as progress:
-                    digest = source.digest(progress.to)
-                correlation_id = asked.correlation_id or f"{Path(source.name).stem[:100]}-{digest[:8]}"
-                identity = _identity(asked, digest, correlation_id, [storage.address, queue.name])
-                path = asked.state / f"{identity}.journal"
+                where = [storage.address, queue.name]
+                path = asked.state / f"{_identity(self._options, asked, digest, correlation_id, where)}.journal"
                 self._result |= {"queue": queue.name, "correlationId": correlation_id}
                 journal = stop.enter_context(closing(self._known(path))) if self._is_known(path) else None
                 if journal is None:
-                    database, rows = self._read(source, scratch)
+                    database, seen = self._read(source, rows, scratch)
                     stop.callback(database.close)
-                    go_on = self._check(database, source, rows)
+                    self._database = database
+                    go_on = self._check(database, source, rows, seen)
                     if go_on is not None:
                         return go_on
                     await self._need(queue)
@@ -213,51 +230,51 @@ class _Send:
         if COMPLETE in facts:
             self._output.hint(f"sent already, complete on {facts[COMPLETE]}; --again sends it once more")
         else:
-            self._output.hint(f"goes on with the send of {facts['begun']}; --again would begin anew")
+            self._output.hint(f"resumes the send of {facts['begun']}; --again would begin anew")
         return journal
 
-    def _read(self, source: Source, scratch: Path) -> tuple[CatalogueDatabase, int]:
+    def _read(self, source: Source, rows: Rows, scratch: Path) -> tuple[CatalogueDatabase, int]:
         with bar(self._output.err, "checking", source.size, BYTES) as progress:
-            return read_catalogue(source, self._asked.wanted, scratch, progress.to)
+            return read_catalogue(rows, scratch, progress.to)
 
-    def _check(self, database: CatalogueDatabase, source: Source, rows: int) -> Exit | None:
+    def _check(self, database: CatalogueDatabase, source: Source, rows: Rows, seen: int) -> Exit | None:
         """Show what is wrong and what the rest costs; an exit code if that is all."""
-        output, asked = self._output, self._asked
-        bad = database.count("bad")
-        self._result |= {"rows": rows, "badRows": bad}
-        for row in database.bad_rows():
-            output.hint(f"{source.name}:{row.line}: {row.problem}")
-        if output.as_json:
-            self._result["problems"] = [asdict(row) for row in database.bad_rows()]
+        output, asked, limits = self._output, self._asked, self._settings.metadata_limits
+        bad = database.count_bad_lines()
+        self._result |= {"rows": seen, "badRows": bad}
+        show_problems(output, source.name, database, seen, rows.reader.mapping, limits)
         if bad and not asked.skip_invalid:
-            return self._give_up(
-                f"{plural(bad, 'row')} of {rows:,} cannot be sent, so nothing is; mend them, or say --skip-invalid"
+            output.error(
+                f"{plural(bad, 'row')} of {seen:,} cannot be sent, so nothing is; mend them, or say --skip-invalid"
             )
-        if database.count("rows") == 0:
-            return self._give_up("no row can be sent")
+            return self._end(Exit.PROBLEM)
+        if not database.has_rows():
+            output.error("no row can be sent")
+            return self._end(Exit.PROBLEM)
         self._estimate(database)
         if asked.dry_run:
-            output.document(self._result)
-            return Exit.OK
+            return self._end(Exit.OK)
         if asked.ask and not confirm("Send?", default=True):
             return Exit.INTERRUPTED
         if bad:
             path = invalid_rows_path(source)
-            write_invalid_rows(source, asked.wanted, database.bad_rows(), path)
+            write_invalid_rows(source, self._options.choices, limits, database.problems(), path)
             self._result["badRowsFile"] = str(path)
-            output.hint(f"{plural(bad, 'row')} left out; mend and send: {path}")
+            mended = self._options.command("send", file=str(path), as_csv=True)
+            output.hint(f"{plural(bad, 'row')} left out. Mend {one_line(path)}, then: {mended}")
         return None
 
-    def _give_up(self, why: str) -> Exit:
-        self._output.error(why)
-        self._output.document(self._result)
-        return Exit.PROBLEM
+    def _end(self, code: Exit) -> Exit:
+        """Print the JSON document, if it is wanted, with every problem however many there are."""
+        database = self._database
+        found = (database.problems(), database.problems(warnings=True)) if database else ((), ())
+        problems, warnings = ((problem.to_dict() for problem in each) for each in found)
+        self._output.document(self._result, problems=problems, warnings=warnings)
+        return code
 
     def _estimate(self, database: CatalogueDatabase) -> None:
-        costs = estimate(database.images_by_key())
-        column = None
-        if costs.extra_calls and costs.metadata_sets <= MAX_SETS_COMPARED:
-            column = costliest_column(list(database.images_by_key()), costs.calls)
+        costs = estimate(database)
+        columns = costliest_columns(database, costs)
         rate = self._settings.custom_vision_calls_per_second
         self._result |= {
             "images": costs.images,
@@ -266,13 +283,13 @@ class _Send:
             "leastCalls": costs.least_calls,
             "callsPerSecond": rate,
             "seconds": costs.seconds(rate),
-            "costliestColumn": {"name": column[0], "callsWithout": column[1]} if column else None,
+            "costliestColumns": {"names": columns[0], "callsWithout": columns[1]} if columns else None,
         }
-        self._output.show(estimate_table(costs, rate, column))
+        self._output.show(estimate_table(costs, rate, columns))
 
     def _write(self, path: Path, database: CatalogueDatabase, correlation_id: str) -> Journal:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        facts = {"begun": _now(), "result": json.dumps({**self._result, "problems": []})}
+        facts = {"begun": _now(), "result": json.dumps(self._result)}
         return Journal.create(path, database.groups(), correlation_id, facts)
 
     async def _need(self, queue: OpsQueue) -> None:
@@ -321,28 +338,41 @@ class _Send:
             self._output.hint(
                 f"{plural(doubtful, 'message')} may be there twice: the send was broken off over a week ago"
             )
-        self._output.document(self._result)
+        self._end(Exit.OK)
         if trouble is not None:
             text, code = describe_storage(trouble)
-            self._output.error(f"{text}\ntype the same again, and it goes on where it was")
+            self._output.error(f"{text}\ntype the same again, and it resumes")
             return code
         if not after.is_complete:
-            self._output.hint("stopped; type the same again, and it goes on where it was")
+            self._output.hint("stopped; type the same again, and it resumes")
             return Exit.INTERRUPTED
-        if self._asked.file != STANDARD_INPUT:
-            self._output.hint(f"what comes of it: vision-relay verify {self._asked.file} --wait")
+        if self._options.file != STANDARD_INPUT:
+            self._output.hint(f"what comes of it: {self._options.command('verify', '--wait')}")
         return Exit.OK
+
+
+def default_correlation_id(source: Source, digest: str) -> str:
+    """The file's name and digest. Characters that a message may not have become underscores."""
+    stem = "standard input" if source.beside.name == "standard-input" else source.beside.stem
+    return "".join(char if char.isprintable() else "_" for char in stem[:100]) + f"-{digest[:8]}"
+
+
+def _check_correlation_id(correlation_id: str, limits: MetadataLimits) -> None:
+    problem = problem_of(limits, correlationId=correlation_id)
+    if problem is not None:
+        raise CatalogueError(f"--correlation-id: {problem.removeprefix('correlationId: ')}")
 
 
 def show_mapping(output: Output, source: Source, mapping: Mapping | None) -> None:
     """Show how a file is read."""
     if mapping is None:
-        output.say(f"{source.name}: JSON Lines")
+        output.say(f"{source.name}: {FORMAT_NAMES[source.format]}")
         return
-    table = Table(title=Text(f"{source.name}: CSV"), title_justify="left", title_style="bold")
+    title = f"{source.name}: {FORMAT_NAMES[source.format]}"
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
     table.add_column("column")
     table.add_column("is")
-    names = mapping.header
+    names = [one_line(name, 200) for name in mapping.header]
     table.add_row(Text(names[mapping.image]), "the image's id")
     if mapping.project is None:
         table.add_row("", Text(f"project {mapping.project_id}"))
@@ -357,7 +387,7 @@ def show_mapping(output: Output, source: Source, mapping: Mapping | None) -> Non
     output.show(table)
 
 
-def estimate_table(costs: Estimate, calls_per_second: float, column: tuple[str, int] | None) -> Table:
+def estimate_table(costs: Estimate, calls_per_second: float, columns: tuple[tuple[str, ...], int] | None) -> Table:
     """What a catalogue costs at the API."""
     table = Table(title="At the API", title_justify="left", title_style="bold", show_header=False)
     table.add_column()
@@ -369,16 +399,18 @@ def estimate_table(costs: Estimate, calls_per_second: float, column: tuple[str, 
     table.add_row(f"calls of up to {MAX_IMAGES_PER_CALL} images", f"{costs.calls:,}", rate)
     extra = f"{duration(costs.extra_calls / calls_per_second)}: only images of equal metadata share a call"
     table.add_row("  because metadata differs", f"{costs.extra_calls:,}", extra if costs.extra_calls else "")
-    if column is not None:
-        name, calls = column
-        table.add_row(Text(f"  without {name!r}"), f"{calls:,}", duration(calls / calls_per_second))
+    if columns is not None:
+        names, calls = columns
+        table.add_row(
+            Text(f"  without {' and '.join(map(repr, names))}"), f"{calls:,}", duration(calls / calls_per_second)
+        )
     return table
 
 
-def _identity(asked: Asked, digest: str, correlation_id: str, where: list[str]) -> str:
+def _identity(options: CatalogueOptions, asked: Asked, digest: str, correlation_id: str, where: list[str]) -> str:
     """What makes two sends the same: the content, how it is read, and where it goes."""
-    what = [digest, repr(asked.wanted), asked.format, asked.delimiter, asked.encoding, asked.skip_invalid]
-    return hashlib.sha256(json.dumps([*what, correlation_id, *where]).encode()).hexdigest()[:32]
+    what = [digest, repr(options.choices), repr(options.reading), asked.skip_invalid, correlation_id, *where]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
 def _now() -> str:

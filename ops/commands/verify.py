@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.apis import open_image_reader
-from ops.catalogue.reading import read_catalogue
-from ops.catalogue.source import open_source, scratch_folder
+from ops.catalogue.database import read_catalogue
+from ops.catalogue.source import scratch_folder
 from ops.commands.options import (
+    CatalogueOptions,
+    CorrelationOption,
     DelimiterOption,
     EncodingOption,
     FileArgument,
@@ -28,11 +29,14 @@ from ops.commands.options import (
     MetadataOption,
     ProjectIdOption,
     ProjectOption,
+    QuotingOption,
     SettingsOption,
+    SheetOption,
     as_duration,
+    catalogue_options,
     check_timeout,
-    wanted_columns,
 )
+from ops.commands.problems import show_problems
 from ops.commands.running import run
 from ops.output import Exit, Output, plural
 from ops.progress import BYTES, bar
@@ -79,7 +83,10 @@ def verify_command(
     project_id: ProjectIdOption = None,
     metadata: MetadataOption = None,
     ignore: IgnoreOption = None,
+    correlation: CorrelationOption = None,
+    sheet: SheetOption = None,
     delimiter: DelimiterOption = None,
+    quoting: QuotingOption = None,
     encoding: EncodingOption = None,
     as_json: JsonOption = False,
     settings: SettingsOption = None,
@@ -101,16 +108,33 @@ def verify_command(
     """
     output = Output(as_json)
     check_timeout(timeout, wait=wait)
-    wanted = wanted_columns(image, project, project_id, metadata, ignore)
+    options = catalogue_options(
+        file,
+        format_=format_,
+        image=image,
+        project=project,
+        project_id=project_id,
+        metadata=metadata,
+        ignore=ignore,
+        correlation=correlation,
+        sheet=sheet,
+        delimiter=delimiter,
+        quoting=quoting,
+        encoding=encoding,
+        settings=settings,
+    )
     seconds = timeout.total_seconds() if timeout is not None else None
 
     async def work(loaded: OpsSettings) -> Exit:
         with ExitStack() as stop:
             scratch = stop.enter_context(scratch_folder())
-            source = open_source(file, scratch, format_, encoding, delimiter, loaded.metadata_limits)
+            source = options.open_source(scratch)
+            limits = loaded.metadata_limits
+            rows = stop.enter_context(source.open(options.choices, limits))
             with bar(output.err, "reading", source.size, BYTES) as progress:
-                database, _ = read_catalogue(source, wanted, scratch, progress.to)
+                database, seen = read_catalogue(rows, scratch, progress.to)
             stop.callback(database.close)
+            show_problems(output, source.name, database, seen, rows.reader.mapping, limits)
             async with AsyncExitStack() as connections:
                 storage = await connections.enter_async_context(open_storage(loaded))
                 permits = storage.permits(loaded.permits_queue)
@@ -122,7 +146,7 @@ def verify_command(
                     storage.dead_letters(loaded.metadata_updates_queue),
                 )
                 is_over = await _look(output, verification, wait=wait, seconds=seconds)
-            return _report(output, source, verification, database, show_all=show_all, is_over=is_over)
+            return _report(output, source, options, verification, database, show_all=show_all, is_over=is_over)
 
     run(output, partial(load_ops_settings, settings), work)
 
@@ -149,6 +173,7 @@ def _show_standing(progress: Bar, standing: Standing) -> None:
 def _report(
     output: Output,
     source: Source,
+    options: CatalogueOptions,
     verification: Verification,
     database: CatalogueDatabase,
     *,
@@ -156,9 +181,7 @@ def _report(
     is_over: bool,
 ) -> Exit:
     standing = verification.standing
-    bad = database.count("bad")
-    for row in database.bad_rows():
-        output.hint(f"{source.name}:{row.line}: {row.problem}")
+    bad = database.count_bad_lines()
     counts = Counter(deviation.fate for deviation in verification.deviations())
     output.show(Text(f"{source.name}, as Custom Vision has it", style="bold"), _table(standing, counts, bad))
     for number, deviation in enumerate(verification.deviations()):
@@ -166,20 +189,19 @@ def _report(
             output.say(f"… and {standing.open - number:,} more: --all or --json shows them")
             break
         output.say(_line(source, deviation))
-    _advise(output, source, counts, is_over=is_over)
-    if output.as_json:
-        output.document(
-            {
-                "file": source.name,
-                "images": standing.images,
-                "applied": standing.applied,
-                "states": {fate.value: counts[fate] for fate in Fate},
-                "queuedMessages": standing.queued_messages,
-                "timedOut": not is_over,
-                "problems": [asdict(row) for row in database.bad_rows()],
-                "deviations": [deviation.to_dict() for deviation in verification.deviations()],
-            }
-        )
+    _advise(output, options, counts, is_over=is_over)
+    output.document(
+        {
+            "file": source.name,
+            "images": standing.images,
+            "applied": standing.applied,
+            "states": {fate.value: counts[fate] for fate in Fate},
+            "queuedMessages": standing.queued_messages,
+            "timedOut": not is_over,
+        },
+        problems=(problem.to_dict() for problem in database.problems()),
+        deviations=(deviation.to_dict() for deviation in verification.deviations()),
+    )
     return Exit.PROBLEM if standing.open or bad else Exit.OK
 
 
@@ -203,12 +225,12 @@ def _line(source: Source, deviation: Deviation) -> str:
     return one_line(f"{source.name}:{deviation.line}: {deviation.image_id} {deviation.fate.value}{why}", MAX_LINE)
 
 
-def _advise(output: Output, source: Source, counts: Counter[Fate], *, is_over: bool) -> None:
+def _advise(output: Output, options: CatalogueOptions, counts: Counter[Fate], *, is_over: bool) -> None:
     if counts[Fate.DEAD_LETTER]:
         output.hint("mend what the dead letters name, then: vision-relay dead-letters redrive")
     if counts[Fate.NOWHERE]:
-        output.hint(f"not under way: vision-relay send {source.name} --again sends all of it once more")
+        output.hint(f"not under way: {options.command('send', '--again')} sends all of it once more")
     if not is_over:
         output.hint("the time is over; what is queued may still come")
     elif counts[Fate.QUEUED]:
-        output.hint(f"to wait for what is queued: vision-relay verify {source.name} --wait")
+        output.hint(f"to wait for what is queued: {options.command('verify', '--wait')}")

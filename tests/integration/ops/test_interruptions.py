@@ -49,7 +49,7 @@ def test_ctrl_c_leaves_nothing_half_done_and_the_next_run_goes_on(bench: Bench) 
     os.kill(process.pid, signal.SIGINT)
     process.join(20)
     assert process.exitcode == 130, bench.stderr
-    assert "type the same again, and it goes on where it was" in bench.stderr
+    assert "type the same again, and it resumes" in bench.stderr
     before = images(bench)
     assert 0 < before.total() < MESSAGES
     assert count(bench) == 0, "no place is left behind"

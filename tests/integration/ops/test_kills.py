@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter
 
-from ops.sending import WAVE
+from ops.resumable_send import WAVE
 from tests.integration.ops.conftest import Bench, taken
 from tests.integration.ops.test_dead_letters import letter
 
@@ -31,7 +31,7 @@ def test_a_send_that_is_killed_ten_times_sends_each_message_once(bench: Bench) -
         process.join()
     result = bench.run("send", "catalogue.csv")
     assert result.code == 0, result.err
-    assert "goes on with the send" in result.err
+    assert "resumes the send" in result.err
     sent = [json.loads(base64.b64decode(text)) for text in taken(bench.updates)]
     assert Counter(image for message in sent for image in message["imageIds"]) == Counter(map(str, ids))
     assert _count(bench) <= KILLS * WAVE, "what is left are places that nobody sees"

@@ -51,7 +51,7 @@ def test_the_mapping_and_the_cost_are_shown_before(bench: Bench) -> None:
     said = bench.run("send", "catalogue.csv", "--dry-run", "--json").json
     assert (said["images"], said["calls"], said["leastCalls"], said["metadataSets"]) == (130, 4, 3, 2)
     assert said["seconds"] == pytest.approx(4 / 100)
-    assert said["costliestColumn"] == {"name": "collection", "callsWithout": 3}
+    assert said["costliestColumns"] == {"names": ["collection"], "callsWithout": 3}
 
 
 def test_every_wrong_row_is_named_with_file_and_line_and_nothing_is_sent(bench: Bench) -> None:

@@ -1,26 +1,20 @@
-"""Which messages a catalogue becomes, what they cost at the API, and how far a send has come.
+"""The journal of a send: its messages, and how far each has come.
 
-Packing is pure and always the same: one catalogue is always the same messages. They stand in a journal, a database
-that is written through to the disk, so that a send that was broken off goes on where it was.
+It is a database that is written through to the disk, so that a send that was broken off goes on where it was.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import sqlite3
-from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ops.catalogue.row import BYTES_PER_IMAGE, MAX_CONTENT_BYTES, content_bytes
-from shared.services.custom_vision import MAX_IMAGES_PER_CALL
-from shared.text import to_json
+from ops.catalogue.packing import Message, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from ops.catalogue.database import Group
@@ -29,84 +23,6 @@ COMPLETE = "complete"
 """The fact that says when a send was complete."""
 
 _PLANNED, _RESERVED, _RELEASED = 0, 1, 2
-
-
-def capacity(fields: dict[str, Any]) -> int:
-    """So many images fit a message with these other fields: as many full calls as possible, where it is one or more."""
-    most = (MAX_CONTENT_BYTES - content_bytes({**fields, "imageIds": []})) // BYTES_PER_IMAGE
-    return most - most % MAX_IMAGES_PER_CALL if most > MAX_IMAGES_PER_CALL else max(most, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message to be sent: its place in the plan, what it says as JSON, and of how many images."""
-
-    number: int
-    body: str
-    images: int
-
-
-def pack(groups: Iterable[Group], correlation_id: str | None = None) -> Iterator[Message]:
-    """Put the images of each group into as few messages as they fit; `correlation_id` is for groups without one."""
-    number = 0
-    for group in groups:
-        fields: dict[str, Any] = {"projectId": group.project_id, "imageIds": [], "metadata": group.metadata}
-        known_by = group.correlation_id or correlation_id
-        if known_by is not None:
-            fields["correlationId"] = known_by
-        most = capacity(fields)
-        while image_ids := list(islice(group.image_ids, most)):
-            number += 1
-            yield Message(number, to_json({**fields, "imageIds": image_ids}), len(image_ids))
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a catalogue costs at the API. `least_calls`: with equal metadata for all images of a project."""
-
-    images: int
-    metadata_sets: int
-    calls: int
-    least_calls: int
-
-    def seconds(self, calls_per_second: float) -> float:
-        """How long the calls take at a rate."""
-        return self.calls / calls_per_second
-
-    @property
-    def extra_calls(self) -> int:
-        """Calls that would not be needed if images did not differ in their metadata."""
-        return self.calls - self.least_calls
-
-
-def estimate(images_by_key: Iterable[tuple[str, dict[str, str], int]]) -> Estimate:
-    """Count calls: only images of the same project and metadata share one."""
-    by_project: Counter[str] = Counter()
-    sets = calls = 0
-    for project_id, _, images in images_by_key:
-        by_project[project_id] += images
-        sets += 1
-        calls += _calls(images)
-    return Estimate(by_project.total(), sets, calls, sum(map(_calls, by_project.values())))
-
-
-def costliest_column(images_by_key: Sequence[tuple[str, dict[str, str], int]], calls: int) -> tuple[str, int] | None:
-    """The metadata key without which the fewest calls would be needed, and how many; None if none matters."""
-    keys = {key for _, metadata, _ in images_by_key for key in metadata}
-    without = {key: _calls_without(key, images_by_key) for key in sorted(keys)}
-    best = min(without, key=without.__getitem__, default=None)
-    return (best, without[best]) if best is not None and without[best] < calls else None
-
-
-def _calls_without(key: str, images_by_key: Iterable[tuple[str, dict[str, str], int]]) -> int:
-    merged: Counter[tuple[str, frozenset[tuple[str, str]]]] = Counter()
-    for project_id, metadata, images in images_by_key:
-        merged[project_id, frozenset(pair for pair in metadata.items() if pair[0] != key)] += images
-    return sum(map(_calls, merged.values()))
-
-
-def _calls(images: int) -> int:
-    return math.ceil(images / MAX_IMAGES_PER_CALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from azure.core.exceptions import AzureError
 
-from ops.plan import Message, Reservation
+from ops.send_journal import Reservation
 from ops.storage import RESERVED_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from types import FrameType
 
-    from ops.plan import Journal
+    from ops.catalogue.packing import Message
+    from ops.send_journal import Journal
     from ops.storage import OpsQueue
 
 WAVE = 32
