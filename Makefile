@@ -96,8 +96,9 @@ $(WORKER)/.installed: $(LOCKS) $(VENV)/.installed
 	@$(call install,$(WORKER),$(LOCKS))
 	@touch $@
 
-conformance: setup $(WORKER)/.installed ## the app in Microsoft's worker library (needs a Python 3.13; WORKER_PYTHON=... says where)
+conformance: setup $(WORKER)/.installed ## the app in Microsoft's worker library (needs a Python 3.13; WORKER_PYTHON=... says where) and, with Core Tools, on its host
 	@$(WORKER)/bin/python -m pytest tests/conformance
+	@$(BIN)/python -m pytest tests/functions_host
 
 chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups $(GROUPS)) $(if $(POLLS),--polls $(POLLS))
