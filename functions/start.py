@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from functions.invocation import invocations
+from shared.installed_python import python_and_packages
 from shared.redaction import redacted
 
 if TYPE_CHECKING:
@@ -24,5 +25,6 @@ def starting() -> Iterator[None]:
         yield
     except Exception as error:
         why = " ".join(redacted(str(error)).split())
-        print(f"Vision Relay cannot start: {type(error).__name__}: {why}", file=sys.stderr, flush=True)
+        sentence = f"Vision Relay cannot start: {type(error).__name__}: {why} ({python_and_packages()})"
+        print(sentence, file=sys.stderr, flush=True)
         raise

@@ -136,7 +136,10 @@ def test_each_alert_has_its_line_in_the_runbook() -> None:
 
 def test_what_the_runbook_quotes_of_a_start_that_fails_is_what_is_said() -> None:
     quoted = [phrase.strip("`") for phrase in _first_column(DOCS / "operations.md", "the line says")]
-    code = "".join((ROOT / f"shared/{name}.py").read_text() for name in ("settings", "setting_types", "schedule"))
+    code = "".join(
+        (ROOT / f"shared/{name}.py").read_text()
+        for name in ("settings", "setting_types", "schedule", "installed_python")
+    )
     assert len(quoted) > 10
     for phrase in quoted:
         assert phrase in code, phrase

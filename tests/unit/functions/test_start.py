@@ -34,6 +34,14 @@ def test_a_wrong_setting_is_said_in_one_line_without_a_traceback() -> None:
     assert not ended.stdout
 
 
+def test_packages_that_were_installed_for_another_python_are_said_too(tmp_path: Path) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "core.cpython-399-x86_64-linux-gnu.so").touch()
+    [line] = start(LINGER_SECONDS="soon", PYTHONPATH=str(packages)).stderr.splitlines()
+    assert line.endswith("such as core for Python 3.99: install the packages for {}.{})".format(*sys.version_info))
+
+
 def test_right_settings_are_said_to_be_so() -> None:
     ended = start()
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -46,5 +54,6 @@ def test_a_missing_package_is_said_too(capsys: pytest.CaptureFixture[str], monke
     with pytest.raises(ModuleNotFoundError), starting():
         raise ModuleNotFoundError("No module named 'pydantic' for\nmarked-secret")
     assert capsys.readouterr().err == (
-        "Vision Relay cannot start: ModuleNotFoundError: No module named 'pydantic' for [secret]\n"
+        "Vision Relay cannot start: ModuleNotFoundError: No module named 'pydantic' for [secret] "
+        f"(Python {sys.version_info.major}.{sys.version_info.minor})\n"
     )

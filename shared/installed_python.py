@@ -1,0 +1,40 @@
+"""Which Python runs, and whether the installed packages are for another one.
+
+Remote builds have installed packages for another Python than the one that then runs; an import fails somewhere inside.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_COMPILED = re.compile(r"(.+)\.(?:cpython-|cp)3(\d+)[a-z]*-.+\.(?:so|pyd)")
+"""How CPython names a compiled module, such as `_pydantic_core.cpython-311-x86_64-linux-gnu.so`."""
+
+
+def python_and_packages() -> str:
+    """What a start that failed says of its Python: for a person who reads one line."""
+    folders = [path for path in map(Path, sys.path) if path.name == "site-packages"]
+    return describe(sys.version_info[:2], (file for folder in folders for file in folder.rglob("*.*")))
+
+
+def describe(version: tuple[int, int], files: Iterable[Path]) -> str:
+    """Name the Python, and the one that these files were installed for if that is another."""
+    major, minor = version
+    minors: dict[tuple[Path, str], set[int]] = {}
+    for file in files:
+        if match := _COMPILED.fullmatch(file.name):
+            minors.setdefault((file.parent, match[1]), set()).add(int(match[2]))
+    unusable = sorted((module, min(of)) for (_, module), of in minors.items() if minor not in of)
+    if not unusable:
+        return f"Python {major}.{minor}"
+    module, other = unusable[0]
+    return (
+        f"Python {major}.{minor}, but {len(unusable)} of the installed modules are compiled for another, such as "
+        f"{module} for Python {major}.{other}: install the packages for {major}.{minor}"
+    )
