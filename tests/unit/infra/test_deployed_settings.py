@@ -3,7 +3,11 @@
 `shared/settings.py` is what they are compared with. Each is loaded by the app's own code, too.
 """
 
+import json
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +15,8 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 from infra.check.files import read_json
-from shared.settings import STORAGE, Settings, load_settings
+from ops.settings import load_ops_settings
+from shared.settings import STORAGE, Settings, load_settings, poison_of
 from tests.unit.infra.conftest import ROOT, Bicep
 
 NOT_OURS = {
@@ -133,6 +138,47 @@ def test_what_kubernetes_asks_for_is_put_out_by_the_deployment(bicep: dict[str, 
     used = set(re.findall(r"azd env get-value (\w+)", commands)) - {"AZURE_ENV_NAME"}
     assert used <= put_out
     assert used >= {"AZURE_IDENTITY_NAME", "AZURE_RESOURCE_GROUP"}
+
+
+def test_one_command_puts_the_deployments_settings_where_the_command_line_reads_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bicep: dict[str, Bicep]
+) -> None:
+    values = {
+        **dict.fromkeys(bicep["main.bicep"]["outputs"], "made"),
+        f"{STORAGE}__blobServiceUri": "https://made.blob.core.windows.net/",
+        f"{STORAGE}__queueServiceUri": "https://made.queue.core.windows.net/",
+        "CUSTOM_VISION_ENDPOINT": "https://cv-made.cognitiveservices.azure.com/",
+        "FACE_ENDPOINT": "https://face-made.cognitiveservices.azure.com/",
+        "EVENT_GRID_TOPIC_ENDPOINT": "",
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=made;IngestionEndpoint=https://made.example/",
+        "METADATA_UPDATES_QUEUE": "chosen-updates",
+        "TRAINING_POLL_SCHEDULE": "0 * * * * *",
+    }
+    (tmp_path / ".azure").mkdir()
+    (tmp_path / "azd").write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(values, indent=2)}\nEND\n")
+    (tmp_path / "azd").chmod(0o755)
+    for page in ("docs/deploying.md", "docs/how-to/deploy.md"):
+        [command] = re.findall(r"^printf .*$", (ROOT / page).read_text(), re.MULTILINE)
+        subprocess.run(
+            ["sh", "-c", command], cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", {})
+            settings = load_ops_settings(tmp_path / ".azure/settings.json")
+        assert settings.storage_endpoint == "https://made.queue.core.windows.net"
+        assert settings.metadata_updates_queue == "chosen-updates"
+        assert settings.storage_client_id is None, "the app's identity is not that of whoever types"
+        assert settings.custom_vision_training_key is None
+
+
+def test_a_consumer_with_a_trigger_may_release_a_message_and_write_its_poison_queue() -> None:
+    page = (ROOT / "docs/deploying.md").read_text()
+    given = re.findall(r'--assignee "\$CONSUMER" --role "(.+?)" --scope "\$QUEUES/(.+?)"', page)
+    assert set(given) == {
+        ("Storage Queue Data Message Processor", "training-events"),
+        ("Storage Queue Data Contributor", "training-events"),
+        ("Storage Queue Data Contributor", poison_of("training-events")),
+    }
 
 
 def test_the_page_says_which_settings_azd_does_not_take() -> None:
