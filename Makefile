@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV     := .venv
 BIN      := $(VENV)/bin
 WORKER   := .venv-worker
-DEPLOYED := .venv-deployed
 INFRA    := .venv-infra
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -80,7 +79,7 @@ $(INFRA)/.installed: requirements/infra.txt $(VENV)/.installed
 # main.bicep has modules and a resource group, of which checkov asks nothing, and its parser does not know fail().
 check-infra: $(INFRA)/.installed tests/npm/node_modules/.installed ## check what deploys the app: Bicep, queries, manifests, Dockerfile, workflows
 	@$(BIN)/python -m infra.check
-	@$(INFRA)/bin/checkov --quiet --compact --skip-download --framework bicep --framework kubernetes --framework dockerfile --framework github_actions --directory . --skip-path $(VENV) --skip-path $(INFRA) --skip-path $(WORKER) --skip-path $(DEPLOYED) --skip-path node_modules --skip-path build --skip-path infra/main.bicep
+	@$(INFRA)/bin/checkov --quiet --compact --skip-download --framework bicep --framework kubernetes --framework dockerfile --framework github_actions --directory . --skip-path $(VENV) --skip-path $(INFRA) --skip-path $(WORKER) --skip-path node_modules --skip-path build --skip-path infra/main.bicep
 	@mkdir -p build && $(INFRA)/bin/kubectl kustomize infra/kubernetes --output build/kubernetes.yaml
 	@$(INFRA)/bin/kubernetes-validate --strict --quiet --no-warn build/kubernetes.yaml
 	@$(INFRA)/bin/hadolint Dockerfile
@@ -103,18 +102,12 @@ conformance: setup $(WORKER)/.installed ## the app in Microsoft's worker library
 chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
 	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups $(GROUPS)) $(if $(POLLS),--polls $(POLLS))
 
-# The packages that are deployed and no others: some libraries import more when they find it.
-$(DEPLOYED)/.installed: requirements.txt $(VENV)/.installed
-	@$(BIN)/python -m venv --clear $(DEPLOYED)
-	@$(call install,$(DEPLOYED),requirements.txt)
-	@touch $@
-
 # Without a Python 3.13 the case that needs one is left out.
-bench: setup $(DEPLOYED)/.installed ## measure everything (about 45 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
+bench: setup ## measure everything (about 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
 	@$(WORKER_IF_ANY)
 	@$(BIN)/python -m benchmarks $(foreach case,$(ONLY),--only $(case))
 
-bench-quick: setup $(DEPLOYED)/.installed ## all cases small (about 8 minutes); fails if a ratio has become worse
+bench-quick: setup ## all cases small (about 4 minutes); fails if a ratio has become worse
 	@$(WORKER_IF_ANY)
 	@$(BIN)/python -m benchmarks --quick
 
@@ -136,4 +129,4 @@ lock: $(VENV)/.installed ## pin the newest versions of requirements/*.in again, 
 		echo "$$lock on Python $$version"; $(LOCK_CHECK) --python-version $$version -r $$lock || exit 1; done; done
 
 clean: ## remove everything that the commands made
-	rm -rf $(VENV) $(WORKER) $(DEPLOYED) $(INFRA) build .local local/azurite/node_modules tests/npm/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(WORKER) $(INFRA) build .local local/azurite/node_modules tests/npm/node_modules .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.*

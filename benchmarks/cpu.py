@@ -1,118 +1,114 @@
-"""CPU per message inside the app, without network."""
-
-from __future__ import annotations
+"""Processor time and memory of a message inside the app, without network, and what telemetry adds."""
 
 import asyncio
+import gc
 import json
 import random
+import resource
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from benchmarks import load, parts
-from benchmarks.results import MEASURED_NOISE, Figure, Outcome, Peer, at_most
+from benchmarks.results import MEASURED_NOISE, Figure, absolute, ratio
+from benchmarks.sizes import Sizes
 from benchmarks.workers import run_alone
-from shared.batching.outcomes import APPLIED
-from shared.metadata_updates import Delivery
+from shared.batching.outcomes import APPLIED, ImageOutcome, settle
+from shared.messages.ids import ImageId
+from shared.messages.update import BatchKey, parse_update
+from shared.metadata_updates import Delivery, MetadataUpdates
+from shared.telemetry import OFF, UNRECORDED, Recorder, Telemetry
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+Handle = Callable[[Delivery], Coroutine[Any, Any, None]]
 
-    from benchmarks.sizes import Sizes
-    from shared.batching.outcomes import ImageOutcome
-    from shared.messages.ids import ImageId
-    from shared.messages.update import BatchKey
-
-NAME = "cpu"
-TITLE = "CPU per message"
-ABOUT = """\
-Processor time from the body's bytes to the message's outcome: parsing, validation, batching, limits, outcome, the
-task of the invocation and the closed loop that starts the next one. Everything is the deployed code but `send`,
-which returns at once. One image a message, one key. Each sample is a process of its own. Beside it: the least
-that any asyncio solution does, which is a task that parses the body with `json.loads` and awaits a future that
-is set with 63 others. Where other machines share the processor, both take up to twice as long at one time as at
-another, so what counts is the ratio of the two in one process. A large window costs more because ten thousand
-waiting messages do not fit the processor's caches as a hundred do: the least possible grows as well, and what counts
-is how much more than that we grow.
-"""
-
-WINDOWS = (100, 1_024, 10_000)
-SMALL, _, LARGE = WINDOWS
-MAX_RATIO = 3.0
-MAX_GROWTH = 1.1
-FLOOR = "least possible"
+SMALL, DEFAULT, LARGE = WINDOWS = (100, 1_024, 10_000)
+OURS, LEAST = "Vision Relay", "least possible"
+PARTS = 16
+WITHOUT, IS_OFF, IS_ON, TRACED = "without", "off", "on", "traced"
+TRACED_EVERY = {WITHOUT: 0, IS_OFF: 0, IS_ON: 10, TRACED: 1}
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+WAITING_BEFORE = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Microseconds a message by window, for us and for the least possible."""
-
-    ours: dict[int, float]
-    least: dict[int, float]
-
-    def ratio(self, window: int) -> float:
-        """What we cost ÷ the least possible."""
-        return self.ours[window] / self.least[window]
+def run_cpu(sizes: Sizes) -> list[Figure]:
+    """Microseconds by window, for us and for the least possible."""
+    found = run_alone(_measure_cpu, [sizes.cpu_messages] * sizes.samples)
+    costs = {w: {name: [cost[w][name] for cost in found] for name in (OURS, LEAST)} for w in WINDOWS}
+    absolutes = [absolute(f"window {w:,}", "µs a message", cost) for w, cost in costs.items()]
+    ratios = [ratio(f"window {w:,} ÷ {LEAST}", cost[OURS], cost[LEAST], most=3) for w, cost in costs.items()]
+    name = f"growth from {SMALL:,} to {LARGE:,} ÷ that of the {LEAST}"
+    return [*absolutes, *ratios[1:], ratio(name, ratios[2].samples, ratios[0].samples, most=1.1)]
 
 
-def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
-    """Measure as often as there are samples."""
-    costs = run_alone(measure, [sizes.cpu_messages] * sizes.real_samples, step)
-
-    def samples(value: Callable[[Cost], float]) -> tuple[float, ...]:
-        return tuple(map(value, costs))
-
-    absolute = (
-        Figure(
-            NAME,
-            f"window {window:,}",
-            "µs a message",
-            samples(lambda cost, window=window: cost.ours[window]),  # type: ignore[misc]
-            peers=(Peer(FLOOR, samples(lambda cost, window=window: cost.least[window])),),  # type: ignore[misc]
-        )
-        for window in WINDOWS
-    )
-    relative = (
-        Figure(
-            NAME,
-            f"window {window:,} ÷ {FLOOR}",
-            "ratio",
-            samples(lambda cost, window=window: cost.ratio(window)),  # type: ignore[misc]
-            at_most(MAX_RATIO),
-            noise=MEASURED_NOISE,
-        )
-        for window in WINDOWS[1:]
-    )
-    growth = Figure(
-        NAME,
-        f"growth from {SMALL:,} to {LARGE:,} ÷ that of the {FLOOR}",
-        "ratio",
-        samples(lambda cost: cost.ratio(LARGE) / cost.ratio(SMALL)),
-        at_most(MAX_GROWTH),
-        noise=MEASURED_NOISE,
-    )
-    return Outcome((*absolute, *relative, growth))
-
-
-def steps(sizes: Sizes) -> int:
-    """How many pieces of work there are."""
-    return sizes.real_samples
-
-
-def measure(messages: int) -> Cost:
+def _measure_cpu(messages: int) -> dict[int, dict[str, float]]:
     """Measure all, in turn, in one process."""
-    ours, least = {}, {}
-    for window in WINDOWS:
-        ours[window] = asyncio.run(_ours(window, messages))
-        least[window] = asyncio.run(_least(window, messages))
-    return Cost(ours, least)
+    bodies = [load.body(0, number) for number in range(messages)]
+    return {w: {OURS: asyncio.run(_ours(w, bodies)), LEAST: asyncio.run(_least(w, bodies))} for w in WINDOWS}
 
 
-async def _ours(window: int, messages: int) -> float:
-    rng = random.Random(0)  # noqa: S311 (repeatable on purpose)
-    batcher = parts.new_batcher(_send, rng, parts.Timing(parts.UNLIMITED, linger_seconds=0.01))
-    handler = parts.new_handler(batcher)
-    cost = await _cost_of(handler.handle, window, messages)
+def run_telemetry(sizes: Sizes) -> list[Figure]:
+    """Microseconds by what telemetry does."""
+    found = run_alone(_measure_telemetry, [sizes.cpu_messages] * sizes.samples)
+    costs = {name: [cost[name] for cost in found] for name in TRACED_EVERY}
+    absolutes = [absolute(name, "µs a message", {name: samples}) for name, samples in costs.items()]
+    off = ratio(f"{IS_OFF} ÷ {WITHOUT}", costs[IS_OFF], costs[WITHOUT], most=1.05)
+    return [*absolutes, off, ratio(f"{IS_ON} ÷ {WITHOUT}", costs[IS_ON], costs[WITHOUT], most=2)]
+
+
+def _measure_telemetry(messages: int) -> dict[str, float]:
+    """Measure all, in turn, in one process; of each the part in the middle."""
+    reader = InMemoryMetricReader()
+    tracers = TracerProvider()
+    tracers.add_span_processor(BatchSpanProcessor(_Dropped()))
+    recorder = Recorder(tracers, MeterProvider([reader]))
+    part = max(DEFAULT * 2, messages // PARTS)
+    bodies = {name: [_body(number, every) for number in range(part)] for name, every in TRACED_EVERY.items()}
+    found: dict[str, list[float]] = {name: [] for name in TRACED_EVERY}
+    order = random.Random(0)  # noqa: S311 (repeatable on purpose)
+    for _ in range(PARTS):
+        for name in order.sample([*TRACED_EVERY], len(TRACED_EVERY)):
+            kind = _Without if name == WITHOUT else MetadataUpdates
+            gc.collect()  # or each would pay for the garbage of the one before
+            cost = asyncio.run(_ours(DEFAULT, bodies[name], recorder if TRACED_EVERY[name] else OFF, kind))
+            found[name].append(cost)
+        reader.collect()
+    tracers.shutdown()
+    return {name: median(costs) for name, costs in found.items()}
+
+
+def _body(number: int, traced_every: int) -> bytes:
+    body = load.body(0, number)
+    is_traced = traced_every and not number % traced_every
+    return json.dumps({**json.loads(body), "traceparent": TRACEPARENT}).encode() if is_traced else body
+
+
+class _Dropped(SpanExporter):
+    def export(self, _: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+class _Without(MetadataUpdates):
+    """What becomes of a message that goes well, without telemetry."""
+
+    async def handle(self, delivery: Delivery) -> None:
+        update = parse_update(delivery.body, self._limits)
+        not_applied = await self._batcher.submit(update.key, update.image_ids)
+        if await self._conclude(delivery, update, settle(not_applied), UNRECORDED) is not None:
+            raise RuntimeError("no message is refused")
+
+
+async def _ours(
+    window: int, bodies: Sequence[bytes], telemetry: Telemetry = OFF, kind: type[MetadataUpdates] = MetadataUpdates
+) -> float:
+    batcher = parts.new_batcher(_send, calls_per_second=parts.UNLIMITED, telemetry=telemetry, linger_seconds=0.01)
+    cost = await _cost_of(parts.new_handler(batcher, telemetry, kind).handle, window, bodies)
     await batcher.aclose()
     return cost
 
@@ -121,7 +117,7 @@ async def _send(_: BatchKey, image_ids: Sequence[ImageId]) -> Mapping[ImageId, I
     return dict.fromkeys(image_ids, APPLIED)
 
 
-async def _least(window: int, messages: int) -> float:
+async def _least(window: int, bodies: Sequence[bytes]) -> float:
     waiting: list[asyncio.Future[None]] = []
     loop = asyncio.get_running_loop()
 
@@ -134,7 +130,7 @@ async def _least(window: int, messages: int) -> float:
             waiting.clear()
         await future
 
-    return await _cost_of(handle, window, messages - messages % 64)
+    return await _cost_of(handle, window, bodies[: len(bodies) - len(bodies) % 64])
 
 
 def _set_all(futures: list[asyncio.Future[None]]) -> None:
@@ -142,11 +138,58 @@ def _set_all(futures: list[asyncio.Future[None]]) -> None:
         future.set_result(None)
 
 
-async def _cost_of(handle: Callable[[Delivery], Coroutine[Any, Any, None]], window: int, messages: int) -> float:
+async def _cost_of(handle: Handle, window: int, bodies: Sequence[bytes]) -> float:
     """Processor microseconds a message, with so many in process all the time."""
-    loop = asyncio.get_running_loop()
-    bodies = [load.body(0, number) for number in range(messages)]
-    deliveries = (loop.create_task(handle(Delivery("message", body, 1))) for body in bodies)
     began = time.process_time()
-    await load.keep_full(window, load.starter(deliveries))
-    return (time.process_time() - began) / messages * 1e6
+    await load.keep_full(window, (handle(Delivery("message", body, 1)) for body in bodies))
+    return (time.process_time() - began) / len(bodies) * 1e6
+
+
+def run_memory(sizes: Sizes) -> list[Figure]:
+    """KiB a message, of ours and of a bare task."""
+    ours, bare = (run_alone(work, [sizes.waiting] * sizes.samples) for work in (_measure_memory, _measure_bare_memory))
+    peers = {"a task with its parsed body": bare}
+    return [Figure("waiting message", "KiB", ours, most=3, peers=peers, noise=MEASURED_NOISE)]
+
+
+def _measure_memory(messages: int) -> float:
+    async def grow() -> float:
+        batcher = parts.new_batcher(_never, linger_seconds=3600.0)
+        grown = await _growth(parts.new_handler(batcher).handle, messages)
+        await batcher.aclose()
+        return grown
+
+    return asyncio.run(grow())
+
+
+def _measure_bare_memory(messages: int) -> float:
+    async def handle(delivery: Delivery) -> None:
+        update = json.loads(delivery.body)
+        await asyncio.get_running_loop().create_future()
+        del update
+
+    return asyncio.run(_growth(handle, messages))
+
+
+async def _never(_: BatchKey, __: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
+    return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
+async def _growth(handle: Handle, messages: int) -> float:
+    waiting: list[asyncio.Task[None]] = []
+
+    async def let_wait(numbers: range) -> float:
+        waiting.extend(asyncio.create_task(handle(load.delivery(number % 16, number))) for number in numbers)
+        await asyncio.sleep(0)
+        return _resident_kib()
+
+    before = await let_wait(range(WAITING_BEFORE))
+    grown = await let_wait(range(WAITING_BEFORE, WAITING_BEFORE + messages)) - before
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    return grown / messages
+
+
+def _resident_kib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1024

@@ -1,171 +1,142 @@
 """Instances that share one limit and know nothing of one another, each with all the work it can do, in virtual time.
 
-`work` lets calls of one image go as soon as the deployed admission and limiter allow it, which is all that sharing a
-limit depends on; `work_batching` has everything above the socket, from messages to the HTTP client, and takes a
-hundred times as long.
+Calls of one image go as soon as the deployed admission and limiter allow it, which is all that sharing a limit depends
+on.
 """
 
-from __future__ import annotations
-
 import asyncio
-import random
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
 
-from benchmarks import load, parts
-from benchmarks.gateways import GATEWAYS, LOW_LIMITS
-from benchmarks.peers import AdditiveIncrease
-from benchmarks.permits import Ends, PermitStore, SimulatedPermitQueue
-from benchmarks.service import INTERNET, LIMIT, Calls, Limit, Network, Transport, all_ok
-from benchmarks.sizes import OURS
+from benchmarks import parts
+from benchmarks.permits import PermitStore, SimulatedPermitQueue
+from benchmarks.service import GATEWAYS, LIMIT, Calls, Limit, Transport, all_ok
 from benchmarks.virtual import run_virtual
 from shared.errors import RateLimited
-from shared.limits.admission import Admission, Admitted
+from shared.limits.admission import Admission, Admitted, Limiter
 from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.rate_limit_alone import EvenSpacing
 from shared.limits.rate_limit_shared import MAX_PERMITS, permits_for
 from shared.permit_count import PermitCount
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-    from shared.limits.admission import Limiter
-    from shared.services.custom_vision import CustomVisionClient
-
-WINDOW = 1024
 STARTED_WITHIN_SECONDS = 1.0
 """Instances that start together do so at random times within this."""
-BUCKET = next(iter(GATEWAYS))
 ONE_IMAGE = "http://127.0.0.1/?imageIds=10000000-0000-4000-8000-000000000000"
 TOO_MANY_REQUESTS = 429
 TICK_SECONDS = 15.0
 """How often the timer counts the permits, as in the sample settings."""
 
-PEERS: Mapping[str, Callable[[float], Limiter]] = {"additive increase": AdditiveIncrease}
+Shift = tuple[int, float, float]
+"""When instances work: so many of them, from one second to another. At its end they are killed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
-    """When instances work: so many of them, from one second to another. At its end they are killed."""
+class Plan:
+    """What is simulated.
 
-    instances: int
-    begin: float
-    end: float
+    gateway    how the API counts, by name
+    increase   instances increase and decrease their rate instead of sharing permits
+    rate       calls a second that are configured, which are those that the gateway allows: ten, or a low limit
+    foreign    calls a second of somebody who does not take part
+    late       seconds that calls come later to the gateway on average, by chance (exponential)
+    lost_at    when a permit is lost; `surplus_at`: when there is one too many
+    away       from when to when storage does not answer
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Accidents:
-    """What happens to the permits, in seconds from the start: one is lost, there is one too many, storage is away."""
-
+    shifts: tuple[Shift, ...]
+    seconds: float
+    seed: int = 0
+    increase: bool = False
+    late: float = 0.0
+    gateway: str = "bucket of 10"
+    rate: float = LIMIT
+    foreign: float = 0.0
     lost_at: float | None = None
     surplus_at: float | None = None
     away: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is simulated: shifts of instances with one way to keep to the limit, and a seed.
-
-    gateway    how the API counts, by name
-    rate       calls a second that are configured, which are those that the gateway allows: ten, or a low limit
-    foreign    calls a second of somebody who does not take part
-    ends       when an invisibility ends
-    """
-
-    shifts: tuple[Shift, ...]
-    seconds: float
-    seed: int
-    pace: str = OURS
-    network: Network = INTERNET
-    gateway: str = BUCKET
-    rate: float = LIMIT
-    foreign: float = 0.0
-    ends: Ends = Ends.EXACTLY
-    accidents: Accidents = Accidents()
-    started_within: float = STARTED_WITHIN_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
 class Done:
     """What the gateway saw of each instance, and of the foreign client, and how many permits were counted when."""
 
-    fleet: list[Calls]
-    foreign: Calls
-    permits: list[tuple[float, int]]
+    fleet: list[Calls] = field(default_factory=list)
+    foreign: Calls = field(default_factory=Calls)
+    permits: list[tuple[float, int]] = field(default_factory=list)
+
+
+class _AdditiveIncrease(EvenSpacing):
+    """Additive increase, multiplicative decrease (Chiu and Jain, 1989): +0.1 calls/s each second, half at a 429."""
+
+    def __init__(self, calls_per_second: float) -> None:
+        super().__init__(calls_per_second)
+        self._least_interval = self._interval
+
+    def succeeded(self, permit: object) -> None:  # noqa: ARG002 (the interface)
+        self._interval = max(self._least_interval, 1 / (1 / self._interval + 0.1 * self._interval))
+
+    def limited(self, permit: object, retry_after_seconds: float | None, now: float) -> None:
+        self._interval = min(100.0, self._interval * 2)
+        super().limited(permit, retry_after_seconds, now)
 
 
 def work(plan: Plan) -> Done:
     """Let the instances call for as long as their shifts are."""
-    return run_virtual(_work(plan, _call))
+    return run_virtual(_work(plan))
 
 
-def work_batching(plan: Plan) -> Done:
-    """The same with everything above the socket."""
-    return run_virtual(_work(plan, _batch))
-
-
-async def _work(plan: Plan, instance: Callable[[float, Transport, Limiter, random.Random], Awaitable[None]]) -> Done:
-    rng = random.Random(plan.seed)  # noqa: S311 (repeatable on purpose)
-    limit = Limit(LOW_LIMITS.get(plan.rate, GATEWAYS)[plan.gateway]())
-    permits, _ = permits_for(plan.rate)
-    store = PermitStore(permits, rng, plan.ends, plan.accidents.away)
-    done = Done([], Calls(), [])
+async def _work(plan: Plan) -> Done:
+    rng = Random(plan.seed)  # noqa: S311 (repeatable on purpose)
+    limit = Limit(GATEWAYS[plan.rate][plan.gateway]())
+    store = PermitStore(permits_for(plan.rate)[0], rng, plan.away)
+    done = Done()
 
     async def work_from(begin: float, end: float, transport: Transport) -> None:
         await asyncio.sleep(begin)
         queue = SimulatedPermitQueue(store)
-        ours = plan.pace == OURS
-        limiter = parts.shared_limit(plan.rate, queue, rng) if ours else PEERS[plan.pace](plan.rate)
-        await instance(end - begin, transport, limiter, rng)
+        limiter = _AdditiveIncrease(plan.rate) if plan.increase else parts.shared_limit(plan.rate, queue, rng)
+        await _call(end - begin, transport, limiter, rng)
         transport.calls.operations = queue.operations
 
-    others = [
-        asyncio.create_task(other)
-        for other in (_foreign(plan, limit, rng, done.foreign), _upset(plan, store), _count(store, permits, done))
-    ]
-    async with asyncio.TaskGroup() as instances:
-        for shift in plan.shifts:
-            for _ in range(shift.instances):
-                transport = Transport(limit, all_ok, rng, plan.network)
+    others = [asyncio.create_task(_count(store, done))]
+    if plan.foreign:
+        others.append(asyncio.create_task(_foreign(plan, limit, rng, done.foreign)))
+    loop = asyncio.get_running_loop()
+    if plan.lost_at:
+        loop.call_later(plan.lost_at, store.lose)
+    if plan.surplus_at:
+        loop.call_later(plan.surplus_at, store.add, 1)
+    async with asyncio.TaskGroup() as group:
+        for instances, begin, end in plan.shifts:
+            for _ in range(instances):
+                transport = Transport(limit, all_ok, rng, plan.late)
                 done.fleet.append(transport.calls)
-                begin = shift.begin + rng.uniform(0, plan.started_within)
-                instances.create_task(work_from(begin, shift.end, transport))
+                group.create_task(work_from(begin + rng.uniform(0, STARTED_WITHIN_SECONDS), end, transport))
     for other in others:
         other.cancel()
     return done
 
 
-async def _foreign(plan: Plan, limit: Limit, rng: random.Random, calls: Calls) -> None:
+async def _foreign(plan: Plan, limit: Limit, rng: Random, calls: Calls) -> None:
     """Call at even intervals, whatever the answer."""
-    if not plan.foreign:
-        return
     loop = asyncio.get_running_loop()
     await asyncio.sleep(rng.uniform(0, 1 / plan.foreign))
     while True:
-        calls.add(loop.time(), 0 if limit.refuse(loop.time()) else 1)
+        calls.passed.append((loop.time(), not limit.refuse(loop.time())))
         await asyncio.sleep(1 / plan.foreign)
 
 
-async def _upset(plan: Plan, store: PermitStore) -> None:
-    accidents = plan.accidents
-    if accidents.lost_at is not None:
-        await asyncio.sleep(accidents.lost_at)
-        store.lose()
-    if accidents.surplus_at is not None:
-        await asyncio.sleep(accidents.surplus_at)
-        store.add(1)
-
-
-async def _count(store: PermitStore, permits: int, done: Done) -> None:
+async def _count(store: PermitStore, done: Done) -> None:
     """Be the timer function."""
-    count = PermitCount(SimulatedPermitQueue(store), permits)
-    loop = asyncio.get_running_loop()
+    count = PermitCount(SimulatedPermitQueue(store), len(store.messages))
     while True:
         await asyncio.sleep(TICK_SECONDS)
         await count.keep()
-        done.permits.append((loop.time(), store.count()))
+        done.permits.append((asyncio.get_running_loop().time(), len(store.messages)))
 
 
-async def _call(seconds: float, transport: Transport, limiter: Limiter, rng: random.Random) -> None:
+async def _call(seconds: float, transport: Transport, limiter: Limiter, rng: Random) -> None:
     """Be an instance that always has more calls to make than it may."""
     admission = Admission("API", limiter, CircuitBreaker(uniform=rng.uniform))
     loop = asyncio.get_running_loop()
@@ -176,9 +147,8 @@ async def _call(seconds: float, transport: Transport, limiter: Limiter, rng: ran
 
     async def call(admitted: Admitted) -> None:
         answer = await transport.exchange("POST", ONE_IMAGE, {}, None)
-        is_limited = answer.status == TOO_MANY_REQUESTS
-        error = RateLimited("429", retry_after_seconds=answer.retry_after_seconds) if is_limited else None
-        admission.report(admitted, error, loop.time())
+        error = RateLimited("429", retry_after_seconds=answer.retry_after_seconds)
+        admission.report(admitted, error if answer.status == TOO_MANY_REQUESTS else None, loop.time())
         changed.set()
 
     while (now := loop.time()) < end:
@@ -200,50 +170,7 @@ async def _call(seconds: float, transport: Transport, limiter: Limiter, rng: ran
     await admission.aclose()
 
 
-async def _batch(seconds: float, transport: Transport, limiter: Limiter, rng: random.Random) -> None:
-    """Be an instance as it is deployed."""
-    await work_for(seconds, parts.new_api(transport.exchange), limiter, rng)
-
-
-async def work_for(seconds: float, api: CustomVisionClient, limiter: Limiter, rng: random.Random) -> None:
-    """Be an instance for so long: updates of one key go straight to the batcher, always as many as the window holds.
-
-    It stops as a process that is killed does: what is on the wire is nobody's any more.
-    """
-    batcher = parts.new_batcher(api.update_image_metadata, rng, limiter=limiter)
-    key = load.batch_key(0)
-    images = load.images()
-    working = asyncio.create_task(
-        load.keep_full(WINDOW, lambda: asyncio.ensure_future(batcher.submit(key, (next(images),))))
-    )
-    await asyncio.wait([working], timeout=seconds)
-    working.cancel()
-    await batcher.aclose()
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What all instances together did within a time. `calls`: of each the images that it updated, 0 for a 429."""
-
-    calls: Sequence[int]
-    seconds: float
-
-    @classmethod
-    def of(cls, fleet: Sequence[Calls], begin: float, end: float) -> View:
-        """Look at the time from one second to another."""
-        return cls([images for calls in fleet for images in calls.between(begin, end)], end - begin)
-
-    @property
-    def passed_a_second(self) -> float:
-        """Calls that were not answered 429."""
-        return (len(self.calls) - self.calls.count(0)) / self.seconds
-
-    @property
-    def images_a_second(self) -> float:
-        """Images that were updated."""
-        return sum(self.calls) / self.seconds
-
-    @property
-    def limited_percent(self) -> float:
-        """Calls that were answered 429, of all calls."""
-        return 100 * self.calls.count(0) / max(1, len(self.calls))
+def seen(fleet: Iterable[Calls], begin: float, end: float) -> tuple[float, float]:
+    """Calls a second of all instances that passed from one time to another, and 429s in % of calls."""
+    calls = [passed for calls in fleet for at, passed in calls.passed if begin <= at < end]
+    return calls.count(True) / (end - begin), 100 * calls.count(False) / max(1, len(calls))

@@ -1,23 +1,18 @@
 """What is to be sent: keys, images, messages, and a window that is refilled from the backlog."""
 
-from __future__ import annotations
-
 import asyncio
 import json
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
 from uuid import UUID
 
+from local.cloud import LocalCloud
+from local.simulation.models import Api
 from shared.errors import MessageAbandoned
-from shared.messages.update import BatchKey
+from shared.messages.ids import ImageId
 from shared.metadata_updates import Delivery
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from random import Random
-
-    from local.simulation.control import SimulationControl
-    from shared.messages.ids import ImageId
 
 PROJECT = "6f0d7c1e-0000-4000-8000-000000000000"
 
@@ -27,30 +22,20 @@ def image(number: int) -> ImageId:
     return f"10000000-0000-4000-8000-{number:012x}"
 
 
-def images() -> Iterator[ImageId]:
-    """One image after another, without end."""
-    return map(image, count())
-
-
-async def add_images(control: SimulationControl, count: int) -> None:
-    """Let the simulation have the first so many images."""
-    await control.add_images(UUID(PROJECT), (UUID(image(number)) for number in range(count)))
-
-
-def metadata(key: int) -> dict[str, str]:
-    """Two pairs, as a photo archive might set them, different for each key."""
-    return {"collection": f"Collection {key}", "rights": "public domain"}
-
-
-def batch_key(key: int) -> BatchKey:
-    """What all updates of this key have in common."""
-    return BatchKey(PROJECT, frozenset(metadata(key).items()))
+@asynccontextmanager
+async def fast_cloud(images: int, latency_seconds: float = 0.05) -> AsyncIterator[LocalCloud]:
+    """Azurite and the simulation, which has the first so many images and no rate limit."""
+    async with LocalCloud() as cloud:
+        await cloud.control.set_rate(Api.CUSTOM_VISION, None)
+        await cloud.control.set_latency(Api.CUSTOM_VISION, latency_seconds)
+        await cloud.control.add_images(UUID(PROJECT), (UUID(image(number)) for number in range(images)))
+        yield cloud
 
 
 def body(key: int, number: int) -> bytes:
-    """A message of one image, as it stands in the queue."""
-    message = {"projectId": PROJECT, "imageIds": [image(number)], "metadata": metadata(key)}
-    return json.dumps(message).encode()
+    """A message of one image, as it stands in the queue, with two pairs as a photo archive might set them."""
+    metadata = {"collection": f"Collection {key}", "rights": "public domain"}
+    return json.dumps({"projectId": PROJECT, "imageIds": [image(number)], "metadata": metadata}).encode()
 
 
 def delivery(key: int, number: int) -> Delivery:
@@ -70,28 +55,29 @@ def by_zipf(keys: int, messages: int, rng: Random) -> list[int]:
     return rng.choices(range(keys), [1 / (rank + 1) for rank in range(keys)], k=messages)
 
 
-async def keep_full(window: int, start: Callable[[], asyncio.Future[Any] | None]) -> None:
-    """Keep `window` messages in process, as the host does: for each that ends, start another.
+async def keep_full(window: int, messages: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Keep `window` messages in process, as the host does: for each that ends, start another, until all are done.
 
-    `start` returns None when the backlog is empty. Returns when all are done. A message that is returned to its queue
-    has ended as well; any other error is raised.
+    A message that is returned to its queue has ended as well; any other error is raised.
     """
-    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    finished: asyncio.Future[None] = loop.create_future()
+    remaining = iter(messages)
     running = 0
 
     def begin() -> bool:
         nonlocal running
-        future = start()
-        if future is None:
+        message = next(remaining, None)
+        if message is None:
             return False
         running += 1
-        future.add_done_callback(end)
+        loop.create_task(message).add_done_callback(end)
         return True
 
-    def end(future: asyncio.Future[Any]) -> None:
+    def end(task: asyncio.Task[Any]) -> None:
         nonlocal running
         running -= 1
-        error = None if future.cancelled() else future.exception()
+        error = None if task.cancelled() else task.exception()
         if finished.done():
             return
         if error is not None and not isinstance(error, MessageAbandoned):
@@ -104,9 +90,3 @@ async def keep_full(window: int, start: Callable[[], asyncio.Future[Any] | None]
             break
     if running:
         await finished
-
-
-def starter(futures: Iterable[asyncio.Future[Any]]) -> Callable[[], asyncio.Future[Any] | None]:
-    """A `start` for `keep_full` that takes one after another."""
-    remaining = iter(futures)
-    return lambda: next(remaining, None)

@@ -1,39 +1,27 @@
 """The deployed parts, put together as `shared.app` does, with what a benchmark has to replace."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from random import Random, uniform
 
 from pydantic import SecretStr
 
 from shared import app
-from shared.limits.admission import Admission
+from shared.batching.batcher import Batcher, Send
+from shared.limits.admission import Admission, Limiter
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.rate_limit_alone import EvenSpacing
 from shared.limits.rate_limit_shared import Permits
+from shared.messages.update import BatchKey
 from shared.metadata_updates import MetadataUpdates
 from shared.services.authentication import KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.events import EventPublisher
-from shared.services.http import HttpClient, JsonApi
+from shared.services.http import Exchange, JsonApi
 from shared.services.queues import PermitQueue, Queue
 from shared.services.shared_limit import SharedLimit
 from shared.telemetry import OFF, Telemetry
 
-if TYPE_CHECKING:
-    from random import Random
-
-    from shared.batching.batcher import Batcher, Send
-    from shared.limits.admission import Limiter
-    from shared.messages.update import BatchKey
-    from shared.services.http import Exchange
-
-LINGER_SECONDS = 1.0
-MAX_WAIT_SECONDS = 240.0
-CALLS_PER_SECOND = 10.0
-UNLIMITED = 1e9
-TIMEOUT_SECONDS = 30.0
+LINGER_SECONDS, MAX_WAIT_SECONDS, TIMEOUT_SECONDS = 1.0, 240.0, 30.0
+CALLS_PER_SECOND, UNLIMITED = 10.0, 1e9
 
 
 class NoQueue(Queue):
@@ -52,31 +40,21 @@ def shared_limit(calls_per_second: float, queue: PermitQueue, rng: Random) -> Sh
     return SharedLimit(Permits(calls_per_second, rng), queue)
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """The settings that a benchmark may change; the defaults are the app's."""
-
-    calls_per_second: float = CALLS_PER_SECOND
-    linger_seconds: float = LINGER_SECONDS
-    max_wait_seconds: float = MAX_WAIT_SECONDS
-
-
 def new_batcher(
     send: Send[BatchKey],
-    rng: Random,
-    timing: Timing | None = None,
+    rng: Random | None = None,
+    calls_per_second: float = CALLS_PER_SECOND,
     limiter: Limiter | None = None,
     telemetry: Telemetry = OFF,
+    linger_seconds: float = LINGER_SECONDS,
 ) -> Batcher[BatchKey]:
     """A batcher as the app has one, with a seed; without a limiter, one that shares its limit with nobody."""
-    timing = timing or Timing()
-    limiter = limiter or EvenSpacing(timing.calls_per_second)
-    admission = Admission("Custom Vision", limiter, CircuitBreaker(uniform=rng.uniform))
+    limiter = limiter or EvenSpacing(calls_per_second)
     return app.new_batcher(
         send,
-        admission,
-        linger_seconds=timing.linger_seconds,
-        max_wait_seconds=timing.max_wait_seconds,
+        Admission("Custom Vision", limiter, CircuitBreaker(uniform=rng.uniform if rng else uniform)),
+        linger_seconds=linger_seconds,
+        max_wait_seconds=MAX_WAIT_SECONDS,
         telemetry=telemetry,
     )
 
@@ -100,8 +78,3 @@ def new_api(exchange: Exchange, endpoint: str = "http://127.0.0.1", key: str = "
     """The deployed client of Custom Vision."""
     auth = KeyAuthentication("Training-key", SecretStr(key))
     return CustomVisionClient(JsonApi(exchange, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
-
-
-def real_http() -> HttpClient:
-    """The app's HTTP client."""
-    return HttpClient()

@@ -1,110 +1,65 @@
-"""A queue of permits under the virtual clock, with what Storage leaves open: when exactly an invisibility ends."""
-
-from __future__ import annotations
+"""A queue of permits under the virtual clock."""
 
 import asyncio
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING
+from random import Random
 
 from shared.errors import StorageTrouble
 from shared.limits.rate_limit_shared import NEW_PERMIT
 from shared.services.queues import PermitQueue, Received
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from random import Random
 
 SHORTEST_WAY, LONGEST_WAY = 0.004, 0.012
 """Seconds to or from storage."""
 NO_ANSWER_SECONDS = 2.0
 
 
-class Ends(Enum):
-    """When an invisibility of whole seconds ends."""
-
-    EXACTLY = "to the millisecond"
-    EARLY = "at the whole second before"
-    LATE = "at the whole second after"
-
-    def at(self, end: float) -> float:
-        """The time at which a message is visible again that was to be invisible until `end`."""
-        return {Ends.EXACTLY: end, Ends.EARLY: math.floor(end), Ends.LATE: math.ceil(end)}[self]
-
-
 @dataclass(slots=True)
 class _Message:
     id: str
-    body: bytes
+    body: bytes = NEW_PERMIT.encode()
     visible_at: float = 0.0
     receipts: int = 0
     dequeue_count: int = 0
 
 
 class PermitStore:
-    """What all instances share."""
+    """What all instances share. Storage does not answer while it is `away`, from one second to another."""
 
-    def __init__(
-        self, permits: int, rng: Random, ends: Ends = Ends.EXACTLY, away: Sequence[tuple[float, float]] = ()
-    ) -> None:
-        self.rng = rng
-        self._ends = ends
-        self._away = away
+    def __init__(self, permits: int, rng: Random, away: Sequence[tuple[float, float]] = ()) -> None:
+        self.rng, self.away = rng, away
         self._made = 0
-        self._messages: list[_Message] = []
+        self.messages: list[_Message] = []
         self.add(permits)
 
     def add(self, permits: int) -> None:
         """Put new permits."""
-        for _ in range(permits):
-            self._made += 1
-            self._messages.append(_Message(str(self._made), NEW_PERMIT.encode()))
+        self.messages += [_Message(str(self._made + number)) for number in range(permits)]
+        self._made += permits
 
     def lose(self) -> None:
         """Lose one, held or not."""
-        self._messages.pop(self.rng.randrange(len(self._messages)))
-
-    def is_away(self, now: float) -> bool:
-        """Whether storage does not answer."""
-        return any(begin <= now < end for begin, end in self._away)
-
-    def count(self) -> int:
-        """How many there are."""
-        return len(self._messages)
+        self.messages.pop(self.rng.randrange(len(self.messages)))
 
     def receive(self, most: int, lease_seconds: int, now: float) -> list[Received]:
         """Lease out any of those that are visible."""
-        visible = [message for message in self._messages if message.visible_at <= now]
+        visible = [message for message in self.messages if message.visible_at <= now]
         taken = self.rng.sample(visible, min(most, len(visible)))
         for message in taken:
-            message.receipts += 1
             message.dequeue_count += 1
-            message.visible_at = self._ends.at(now + lease_seconds)
-        return [
-            Received(message.id, str(message.receipts), message.body, message.dequeue_count, None) for message in taken
-        ]
+            self.hide(message, message.body, lease_seconds, now)
+        return [Received(m.id, str(m.receipts), m.body, m.dequeue_count, None) for m in taken]
 
-    def update(self, permit: Received, body: bytes, unseen_seconds: int, now: float) -> bool:
-        """Change a permit, if this is its last receipt."""
-        message = self._find(permit)
-        if message is None:
-            return False
+    def find(self, permit: Received) -> _Message | None:
+        """The message, if this is its last receipt."""
+        found = (m for m in self.messages if m.id == permit.id and str(m.receipts) == permit.pop_receipt)
+        return next(found, None)
+
+    def hide(self, message: _Message, body: bytes, unseen_seconds: int, now: float) -> None:
+        """Change a permit."""
         message.receipts += 1
         message.body = body
-        message.visible_at = self._ends.at(now + unseen_seconds) if unseen_seconds else now
-        return True
-
-    def delete(self, permit: Received) -> None:
-        """Delete a permit, if this is its last receipt."""
-        message = self._find(permit)
-        if message is not None:
-            self._messages.remove(message)
-
-    def _find(self, permit: Received) -> _Message | None:
-        found = (message for message in self._messages if message.id == permit.id)
-        message = next(found, None)
-        return message if message is not None and str(message.receipts) == permit.pop_receipt else None
+        message.visible_at = now + unseen_seconds
 
 
 class SimulatedPermitQueue(PermitQueue):
@@ -125,18 +80,16 @@ class SimulatedPermitQueue(PermitQueue):
     async def put_back(self, message: Received, text: str, unseen_seconds: int) -> bool:
         """See `PermitQueue`."""
         now = await self._arrive()
-        is_back = self._store.update(message, text.encode(), unseen_seconds, now)
+        found = self._store.find(message)
+        if found:
+            self._store.hide(found, text.encode(), unseen_seconds, now)
         await self._way()
-        return is_back
+        return found is not None
 
     async def count(self) -> int:
         """See `PermitQueue`."""
         await self._arrive()
-        return self._store.count()
-
-    async def create(self, number: int) -> bool:  # noqa: ARG002
-        """The queue exists."""
-        return False
+        return len(self._store.messages)
 
     async def add(self, number: int) -> None:
         """See `PermitQueue`."""
@@ -148,14 +101,15 @@ class SimulatedPermitQueue(PermitQueue):
         messages = await self.receive(most, 30)
         for message in messages:
             await self._arrive()
-            self._store.delete(message)
+            if found := self._store.find(message):
+                self._store.messages.remove(found)
         return len(messages)
 
     async def _arrive(self) -> float:
         self.operations += 1
         await self._way()
         now = asyncio.get_running_loop().time()
-        if self._store.is_away(now):
+        if any(begin <= now < end for begin, end in self._store.away):
             await asyncio.sleep(NO_ANSWER_SECONDS)
             raise StorageTrouble("storage is away")
         return now

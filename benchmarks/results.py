@@ -1,84 +1,33 @@
-"""What a case hands over: figures with their spread, targets and peers, and series for the plots.
+"""Figures: their spread, target and peers, and what counts as worse.
 
-A figure that is a ratio can be compared from one machine to the next; an absolute time cannot, and is not. `noise`
-tells which it is, and from which relative difference on a difference means something.
+A ratio can be compared from one machine to the next; an absolute time cannot, and is not. `noise` says which a figure
+is, and how large a relative difference must be to mean something.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence  # noqa: TC003 (pydantic reads them)
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from statistics import median
 
 SIMULATED_NOISE = 0.01
 """Of a ratio that is computed under the virtual clock: the same seeds give the same numbers until the code changes."""
-
 MEASURED_NOISE = 0.35
 """Of a ratio of two real times, taken on machines that have other things to do."""
 
 
-class Better(StrEnum):
-    """Which way a figure gets better."""
-
-    LOWER = "≤"
-    HIGHER = "≥"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What must be reached."""
-
-    better: Better
-    limit: float
-
-    def is_met(self, value: float) -> bool:
-        """Whether a figure reaches it."""
-        return value <= self.limit if self.better is Better.LOWER else value >= self.limit
-
-    def __str__(self) -> str:
-        return f"{self.better} {number(self.limit)}"
-
-
-def at_most(limit: float) -> Target:
-    """A target from above."""
-    return Target(Better.LOWER, limit)
-
-
-def at_least(limit: float) -> Target:
-    """A target from below."""
-    return Target(Better.HIGHER, limit)
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """The same figure for another way of doing it, in the same run."""
-
-    name: str
-    samples: tuple[float, ...]
-
-    @property
-    def value(self) -> float:
-        """The median."""
-        return median(self.samples)
-
-
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number of the report: the median of its samples. `noise` None: an absolute, which is never compared."""
+    """One number of the report: the median of its samples. `noise` None: an absolute, which is never compared.
 
-    case: str
+    `most` or `least` is the target. `peers` are other ways to do the same, measured in the same run.
+    """
+
     name: str
     unit: str
-    samples: tuple[float, ...]
-    target: Target | None = None
-    peers: tuple[Peer, ...] = ()
-    noise: float | None = None
-
-    @property
-    def key(self) -> str:
-        """What it is called from one run to the next."""
-        return f"{self.case}: {self.name}"
+    samples: Sequence[float]
+    most: float | None = None
+    least: float | None = None
+    peers: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    noise: float | None = SIMULATED_NOISE
 
     @property
     def value(self) -> float:
@@ -86,37 +35,53 @@ class Figure:
         return median(self.samples)
 
     @property
-    def spread(self) -> tuple[float, float]:
-        """The least and the greatest sample."""
-        return min(self.samples), max(self.samples)
+    def spread(self) -> float:
+        """The difference of the greatest and the least sample."""
+        return max(self.samples) - min(self.samples)
 
     @property
-    def is_met(self) -> bool | None:
-        """Whether the target is reached; None where there is none."""
-        return None if self.target is None else self.target.is_met(self.value)
+    def target(self) -> str:
+        """What must be reached; empty where there is no target."""
+        if self.most is not None:
+            return f"≤ {number(self.most)}"
+        return "" if self.least is None else f"≥ {number(self.least)}"
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the target is reached."""
+        enough = self.least is None or self.value >= self.least
+        return enough and (self.most is None or self.value <= self.most)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether it means the same on every machine, and one way is better."""
+        return self.noise is not None and bool(self.target)
+
+    def is_worse(self, reference: float) -> bool:
+        """Whether it has become worse than the committed median by more than the noise."""
+        lost = self.value - reference if self.least is None else reference - self.value
+        return self.is_compared and lost > max(self.spread, abs(reference) * (self.noise or 0))
+
+    def row(self) -> list[str]:
+        """Its cells in a table."""
+        spread = f"{number(min(self.samples))} to {number(max(self.samples))}"
+        met = ("met" if self.is_met else "**missed**") if self.target else ""
+        peers = "; ".join(f"{name} {number(median(samples))}" for name, samples in self.peers.items())
+        return [self.name, number(self.value), spread, self.unit, self.target, met, peers]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a case: figures for the tables, series of numbers for the plots, and remarks for the reader."""
-
-    figures: tuple[Figure, ...]
-    series: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+def absolute(name: str, unit: str, costs: Mapping[str, Sequence[float]]) -> Figure:
+    """A figure of the machine that it was measured on: of us, who come first, and of the peers."""
+    (_, ours), *peers = costs.items()
+    return Figure(name, unit, ours, peers=dict(peers), noise=None)
 
 
-def is_worse(now: Figure, committed: Figure) -> bool:
-    """Whether a ratio has become worse than the committed one by more than the noise of both.
-
-    The noise is the wider of the two spreads, and never less than what `noise` says.
-    """
-    target = now.target
-    if target is None or now.noise is None:
-        return False
-    widths = [most - least for least, most in (now.spread, committed.spread)]
-    noise = max(*widths, abs(committed.value) * now.noise)
-    lost = now.value - committed.value
-    return (lost if target.better is Better.LOWER else -lost) > noise
+def ratio(
+    name: str, ours: Sequence[float], theirs: Sequence[float], most: float | None = None, least: float | None = None
+) -> Figure:
+    """A figure of two real times or sizes, sample by sample."""
+    samples = [one / other for one, other in zip(ours, theirs, strict=True)]
+    return Figure(name, "ratio", samples, most, least, noise=MEASURED_NOISE)
 
 
 def number(value: float) -> str:

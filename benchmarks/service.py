@@ -1,133 +1,133 @@
 """The API under the virtual clock: a gateway that counts, a network and a latency, in place of the app's HTTP client.
 
-The app's own clients talk to it, so that everything above the sending of a request is the deployed code.
+The app's own clients talk to it, so that everything above the sending of a request is the deployed code. How the real
+gateway counts its calls is not documented, so there are five ways.
 """
-
-from __future__ import annotations
 
 import asyncio
 import json
 import math
-from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from benchmarks.gateways import bucket
+from local.simulation.bucket import TokenBucket
 from shared.services.http import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from random import Random
-
-    from benchmarks.gateways import Gateway
 
 LIMIT = 10.0
 """Calls a second."""
+SHORTEST_WAY, LONGEST_WAY = 0.005, 0.015
+MEDIAN_SERVICE, SERVICE_SIGMA = math.log(0.08), 0.6
+"""Log-normal: half of the calls take 100 ms or more with both ways, one in a hundred more than 320 ms."""
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """How long things take, in seconds: one way through the network, and in the service, which is log-normal."""
+class _CalendarWindow:
+    """So many calls in each window of the clock."""
 
-    shortest_way: float
-    longest_way: float
-    median_service: float
-    sigma: float
-    late: float = 0.0
-    """By so much calls come later to the gateway on average, by chance (exponential)."""
+    def __init__(self, calls: int, seconds: float) -> None:
+        self._calls, self._seconds = calls, seconds
+        self._window, self._taken = -1, 0
 
-    def way(self, rng: Random) -> float:
-        """The time to or from the gateway."""
-        return rng.uniform(self.shortest_way, self.longest_way)
-
-    def way_there(self, rng: Random) -> float:
-        """The time to the gateway, with what a call may be late by."""
-        return self.way(rng) + (rng.expovariate(1 / self.late) if self.late else 0.0)
-
-    def service(self, rng: Random) -> float:
-        """The time in the service."""
-        return rng.lognormvariate(math.log(self.median_service), self.sigma)
+    def take(self, now: float) -> float:
+        window = math.floor(now / self._seconds)
+        if window != self._window:
+            self._window, self._taken = window, 0
+        if self._taken < self._calls:
+            self._taken += 1
+            return 0.0
+        return (window + 1) * self._seconds - now
 
 
-INTERNET = Network(shortest_way=0.005, longest_way=0.015, median_service=0.08, sigma=0.6)
-"""Half of the calls take 100 ms or more, one in a hundred more than 320 ms."""
+class _SlidingWindow:
+    """So many calls in any stretch of so many seconds."""
+
+    def __init__(self, calls: int, seconds: float) -> None:
+        self._calls, self._seconds = calls, seconds
+        self._passed: deque[float] = deque()
+
+    def take(self, now: float) -> float:
+        while self._passed and self._passed[0] <= now - self._seconds:
+            self._passed.popleft()
+        if len(self._passed) < self._calls:
+            self._passed.append(now)
+            return 0.0
+        return self._passed[0] + self._seconds - now
+
+
+Gateway = TokenBucket | _CalendarWindow | _SlidingWindow
+"""Counts calls: `take` lets a call pass and returns 0, or returns how many seconds are left until one may."""
+
+
+def _bucket(calls_per_second: float) -> TokenBucket:
+    """A bucket of one second's worth, at least one call."""
+    return TokenBucket(calls_per_second, max(1.0, calls_per_second), 0.0)
+
+
+GATEWAYS: Mapping[float, Mapping[str, Callable[[], Gateway]]] = {
+    LIMIT: {
+        "bucket of 10": lambda: _bucket(LIMIT),
+        "calendar second": lambda: _CalendarWindow(10, 1.0),
+        "sliding second": lambda: _SlidingWindow(10, 1.0),
+        "sliding 10 s": lambda: _SlidingWindow(100, 10.0),
+        "calendar minute": lambda: _CalendarWindow(600, 60.0),
+    },
+    2.0: {
+        "bucket of 2": lambda: _bucket(2.0),
+        "calendar second": lambda: _CalendarWindow(2, 1.0),
+        "sliding second": lambda: _SlidingWindow(2, 1.0),
+    },
+    1 / 3: {
+        "bucket of 1": lambda: _bucket(1 / 3),
+        "calendar 3 s": lambda: _CalendarWindow(1, 3.0),
+        "sliding 3 s": lambda: _SlidingWindow(1, 3.0),
+    },
+}
+"""By the limit in calls a second."""
 
 
 @dataclass(slots=True)
 class Calls:
-    """What the gateway saw: for each call its time of arrival and the images that it updated, 0 for a 429.
+    """What the gateway saw of a client: when each call arrived, and whether it passed. `operations` are storage's."""
 
-    `operations` are the instance's requests to storage for permits.
-    """
-
-    at: array[float] = field(default_factory=lambda: array("d"))
-    images: array[int] = field(default_factory=lambda: array("i"))
+    passed: list[tuple[float, bool]] = field(default_factory=list)
     operations: int = 0
-
-    def add(self, at: float, images: int) -> None:
-        """Note a call."""
-        self.at.append(at)
-        self.images.append(images)
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-    def between(self, begin: float, end: float) -> list[int]:
-        """The images of each call that arrived in this time, 0 for a 429."""
-        return [images for at, images in zip(self.at, self.images, strict=True) if begin <= at < end]
 
 
 class Limit:
     """The limit that all clients of a resource share; without a gateway, a bucket of ten calls a second."""
 
     def __init__(self, gateway: Gateway | None = None) -> None:
-        self._gateway = gateway or bucket(LIMIT)
+        self._gateway = gateway or _bucket(LIMIT)
 
     def refuse(self, now: float) -> Answer | None:
         """The gateway's 429 with `Retry-After` in whole seconds, or None for a call that may pass."""
         wait = self._gateway.take(now)
-        if not wait:
-            return None
-        seconds = max(1, math.ceil(wait))
-        error = {"code": "429", "message": f"Rate limit is exceeded. Try again in {seconds} seconds."}
-        return json_answer(429, {"error": error}, {"retry-after": str(seconds)})
+        error = {"code": "429", "message": "Rate limit is exceeded."}
+        return json_answer(429, {"error": error}, {"retry-after": str(max(1, math.ceil(wait)))}) if wait else None
 
 
 class Transport:
-    """One client's way to the service. `calls` is what the gateway saw of this client."""
+    """One client's way to the service. By so many seconds calls come `late` on average, by chance (exponential)."""
 
-    def __init__(
-        self,
-        limit: Limit,
-        answer: Callable[[str], Answer],
-        rng: Random,
-        network: Network = INTERNET,
-    ) -> None:
+    def __init__(self, limit: Limit, answer: Callable[[str], Answer], rng: Random, late: float = 0.0) -> None:
         self.calls = Calls()
-        self._limit = limit
-        self._answer = answer
-        self._rng = rng
-        self._network = network
+        self._limit, self._answer, self._rng, self._late = limit, answer, rng, late
 
     async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:  # noqa: ARG002
         """Carry a call there, and its answer back."""
-        await asyncio.sleep(self._network.way_there(self._rng))
+        way = self._rng.uniform(SHORTEST_WAY, LONGEST_WAY)
+        await asyncio.sleep(way + (self._rng.expovariate(1 / self._late) if self._late else 0.0))
         now = asyncio.get_running_loop().time()
         answer = self._limit.refuse(now)
-        if answer is not None:
-            self.calls.add(now, 0)
-        else:
-            self.calls.add(now, count_images(url))
+        self.calls.passed.append((now, answer is None))
+        if answer is None:
             answer = self._answer(url)
-            await asyncio.sleep(self._network.service(self._rng))
-        await asyncio.sleep(self._network.way(self._rng))
+            await asyncio.sleep(self._rng.lognormvariate(MEDIAN_SERVICE, SERVICE_SIGMA))
+        await asyncio.sleep(self._rng.uniform(SHORTEST_WAY, LONGEST_WAY))
         return answer
-
-
-def count_images(url: str) -> int:
-    """How many images a call names; 1 where it names none, as calls to Face do."""
-    return urlsplit(url).query.count(",") + 1
 
 
 def all_ok(url: str) -> Answer:

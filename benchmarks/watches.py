@@ -1,18 +1,17 @@
 """One tick of the timer over many watches."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pydantic import SecretStr
 
 from benchmarks import parts
-from benchmarks.results import SIMULATED_NOISE, Figure, Outcome, Peer, at_most
+from benchmarks.results import Figure
 from benchmarks.service import LIMIT, Limit, Transport, json_answer
+from benchmarks.sizes import Sizes
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
 from shared.limits.admission import Admission
@@ -26,29 +25,18 @@ from shared.services.http import Answer, JsonApi
 from shared.services.queues import Queue, Received
 from shared.training_watches import Service, TrainingWatches
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from benchmarks.sizes import Sizes
-
-NAME = "watches"
-TITLE = "Training watches"
 WATCHES = 1000
 GROUPS = 200
-ABOUT = f"""\
-{WATCHES:,} watches on {GROUPS} groups, all of which have just been trained, so that every watch ends with an
-event. One tick collects them, polls each group once, within ten calls a second, writes each event into its watch,
-publishes and deletes. The queues are lists with 5 ms a call; Face is simulated. {GROUPS} calls at ten a second take
-{GROUPS / LIMIT:g} s, which is what the time of a tick is divided by. Looked at are the first tick of a process and a
-later one. Beside it: one call per watch at the same rate.
-"""
-
 STORAGE_SECONDS = 0.005
+ONE_EACH = "one call per watch"
 TRAINED = "2026-01-31T12:00:00Z"
+
+Tick = tuple[int, float]
+"""Calls and seconds."""
 
 
 @dataclass(slots=True)
-class MemoryQueue(Queue):
+class _MemoryQueue(Queue):
     """What the watches need of a queue, as a list."""
 
     name: str = "watches"
@@ -56,90 +44,51 @@ class MemoryQueue(Queue):
     sent: list[str] = field(default_factory=list)
 
     async def receive(self, most: int, lease_seconds: int) -> list[Received]:  # noqa: ARG002
-        """Take messages."""
         taken, self.waiting = self.waiting[:most], self.waiting[most:]
         await asyncio.sleep(STORAGE_SECONDS)
         return taken
 
     async def send(self, text: str) -> None:
-        """Put a message."""
         await asyncio.sleep(STORAGE_SECONDS)
         self.sent.append(text)
 
     async def rewrite(self, message: Received, text: str, lease_seconds: int) -> Received:  # noqa: ARG002
-        """Write an event into a watch."""
         await asyncio.sleep(STORAGE_SECONDS)
         return message
 
     async def delete(self, message: Received) -> None:  # noqa: ARG002
-        """Delete a message that was taken."""
         await asyncio.sleep(STORAGE_SECONDS)
 
     async def put_back(self, message: Received, text: str | None = None) -> None:
-        """Refuse: every watch should end. Raises `RuntimeError`."""
         raise RuntimeError(f"watch {message.id} was put back: {text}")
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What one tick took."""
-
-    calls: int
-    seconds: float
-
-
-def run(sizes: Sizes, step: Callable[[], None]) -> Outcome:
+def run(sizes: Sizes) -> list[Figure]:
     """Two ticks with every seed."""
-    ticks = run_all(simulate, range(sizes.samples), step)
-    first, later = zip(*ticks, strict=True)
     least = GROUPS / LIMIT
     figures = []
-    for name, found in (("first tick", first), ("later tick", later)):
-        calls = tuple(float(tick.calls) for tick in found)
-        times = tuple(tick.seconds / least for tick in found)
-        one_each = Peer("one call per watch", (float(WATCHES),))
-        slow = Peer("one call per watch", (WATCHES / LIMIT / least,))
-        figures.append(Figure(NAME, f"calls, {name}", "calls", calls, at_most(GROUPS), (one_each,), SIMULATED_NOISE))
-        figures.append(Figure(NAME, f"time, {name}", "÷ 20 s", times, at_most(1.1), (slow,), SIMULATED_NOISE))
-    return Outcome(tuple(figures))
+    found = run_all(_simulate, range(sizes.samples))
+    for place, name in enumerate(("first tick", "later tick")):
+        calls, seconds = zip(*(ticks[place] for ticks in found), strict=True)
+        times = [taken / least for taken in seconds]
+        figures += [
+            Figure(f"calls, {name}", "calls", calls, most=GROUPS, peers={ONE_EACH: [WATCHES]}),
+            Figure(f"time, {name}", "÷ 20 s", times, most=1.1, peers={ONE_EACH: [WATCHES / LIMIT / least]}),
+        ]
+    return figures
 
 
-def steps(sizes: Sizes) -> int:
-    """How many pieces of work there are."""
-    return sizes.samples
+def _simulate(seed: int) -> tuple[Tick, Tick]:
+    return run_virtual(_two_ticks(random.Random(seed)))  # noqa: S311 (repeatable on purpose)
 
 
-def simulate(seed: int) -> tuple[Tick, Tick]:
-    """Two ticks of one process."""
-    return run_virtual(_ticks(random.Random(seed)))  # noqa: S311 (repeatable on purpose)
-
-
-async def _ticks(rng: random.Random) -> tuple[Tick, Tick]:
-    transport = Transport(Limit(), _trained, rng)
-    queue, events = MemoryQueue(), MemoryQueue()
-    watches = _new_watches(transport, queue, events, rng)
-    first = await _tick(watches, queue, events, transport)
-    return first, await _tick(watches, queue, events, transport)
-
-
-async def _tick(watches: TrainingWatches, queue: MemoryQueue, events: MemoryQueue, transport: Transport) -> Tick:
-    queue.waiting = [_watch(number) for number in range(WATCHES)]
-    events.sent.clear()
-    calls_before = len(transport.calls)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    await watches.tick()
-    if len(events.sent) != WATCHES:
-        raise RuntimeError(f"{len(events.sent)} events for {WATCHES} watches")
-    return Tick(len(transport.calls) - calls_before, loop.time() - began)
-
-
-def _new_watches(transport: Transport, queue: MemoryQueue, events: MemoryQueue, rng: random.Random) -> TrainingWatches:
+async def _two_ticks(rng: random.Random) -> tuple[Tick, Tick]:
+    transport, queue, events = Transport(Limit(), _trained, rng), _MemoryQueue(), _MemoryQueue()
     auth = KeyAuthentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
     api = JsonApi(transport.exchange, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
-    admission = Admission("Face", EvenSpacing(LIMIT), CircuitBreaker(uniform=rng.uniform))
     face = FaceClient(api, "v1.2", "the benchmark")
-    return TrainingWatches(
+    admission = Admission("Face", EvenSpacing(LIMIT), CircuitBreaker())
+    watches = TrainingWatches(
         cast("Queue", queue),
         parts.NoQueue(),
         {Api.FACE: Service(face.poll, admission, LIMIT, source="http://127.0.0.1")},
@@ -148,6 +97,17 @@ def _new_watches(transport: Transport, queue: MemoryQueue, events: MemoryQueue, 
         max_wait_seconds=parts.MAX_WAIT_SECONDS,
         most=WATCHES,
     )
+
+    async def tick() -> Tick:
+        queue.waiting = [_watch(number) for number in range(WATCHES)]
+        events.sent.clear()
+        calls, began = len(transport.calls.passed), asyncio.get_running_loop().time()
+        await watches.tick()
+        if len(events.sent) != WATCHES:
+            raise RuntimeError(f"{len(events.sent)} events for {WATCHES} watches")
+        return len(transport.calls.passed) - calls, asyncio.get_running_loop().time() - began
+
+    return await tick(), await tick()
 
 
 def _watch(number: int) -> Received:
