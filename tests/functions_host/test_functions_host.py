@@ -111,6 +111,16 @@ async def test_the_host_finds_both_functions(host: FunctionsHost) -> None:
     assert "No job functions found" not in host.text
 
 
+async def test_the_host_writes_the_line_that_the_alert_on_silence_looks_for(host: FunctionsHost) -> None:
+    alerts = (PROJECT / "infra/app/alerts.bicep").read_text()
+    [line] = re.findall(r'message startswith "(Executed .+)"', alerts)
+
+    async def is_written() -> bool:
+        return line in host.text
+
+    await until(is_written, 20)
+
+
 async def test_calls_are_full(host: FunctionsHost, cloud: LocalCloud) -> None:
     project, images = await new_images(cloud, 1000)
     before = (await cloud.control.counters()).custom_vision.images_per_call
