@@ -14,7 +14,7 @@ from benchmarks.sizes import Sizes
 from benchmarks.workers import run_alone
 from shared.metadata_updates import Delivery
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL
-from shared.services.http import HttpClient
+from shared.services.http import new_client
 
 CALLS_ON_THE_WIRE = 32
 WINDOW = CALLS_ON_THE_WIRE * MAX_IMAGES_PER_CALL
@@ -60,8 +60,8 @@ def _measure(job: tuple[str, int, str, str]) -> tuple[float, float]:
 
 def _batched(address: str, key: str, bodies: list[bytes]) -> None:
     async def send_all() -> None:
-        async with HttpClient() as http:
-            send = parts.new_api(http.exchange, address, key).update_image_metadata
+        async with new_client() as http:
+            send = parts.new_api(http, address, key).update_image_metadata
             batcher = parts.new_batcher(send, calls_per_second=parts.UNLIMITED, linger_seconds=0.1)
             handler = parts.new_handler(batcher)
             await load.keep_full(WINDOW, (handler.handle(Delivery("message", body, 1)) for body in bodies))

@@ -15,7 +15,7 @@ from shared.limits.admission import Limiter
 from shared.messages.ids import ImageId
 from shared.messages.update import BatchKey
 from shared.services.custom_vision import CustomVisionClient
-from shared.services.http import HttpClient
+from shared.services.http import new_client
 from shared.services.queues import PermitQueue
 
 LATENCY_SECONDS = 0.005
@@ -29,9 +29,9 @@ def run(sizes: Sizes) -> list[Figure]:
 
 
 async def _run(sizes: Sizes) -> list[Figure]:
-    async with load.fast_cloud(IMAGES, LATENCY_SECONDS) as cloud, HttpClient() as http:
+    async with load.fast_cloud(IMAGES, LATENCY_SECONDS) as cloud, new_client() as http:
         endpoint, key = cloud.settings["CUSTOM_VISION_ENDPOINT"], cloud.settings["CUSTOM_VISION_TRAINING_KEY"]
-        api = parts.new_api(http.exchange, endpoint, key)
+        api = parts.new_api(http, endpoint, key)
         rounds = [await _round(api, SHORT_LINGER_SECONDS, sizes.lone_messages) for _ in range(sizes.samples)]
         queue = PermitQueue(cloud.queues.get_queue_client("custom-vision-permits"))
         await queue.create(int(LIMIT))

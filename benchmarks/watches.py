@@ -85,7 +85,7 @@ def _simulate(seed: int) -> tuple[Tick, Tick]:
 async def _two_ticks(rng: random.Random) -> tuple[Tick, Tick]:
     transport, queue, events = Transport(Limit(), _trained, rng), _MemoryQueue(), _MemoryQueue()
     auth = KeyAuthentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
-    api = JsonApi(transport.exchange, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
+    api = JsonApi(transport.client, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
     face = FaceClient(api, "v1.2", "the benchmark")
     admission = Admission("Face", EvenSpacing(LIMIT), CircuitBreaker())
     watches = TrainingWatches(

@@ -21,7 +21,7 @@ from shared.messages.watch import Api
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import SERVICE, read_error
 from shared.services.face import FaceClient
-from shared.services.http import Answer, HttpClient, JsonApi
+from shared.services.http import Answer, JsonApi, new_client
 from shared.services.iterations import IterationClient
 from shared.services.shared_limit import SharedLimit
 
@@ -144,7 +144,7 @@ async def _open_api(
     settings: OpsSettings, endpoint: str, key: tuple[SecretStr | None, str, str], service: str
 ) -> AsyncIterator[JsonApi]:
     async with AsyncExitStack() as stop:
-        client = await stop.enter_async_context(HttpClient(MAX_ANSWER_BYTES))
+        client = await stop.enter_async_context(new_client())
         secret, header, setting = key
         authentication: Authentication
         if secret is not None:
@@ -154,4 +154,4 @@ async def _open_api(
             audience = settings.audience_of(endpoint)
             authentication = IdentityAuthentication(credential, audience, setting)
         timeout = settings.api_timeout_seconds
-        yield JsonApi(client.exchange, endpoint, authentication, service, timeout)
+        yield JsonApi(client, endpoint, authentication, service, timeout, max_answer_bytes=MAX_ANSWER_BYTES)

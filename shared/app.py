@@ -21,7 +21,7 @@ from shared.services.authentication import Authentication, IdentityAuthenticatio
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
 from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.face import FaceClient
-from shared.services.http import MAX_CONNECTIONS, HttpClient, JsonApi
+from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
 from shared.services.iterations import IterationClient
 from shared.services.queues import Queues
 from shared.services.shared_limit import SharedLimit
@@ -47,7 +47,12 @@ CONNECTIONS_KEPT_FOR_FACE = 16
 
 CUSTOM_VISION_KEY = "CUSTOM_VISION_TRAINING_KEY"
 CUSTOM_VISION_ACCESS = f"{CUSTOM_VISION_KEY} and CUSTOM_VISION_ENDPOINT"
-QUIET = {"azure.core.pipeline.policies.http_logging_policy": logging.WARNING, "azure.identity": logging.ERROR}
+QUIET = {
+    "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
+    "azure.identity": logging.ERROR,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+}
 """Loggers that tell of every request or token, and how much they may: at ten calls a second and a thousand messages,
 one would see nothing else. What keeps a token away is told by who asked for it, without the secrets that the endpoint's
 answer may repeat. No more of `azure` is silenced: from Python 3.13 on, the worker's own logger is `azure.functions`."""
@@ -91,7 +96,7 @@ class App:
         for unknown, known in resembling(os.environ):
             log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
-        self._http = HttpClient()
+        self._http = new_client()
         self._queues = Queues(
             settings, self._identity(settings.storage_client_id) if _uses_identity(settings) else None
         )
@@ -222,7 +227,7 @@ class App:
 
     def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:
         return JsonApi(
-            self._http.exchange,
+            self._http,
             endpoint,
             auth,
             service,

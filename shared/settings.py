@@ -162,7 +162,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
         hide(*self.secrets)
-        problems = [*self._places(), *self._queues(), *self._times(), *self._identities()]
+        problems = [*self._places(), *self._queues(), *self._times(), *self._identities(), *_proxies()]
         if problems:
             raise ValueError(_NEXT_LINE.join(problems))
         return self
@@ -260,6 +260,21 @@ class Settings(BaseModel):
 def _signatures(shared_access_signature: str) -> list[str]:
     """The part of a shared access signature that is secret."""
     return parse_qs(shared_access_signature).get("sig", [])
+
+
+def _proxies() -> Iterator[str]:
+    """What is wrong with the proxies that the environment names, for the libraries that obey them."""
+    for kind, url in getproxies().items():
+        if kind in ("http", "https", "all") and not _is_http(url if "://" in url else f"http://{url}"):
+            yield f"{kind.upper()}_PROXY: must be the URL of an HTTP proxy, such as http://PROXY:3128; not SOCKS"
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _secrets_of_the_environment() -> list[str]:

@@ -6,18 +6,17 @@ Nothing here knows an API's answers; `custom_vision` and `face` read those.
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import re
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-from yarl import URL
+import httpx
 
 from shared.errors import AccessDenied, ApiError, RateLimited, Unavailable
 from shared.telemetry import OFF, Telemetry
@@ -25,7 +24,6 @@ from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from shared.services.authentication import Authentication
 
@@ -91,23 +89,27 @@ class Answer:
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """How long the service asks to be left alone."""
-        return read_retry_after(self.headers.get("retry-after"), datetime.now(UTC))
+        """How long the service asks to be left alone (RFC 9110, 10.2.3); None if it does not say, or unreadably.
+
+        A date is compared with the service's own clock, the response's `Date`, as far as it has one.
+        """
+        value = self.headers.get("retry-after", "")
+        if value.strip().isdecimal():
+            return min(float(value), MAX_RETRY_AFTER_SECONDS)
+        until = _read_date(value)
+        if until is None:
+            return None
+        now = _read_date(self.headers.get("date", "")) or datetime.now(UTC)
+        return min(max((until - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def read_retry_after(value: str | None, now: datetime) -> float | None:
-    """Read a `Retry-After` header, seconds or HTTP-date (RFC 9110, 10.2.3); None if unreadable."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return min(float(value), MAX_RETRY_AFTER_SECONDS)
+def _read_date(value: str) -> datetime | None:
+    """Read an HTTP-date; None for what is none."""
     try:
         at = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return min(max((at - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def raise_for_gateway(answer: Answer, service: str, access: str) -> None:
@@ -135,142 +137,100 @@ def access_denied(answer: Answer, service: str, access: str) -> AccessDenied:
     return AccessDenied(f"{described}; look at {access}{said}")
 
 
-class AnswerTooLarge(Exception):
-    """An answer that is longer than is read; the text says how much that is."""
+def new_client() -> httpx.AsyncClient:
+    """The process's pool of connections. Nothing else lasts from one call to the next: no cookie is kept.
 
-
-class Exchange(Protocol):
-    """Sends one request and reads its whole answer."""
-
-    async def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        """Raise `AnswerTooLarge` for an answer that is too long, and else whatever goes wrong."""
-        ...
-
-
-class HttpClient:
-    """The process's one pool of connections, and nothing else that lasts from one call to the next.
-
-    Cookies are neither kept nor sent. Redirects are not followed: they would carry a key to a host that nobody
-    configured. The proxy is the one that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as for the
-    queues and the identity. No answer is read beyond `max_answer_bytes`, unpacked.
+    The proxy is the one that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as for queues and
+    identity; certificates are the system's. Redirects are not followed: they would carry a key to a host that nobody
+    configured.
     """
-
-    def __init__(self, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
-        self._max_answer_bytes = max_answer_bytes
-        self._session: aiohttp.ClientSession | None = None
-        self._proxy_for = functools.cache(proxy_for)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        """Send one request and read its answer, also one that is compressed although that was not asked for.
-
-        Raises `AnswerTooLarge`, and else whatever goes wrong.
-        """
-        if self._session is None:  # not before: it belongs to the running event loop
-            self._session = _new_session()
-        target = URL(url, encoded=True)
-        proxy = self._proxy_for(target.scheme, target.authority)
-        async with self._session.request(
-            method, target, headers=headers, data=body, proxy=proxy, allow_redirects=False
-        ) as response:
-            received = bytearray()
-            async for part in response.content.iter_any():  # a packed answer is unpacked a little at a time
-                received += part
-                if len(received) > self._max_answer_bytes:
-                    raise AnswerTooLarge(f"more than {self._max_answer_bytes / 2**20:g} MiB")
-            return Answer(response.status, response.headers, bytes(received))
-
-
-def _new_session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=MAX_CONNECT_SECONDS),
+    return httpx.AsyncClient(
         headers={"User-Agent": "vision-relay", "Accept": "application/json", "Accept-Encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        limits=httpx.Limits(
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+        ),
+        timeout=httpx.Timeout(None, connect=MAX_CONNECT_SECONDS),
+        verify=ssl.create_default_context(),
     )
-
-
-def proxy_for(scheme: str, authority: str) -> str | None:
-    """The proxy that the environment names for `scheme://authority`, if any."""
-    return None if proxy_bypass(authority) else getproxies().get(scheme)
 
 
 class JsonApi:
     """Calls to one resource.
 
     Args:
-        exchange: sends one request.
+        client: sends the requests.
         endpoint: the resource's URL.
         auth: lets a call in.
         service: what the resource is called in errors.
         timeout_seconds: for a whole call, from its token to its last byte.
         telemetry: measures the requests.
+        max_answer_bytes: no more of a response is read.
     """
 
     def __init__(
         self,
-        exchange: Exchange,
+        client: httpx.AsyncClient,
         endpoint: str,
         auth: Authentication,
         service: str,
         timeout_seconds: float,
         telemetry: Telemetry = OFF,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
-        self._exchange = exchange
+        self._client = client
         self._telemetry = telemetry
         self._host = urlsplit(endpoint).hostname or ""
         self._endpoint = endpoint
         self._auth = auth
         self._service = service
         self._timeout_seconds = timeout_seconds
+        self._max_answer_bytes = max_answer_bytes
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """Make one call and return its answer, whatever its status.
+        """Make one call and return its response, whatever its status.
 
         `path` begins with a slash and is used as it is: its parts must be validated. Raises `Unavailable` where
-        there was no whole answer in time or it was too long, and `AccessDenied` where there is no token for it.
-        Whatever else goes wrong, in whichever library, is no answer: it is never the fault of what was to be sent.
+        there was no whole response in time or it cannot be read, and `AccessDenied` where there is no token for it.
+        Whatever else goes wrong, in whichever library, is no response: it is never the fault of what was to be sent.
         """
         deadline = asyncio.timeout(self._timeout_seconds)
         try:
             async with deadline:
-                authorization = await self._auth.headers()
-                content = {} if body is None else {"Content-Type": "application/json"}
-                return await self._answer(method, path, {**authorization, **content}, body, deadline)
+                headers = dict(await self._auth.headers())
+                if body is not None:
+                    headers["Content-Type"] = "application/json"
+                with self._telemetry.api_call(method, self._host, _template(path)) as measured:
+                    try:
+                        answer = await self._exchange(method, path, headers, body)
+                    except asyncio.CancelledError:
+                        if deadline.expired():
+                            measured.failed("timeout")
+                        raise
+                    measured.answered(answer.status)
+                    return answer
         except ApiError:
             raise
-        except AnswerTooLarge as error:
-            raise Unavailable(f"{self._service} answered with {error}") from None
         except Exception as error:
             if deadline.expired():
                 raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
             cause = one_line(f"{type(error).__name__} {error}".rstrip())
             raise Unavailable(f"{self._service} cannot be reached: {cause}") from None
 
-    async def _answer(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: asyncio.Timeout
-    ) -> Answer:
-        with self._telemetry.api_call(method, self._host, _template(path)) as request:
-            try:
-                answer = await self._exchange(method, self._endpoint + path, headers, body)
-            except asyncio.CancelledError:
-                if deadline.expired():
-                    request.failed("timeout")
-                raise
-            request.answered(answer.status)
-            return answer
+    async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        url = self._endpoint + path
+        async with self._client.stream(method, url, headers=headers, content=body) as response:
+            encoding = response.headers.get("content-encoding", "identity")
+            if encoding.lower() != "identity":  # a little of it could be very much once it is unpacked
+                raise Unavailable(f"{self._service} answered with an encoding nobody asked for: {one_line(encoding)}")
+            received = bytearray()
+            async for part in response.aiter_bytes():
+                received += part
+                if len(received) > self._max_answer_bytes:
+                    raise Unavailable(f"{self._service} answered with more than {self._max_answer_bytes / 2**20:g} MiB")
+            return Answer(response.status_code, response.headers, bytes(received))
 
 
 _IN_PATHS = re.compile(r"(?<=/)(projects|iterations|persongroups|largepersongroups|largefacelists)/[^/?]+")

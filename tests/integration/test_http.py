@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import zlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from shared.errors import Unavailable
 from shared.redaction import hide
 from shared.services import custom_vision
 from shared.services.authentication import KeyAuthentication
-from shared.services.http import MAX_ANSWER_BYTES, HttpClient, JsonApi
+from shared.services.http import MAX_ANSWER_BYTES, JsonApi, new_client
 from tests.unit.shared.conftest import image
 
 if TYPE_CHECKING:
@@ -92,9 +91,9 @@ def http(body: bytes, status: bytes = b"200 OK", *headers: bytes) -> bytes:
 
 @asynccontextmanager
 async def api(address: str, timeout_seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[JsonApi]:
-    async with HttpClient() as client:
+    async with new_client() as client:
         key = KeyAuthentication("Training-key", SecretStr("made"))
-        yield JsonApi(client.exchange, address, key, "The service", timeout_seconds)
+        yield JsonApi(client, address, key, "The service", timeout_seconds)
 
 
 OK = b'{"images": [{"imageId": "%s", "status": "OK"}]}' % image(1).encode()
@@ -112,32 +111,23 @@ class TestAnswers:
             answer = await asked.call("POST", "/", b"{}")
         assert custom_vision.read_answer(answer, [image(1)], "") == {image(1): APPLIED}
 
-    @pytest.mark.parametrize(
-        ("encoding", "packed"),
-        [
-            (b"gzip", gzip.compress(OK)),
-            (b"GZIP", gzip.compress(OK)),
-            (b"deflate", zlib.compress(OK)),
-            (b"deflate", zlib.compress(OK, wbits=-15)),
-            (b"identity", OK),
-        ],
-        ids=["gzip", "capitals", "deflate", "raw deflate", "identity"],
-    )
-    async def test_one_that_is_compressed_though_nobody_asked_is_read(self, encoding: bytes, packed: bytes) -> None:
-        answer = http(packed, b"200 OK", b"Content-Encoding: " + encoding)
+    @pytest.mark.parametrize("encoding", [b"gzip", b"GZIP", b"deflate", b"br", b"identity, gzip"])
+    async def test_one_that_is_compressed_though_nobody_asked_is_refused(self, encoding: bytes) -> None:
+        """A little of it could be 256 MiB once it is unpacked."""
+        answer = http(gzip.compress(OK), b"200 OK", b"Content-Encoding: " + encoding)
         async with serving(answer) as server, api(server.address) as asked:
-            assert (await asked.call("POST", "/", b"{}")).body == OK
+            with pytest.raises(Unavailable, match="an encoding nobody asked for: "):
+                await asked.call("POST", "/", b"{}")
         assert "\r\naccept-encoding: identity\r\n" in server.heads[0].lower()
 
+    async def test_one_that_says_it_is_not_is_read(self) -> None:
+        answer = http(OK, b"200 OK", b"Content-Encoding: identity")
+        async with serving(answer) as server, api(server.address) as asked:
+            assert (await asked.call("POST", "/", b"{}")).body == OK
+
     @pytest.mark.parametrize("size", [MAX_ANSWER_BYTES, MAX_ANSWER_BYTES + 1])
-    @pytest.mark.parametrize("packed", [True, False])
-    async def test_1_mib_is_the_most_that_is_read_unpacked(self, size: int, packed: bool) -> None:
-        body = b" " * size
-        headers = [b"Content-Encoding: gzip"] if packed else []
-        async with (
-            serving(http(gzip.compress(body) if packed else body, b"200 OK", *headers)) as server,
-            api(server.address) as asked,
-        ):
+    async def test_1_mib_is_the_most_that_is_read(self, size: int) -> None:
+        async with serving(http(b" " * size)) as server, api(server.address) as asked:
             if size <= MAX_ANSWER_BYTES:
                 assert len((await asked.call("GET", "/")).body) == size
             else:
@@ -174,9 +164,6 @@ class TestNoAnswer:
             b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
-            http(b"not gzip", b"200 OK", b"Content-Encoding: gzip"),
-            http(gzip.compress(OK)[:30], b"200 OK", b"Content-Encoding: gzip", b"connection: close"),
-            http(b"\x00", b"200 OK", b"Content-Encoding: deflate", b"connection: close"),
             http(OK + b"more", b"200 OK")[:-10] + b"",
         ],
         ids=[
@@ -189,9 +176,6 @@ class TestNoAnswer:
             "no length",
             "a huge header",
             "no chunk",
-            "not gzip",
-            "cut gzip",
-            "not deflate",
             "never whole",
         ],
     )
@@ -263,9 +247,3 @@ class TestProxy:
             async with api(server.address) as asked:
                 assert (await asked.call("GET", "/")).body == OK
         assert not proxy.heads
-
-    async def test_an_odd_one_is_no_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HTTP_PROXY", "proxy:with:many:colons")
-        async with api("http://127.0.0.1:9") as asked:
-            with pytest.raises(Unavailable, match="cannot be reached"):
-                await asked.call("GET", "/")

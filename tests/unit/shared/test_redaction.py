@@ -27,7 +27,7 @@ from shared.services.http import Answer, JsonApi
 from shared.services.iterations import IterationClient
 from shared.services.queues import PermitQueue, Queue, Received
 from shared.text import one_line
-from tests.unit.shared.answers import FakeExchange, answer
+from tests.unit.shared.answers import answer, client_answering
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -179,7 +179,8 @@ def apis(outcome: Answer | Exception) -> list[JsonApi]:
     key = KeyAuthentication("Training-key", SecretStr(SECRET))
     identity = IdentityAuthentication(Credential(), "https://a", "FACE_KEY")  # type: ignore[arg-type]
     return [
-        JsonApi(FakeExchange(outcome), "https://api.example", auth, "The service", 30.0) for auth in (key, identity)
+        JsonApi(client_answering(outcome)[0], "https://api.example", auth, "The service", 30.0)
+        for auth in (key, identity)
     ]
 
 

@@ -545,6 +545,22 @@ class TestStorage:
         assert why_not(monkeypatch, **{STORAGE: None, name: value}).startswith(f"{name}: ")
 
 
+class TestProxies:
+    @pytest.mark.parametrize("name", ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"])
+    @pytest.mark.parametrize(
+        "value",
+        ["socks5://proxy.example:1080", "socks5h://me:marked@proxy.example", "proxy:with:many:colons", "http://"],
+    )
+    def test_one_that_the_http_client_cannot_use_stops_the_start(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        assert why_not(monkeypatch, **{name: value}).startswith(f"{name}: must be the URL of an HTTP proxy")
+
+    @pytest.mark.parametrize("value", ["http://proxy.example:3128", "proxy.example:3128", "https://me:marked@proxy"])
+    def test_an_http_proxy_is_taken(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        load(monkeypatch, HTTPS_PROXY=value, NO_PROXY="localhost,.example")
+
+
 class TestSecrets:
     def test_none_is_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = load(monkeypatch)

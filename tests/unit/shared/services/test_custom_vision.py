@@ -62,8 +62,8 @@ class TestRequest:
         (request,) = sent
         ids = ",".join(images(64))
         path = f"/customvision/v3.3/Training/projects/{PROJECT}/images/metadata"
-        assert (request.method, request.url) == ("POST", f"{ENDPOINT}{path}?imageIds={ids}")
-        assert json.loads(request.body or b"") == {"a": "1", "place": "Zürich ⛰"}
+        assert (request.method, str(request.url)) == ("POST", f"{ENDPOINT}{path}?imageIds={ids}")
+        assert json.loads(request.content or b"") == {"a": "1", "place": "Zürich ⛰"}
         assert request.headers["Content-Type"] == "application/json"
         assert outcomes == dict.fromkeys(images(64), APPLIED)
 

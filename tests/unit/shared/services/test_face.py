@@ -39,7 +39,7 @@ class TestRequest:
         state = await FaceClient(api, "v1.2", ACCESS).poll(Target(kind, "my_group-1"))
 
         (request,) = sent
-        assert (request.method, request.url, request.body) == ("GET", ENDPOINT + path, None)
+        assert (request.method, str(request.url), request.content) == ("GET", ENDPOINT + path, b"")
         assert state.status is TrainingStatus.RUNNING
 
 

@@ -5,34 +5,37 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
 
-import aiohttp
+import httpx
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.identity import CredentialUnavailableError
+from pydantic import SecretStr
 
 from shared.errors import AccessDenied, ApiError, RateLimited, Unavailable
 from shared.redaction import hide
-from shared.services.authentication import IdentityAuthentication, new_credential
+from shared.services.authentication import IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.http import (
+    MAX_ANSWER_BYTES,
     MAX_RETRY_AFTER_SECONDS,
-    AnswerTooLarge,
     JsonApi,
     ServiceError,
     raise_for_gateway,
-    read_retry_after,
 )
-from tests.unit.shared.answers import ENDPOINT, KEY, TIMEOUT_SECONDS, FakeExchange, answer, api_answering, gateway_error
+from tests.unit.shared.answers import (
+    ENDPOINT,
+    KEY,
+    TIMEOUT_SECONDS,
+    answer,
+    api_answering,
+    client_answering,
+    gateway_error,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.services.http import Answer
-
-NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 AUDIENCE = "https://cognitiveservices.azure.com"
 TOKEN = "marked-token"
 
@@ -42,14 +45,15 @@ class TestRequest:
         api, sent = api_answering(answer(200, b"{}"))
         assert (await api.call("GET", "/a/b?c=d,e")).status == 200
         (request,) = sent
-        assert (request.method, request.url, request.body) == ("GET", f"{ENDPOINT}/a/b?c=d,e", None)
-        assert request.headers == {"Api-Key": KEY}
+        assert (request.method, str(request.url), request.content) == ("GET", f"{ENDPOINT}/a/b?c=d,e", b"")
+        assert request.headers["Api-Key"] == KEY
+        assert "Content-Type" not in request.headers
 
     async def test_a_body_is_sent_as_json(self) -> None:
         api, sent = api_answering(answer(200, b"{}"))
         await api.call("POST", "/", b'{"a": 1}')
         (request,) = sent
-        assert request.body == b'{"a": 1}'
+        assert request.content == b'{"a": 1}'
         assert request.headers["Content-Type"] == "application/json"
 
     @pytest.mark.parametrize("status", [200, 302, 401, 418, 503])
@@ -59,10 +63,10 @@ class TestRequest:
 
 
 ANYTHING = [
-    aiohttp.ServerDisconnectedError(),
-    aiohttp.ServerTimeoutError("slow"),
-    aiohttp.ClientPayloadError("cut"),
-    aiohttp.InvalidURL("odd"),
+    httpx.RemoteProtocolError("Server disconnected without sending a response."),
+    httpx.ReadTimeout("slow"),
+    httpx.ReadError("cut"),
+    httpx.InvalidURL("odd"),
     ConnectionResetError("reset"),
     OSError("no route"),
     TimeoutError("of the library"),
@@ -89,8 +93,8 @@ class TestNoAnswer:
         assert str(caught.value).isprintable()
         assert caught.value.__suppress_context__
 
-    async def test_an_answer_that_is_too_long_is_refused(self) -> None:
-        api, _ = api_answering(AnswerTooLarge("more than 1 MiB"))
+    async def test_a_response_that_is_too_long_is_refused(self) -> None:
+        api, _ = api_answering(answer(200, b" " * (MAX_ANSWER_BYTES + 1)))
         with pytest.raises(Unavailable, match=r"^The service answered with more than 1 MiB$"):
             await api.call("GET", "/")
 
@@ -102,12 +106,13 @@ class TestNoAnswer:
 
     @pytest.mark.looptime
     async def test_a_call_ends_at_its_time_out(self, looptime: int) -> None:
-        async def never(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        async def never(_: httpx.Request) -> httpx.Response:
             await asyncio.sleep(1e6)
             raise AssertionError
 
-        api, _ = api_answering(answer(200))
-        api._exchange = never
+        key = KeyAuthentication("Api-Key", SecretStr(KEY))
+        client = httpx.AsyncClient(transport=httpx.MockTransport(never))
+        api = JsonApi(client, ENDPOINT, key, "The service", TIMEOUT_SECONDS)
         with pytest.raises(Unavailable, match=r"^The service did not answer within 30 s$"):
             await api.call("GET", "/")
         assert looptime == TIMEOUT_SECONDS
@@ -145,8 +150,8 @@ class TestSecrets:
         assert (await api.call("GET", "/")).error().message == "sig=[secret]"
 
     async def test_so_is_the_token_of_the_identity(self) -> None:
-        exchange = FakeExchange(answer(401, gateway_error(401, f"Bearer {TOKEN} is of another tenant")))
-        api = JsonApi(exchange, ENDPOINT, identity(FakeCredential()), "Face", 1.0)
+        client, _ = client_answering(answer(401, gateway_error(401, f"Bearer {TOKEN} is of another tenant")))
+        api = JsonApi(client, ENDPOINT, identity(FakeCredential()), "Face", 1.0)
         with pytest.raises(AccessDenied, match="another tenant") as caught:
             raise_for_gateway(await api.call("GET", "/"), "Face", "FACE_KEY")
         assert TOKEN not in str(caught.value)
@@ -179,7 +184,8 @@ class TestIdentity:
     async def test_without_a_token_the_error_names_the_setting_that_would_do_instead(
         self, kind: type[ClientAuthenticationError]
     ) -> None:
-        api = JsonApi(FakeExchange(answer(200)), ENDPOINT, identity(FakeCredential(kind("no\nidentity"))), "Face", 1.0)
+        client, _ = client_answering(answer(200))
+        api = JsonApi(client, ENDPOINT, identity(FakeCredential(kind("no\nidentity"))), "Face", 1.0)
         with pytest.raises(AccessDenied, match=r"no token .*AZURE_CLIENT_ID.*or set FACE_KEY: no\\nidentity$"):
             await api.call("GET", "/")
 
@@ -263,7 +269,17 @@ def recording(asked: list[Any]) -> Any:
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_capped(header: str | None, seconds: float | None) -> None:
-    assert read_retry_after(header, NOW) == seconds
+    """A date is compared with the service's clock, not with ours."""
+    given = {} if header is None else {"retry_after": header}
+    assert answer(429, date="Sat, 31 Jan 2026 12:00:00 GMT", **given).retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+def test_without_the_services_clock_a_date_is_compared_with_ours(date: str | None) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    wait = answer(429, retry_after=until, **({} if date is None else {"date": date})).retry_after_seconds
+    assert wait is not None
+    assert 50 < wait <= 60
 
 
 class TestGateway:

@@ -38,7 +38,7 @@ async def test_the_request_is_the_documented_one() -> None:
 
     (request,) = sent
     path = f"/customvision/v3.3/Training/projects/{PROJECT}/iterations/{ITERATION}"
-    assert (request.method, request.url, request.body) == ("GET", ENDPOINT + path, None)
+    assert (request.method, str(request.url), request.content) == ("GET", ENDPOINT + path, b"")
     assert state.status is TrainingStatus.RUNNING
 
 
