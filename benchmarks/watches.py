@@ -93,6 +93,7 @@ async def _two_ticks(rng: random.Random) -> tuple[Tick, Tick]:
         parts.NoQueue(),
         {Api.FACE: Service(face.poll, admission, LIMIT, source="http://127.0.0.1")},
         EventPublisher(events),
+        source="https://vision.example",
         lease_seconds=600,
         max_wait_seconds=parts.MAX_WAIT_SECONDS,
         most=WATCHES,

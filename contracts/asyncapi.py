@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from contracts.schemas import DEFINITIONS, EVENTS
+from contracts.schemas import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from contracts.schemas import Contract, Schema
+    from contracts.schemas import Contract
 
 UPDATES = "image-metadata-updates"
 WATCHES = "training-watches"
@@ -57,7 +57,7 @@ def asyncapi(contracts: Sequence[Contract], version: str) -> dict[str, Any]:
         },
         "components": {
             "messages": {contract.title: _message(contract) for contract in contracts},
-            "schemas": _schemas(contracts),
+            "schemas": {contract.title: contract.schema for contract in contracts},
         },
     }
 
@@ -85,23 +85,3 @@ def _message(contract: Contract) -> dict[str, Any]:
         "contentType": "application/cloudevents+json" if is_event else "application/json",
         "payload": {"$ref": f"#/components/schemas/{contract.title}"},
     }
-
-
-def _schemas(contracts: Iterable[Contract]) -> Schema:
-    """The schemas and all their definitions side by side, since an AsyncAPI document has one place for both."""
-    schemas: Schema = {}
-    for contract in contracts:
-        definitions = contract.schema.get("$defs", {})
-        bare = {name: value for name, value in contract.schema.items() if name != "$defs"}
-        schemas |= {name: _repointed(schema) for name, schema in {**definitions, contract.title: bare}.items()}
-    return dict(sorted(schemas.items()))
-
-
-def _repointed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _repointed(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_repointed(item) for item in value]
-    if isinstance(value, str) and value.startswith(DEFINITIONS):
-        return f"#/components/schemas/{value.removeprefix(DEFINITIONS)}"
-    return value

@@ -197,6 +197,7 @@ class App:
             self._queues[poison_of(settings.training_watches_queue)],
             {Api.FACE: self._build_face(), Api.CUSTOM_VISION: self._build_iterations()},
             self._events,
+            source=settings.custom_vision_endpoint,
             lease_seconds=settings.watch_lease_seconds,
             max_wait_seconds=settings.max_wait_seconds,
             most=settings.watches_per_tick,

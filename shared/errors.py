@@ -35,13 +35,15 @@ class SettingsError(RelayError):
 class InvalidMessage(RelayError):
     """A queue message is not what its queue takes; the text names the field and the problem, in one line.
 
-    `correlation_id` and `traceparent` are the message's where those at least could be read.
+    The rest is what it can be known by: `text`, the message as it was first sent, readable where it could be decoded;
+    `redrives`, how often it was moved back since; its correlation id, `traceparent` and `kind` where they are valid.
     """
 
-    def __init__(self, text: str, correlation_id: str | None = None, traceparent: str | None = None) -> None:
-        super().__init__(text)
-        self.correlation_id = correlation_id
-        self.traceparent = traceparent
+    text: str | None = None
+    redrives: int = 0
+    correlation_id: str | None = None
+    traceparent: str | None = None
+    kind: str | None = None
 
 
 class MessageAbandoned(RelayError):

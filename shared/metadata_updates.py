@@ -31,11 +31,10 @@ from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, set
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter
 from shared.messages.dead_letter import Failure, Reason
-from shared.messages.envelope import origin_of
 from shared.messages.event import EventType, new_event
 from shared.messages.event_data import RejectedData, UpdatedData
 from shared.messages.reservation import is_reservation
-from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
+from shared.messages.update import MetadataLimits, MetadataUpdate, read_update
 from shared.telemetry import OFF, UNRECORDED, Processing, Telemetry
 from shared.text import one_line
 
@@ -68,12 +67,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A message that becomes a dead letter: why, the update where it is a valid one, and whatever it is known by."""
+    """A message that becomes a dead letter: why, the update or else its text, and whatever it is known by."""
 
     failure: Failure
     update: MetadataUpdate | None
     correlation_id: str | None
     traceparent: str | None
+    text: str
 
 
 class MetadataUpdates:
@@ -115,8 +115,9 @@ class MetadataUpdates:
 
     async def _handle(self, delivery: Delivery, processing: Processing) -> None:
         update: MetadataUpdate | None = None
+        redrives = 0
         try:
-            update = parse_update(delivery.body, self._limits)
+            update, redrives = read_update(delivery.body, self._limits)
             processing.read(update.traceparent, len(update.image_ids))
             not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag)
             refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values()) if not_applied else 0
@@ -125,9 +126,10 @@ class MetadataUpdates:
         except InvalidMessage as error:
             if is_reservation(delivery.body):
                 return
+            redrives = error.redrives
             failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error))
             processing.read(error.traceparent, 0)
-            failed = Failed(failure, None, error.correlation_id, error.traceparent)
+            failed = Failed(failure, None, error.correlation_id, error.traceparent, error.text or "")
         except (RelayError, AzureError):
             raise
         except Exception as error:
@@ -135,8 +137,9 @@ class MetadataUpdates:
                 raise
             text = one_line(error, MAX_ERROR)
             failure = _failure(delivery, Reason.ERROR, type(error).__name__, text)
-            failed = _failed(failure, update)
+            failed = _failed(delivery, failure, update)
         if failed is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
+            failed = replace(failed, failure=replace(failed.failure, redrives=redrives))
             processing.dead_lettered(failed.failure.reason)
             await self._dead_letter(delivery, failed, processing)
 
@@ -148,7 +151,7 @@ class MetadataUpdates:
             case Abandon(reason):
                 raise MessageAbandoned(f"message {delivery.id}: {reason}; it will be delivered again")
             case DeadLetter(refused):
-                return _failed(_refusal(delivery, refused), update)
+                return _failed(delivery, _refusal(delivery, refused), update)
             case Complete():
                 if self._publish_updated:
                     await self._publish_update(delivery, update, processing)
@@ -182,7 +185,7 @@ class MetadataUpdates:
         )
         traceparent = processing.onward(failed.traceparent)
         await self._publish(EventType.METADATA_REJECTED, data, failure.at, traceparent)
-        letters = dead_letter.of_update(update, failure) if update else [dead_letter.of_body(delivery.body, failure)]
+        letters = dead_letter.of_update(update, failure) if update else [dead_letter.of_text(failed.text, failure)]
         for letter in letters:
             await self._poison.send(letter)
         log.warning(
@@ -210,15 +213,14 @@ class MetadataUpdates:
         await self._events.publish(event)
 
 
-def _failed(failure: Failure, update: MetadataUpdate | None) -> Failed:
+def _failed(delivery: Delivery, failure: Failure, update: MetadataUpdate | None) -> Failed:
     if update is None:
-        return Failed(failure, None, None, None)
-    return Failed(failure, update, update.correlation_id, update.traceparent)
+        return Failed(failure, None, None, None, delivery.body.decode("utf-8", "backslashreplace"))
+    return Failed(failure, update, update.correlation_id, update.traceparent, "")
 
 
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:
-    redrives = origin_of(delivery.body).redrives
-    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count, redrives=redrives)
+    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count)
 
 
 def _refusal(delivery: Delivery, refused: Mapping[str, Refused]) -> Failure:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,11 +23,10 @@ from azure.core.exceptions import AzureError
 from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited, StorageTrouble
 from shared.messages import dead_letter
 from shared.messages.dead_letter import Failure, Reason
-from shared.messages.envelope import origin_of
 from shared.messages.event import Event, EventType, new_event
-from shared.messages.event_data import TrainingData
+from shared.messages.event_data import TrainingData, WatchRejectedData
 from shared.messages.training import TrainingResult
-from shared.messages.watch import Api, Target, TrainingWatch, parse_watch
+from shared.messages.watch import KINDS, Api, Target, TrainingWatch, parse_watch
 from shared.services.queues import MAX_RECEIVE
 from shared.telemetry import OFF, Telemetry
 from shared.text import one_line, to_json
@@ -143,6 +142,7 @@ class TrainingWatches:
         poison: where a malformed watch goes.
         services: who is asked.
         events: where completions are published.
+        source: the source of events about messages whose kind cannot be read.
         lease_seconds: how long a collected watch is nobody else's; longer than a tick takes.
         max_wait_seconds: how long a poll waits for its turn at most; then its watches are put back. Half of it is how
             long a tick collects.
@@ -157,6 +157,7 @@ class TrainingWatches:
         services: Mapping[Api, Service],
         events: EventPublisher,
         *,
+        source: str,
         lease_seconds: int,
         max_wait_seconds: float,
         most: int,
@@ -166,6 +167,7 @@ class TrainingWatches:
         self._poison = poison
         self._services = services
         self._events = events
+        self._source = source
         self._lease_seconds = lease_seconds
         self._max_wait_seconds = max_wait_seconds
         self._most = most
@@ -248,8 +250,11 @@ class TrainingWatches:
             tick.met.add(text)
             self._episodes.recall(watch)
         except InvalidMessage as error:
-            self._telemetry.watch(self._queue.name, INVALID, error.traceparent)
-            await self._dead_letter(message, Reason.INVALID, "InvalidMessage", str(error), error.correlation_id)
+            traceparent = self._telemetry.watch(self._queue.name, INVALID, error.traceparent)
+            why = Failure(Reason.INVALID, "InvalidMessage", str(error), datetime.now(UTC), message.dequeue_count)
+            await self._dead_letter(
+                message, error.text or "", replace(why, redrives=error.redrives), error, traceparent
+            )
         except (StorageTrouble, AzureError) as trouble:
             _log_trouble(message, trouble)
         except Exception as error:
@@ -259,19 +264,52 @@ class TrainingWatches:
         return None
 
     async def _dead_letter(
-        self, message: Received, reason: Reason, code: str, text: str, correlation_id: str | None
+        self,
+        message: Received,
+        text: str,
+        why: Failure,
+        known: TrainingWatch | InvalidMessage | None,
+        traceparent: str | None,
     ) -> None:
-        redrives = origin_of(message.body).redrives
-        failure = Failure(reason, code, text, datetime.now(UTC), message.dequeue_count, redrives=redrives)
+        """Publish that a watch is rejected, then write its dead letter. `metadata_updates` explains the order."""
+        correlation_id = known.correlation_id if known is not None else None
+        data = WatchRejectedData(
+            message_id=message.id,
+            correlation_id=correlation_id,
+            reason=why.reason,
+            code=why.code,
+            message=why.message,
+        )
+        kind = KINDS.get(known.kind or "") if known is not None else None
+        event = new_event(
+            EventType.WATCH_REJECTED,
+            source=self._services[kind.api].source if kind is not None else self._source,
+            subject=f"messages/{message.id}",
+            identity=message.id,
+            time=why.at,
+            data=data.to_dict(),
+            traceparent=traceparent,
+        )
         try:
-            await self._poison.send(dead_letter.of_body(message.body, failure))
+            await self._publish_rejected(event)
+            await self._poison.send(dead_letter.of_text(text, why))
             known_by = one_line(correlation_id)
-            log.warning("watch %s (correlation id %s) is dead-lettered: %s", message.id, known_by, one_line(text))
+            log.warning(
+                "watch %s (correlation id %s) is dead-lettered: %s", message.id, known_by, one_line(why.message)
+            )
             await self._queue.delete(message)
         except (StorageTrouble, AzureError) as trouble:
             log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
         except Exception:  # trouble with one watch must not end the tick for all others
             log.exception("watch %s stays in its queue", message.id)
+
+    async def _publish_rejected(self, event: Event) -> None:
+        try:
+            await self._events.publish(event)
+        except (StorageTrouble, AzureError):
+            raise
+        except Exception:  # perhaps the error for which the watch is dead-lettered
+            log.exception("%s of %s is not published", event.type, event.subject)
 
     async def _failed(self, tick: _Tick, message: Received, bug: Exception, watch: TrainingWatch | None = None) -> None:
         """Put a watch back at which there was an error that nobody foresaw; dead-letter it if it was so too often."""
@@ -283,8 +321,10 @@ class TrainingWatches:
                 del self._failures[next(iter(self._failures))]
             tick.polled.append((message, None))
             return
-        correlation_id = watch.correlation_id if watch is not None else None
-        await self._dead_letter(message, Reason.ERROR, type(bug).__name__, one_line(bug, MAX_ERROR), correlation_id)
+        what = one_line(bug, MAX_ERROR)
+        why = Failure(Reason.ERROR, type(bug).__name__, what, datetime.now(UTC), message.dequeue_count)
+        text, traceparent = (_to_text(watch), watch.traceparent) if watch is not None else (_raw(message), None)
+        await self._dead_letter(message, text, why, watch, traceparent)
 
     def _begin_poll(self, tick: _Tick, target: Target, group: Group) -> None:
         """Begin the one poll of a target in this tick, unless it has begun."""
@@ -426,6 +466,10 @@ class TrainingWatches:
             data=TrainingData.of(watch, result).to_dict(),
             traceparent=traceparent,
         )
+
+
+def _raw(message: Received) -> str:
+    return message.body.decode("utf-8", "backslashreplace")
 
 
 def _log_trouble(message: Received, trouble: StorageTrouble | AzureError) -> None:

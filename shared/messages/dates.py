@@ -13,7 +13,7 @@ _FULL_DATE = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
 DATE_TIME_PATTERN = (
     "^(?!0000|0001-01-01.*[+](?!00:00)|9999-12-31.{9}.*-(?!00:00))"
-    f"{_FULL_DATE}[Tt]{_TIME}:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]{_TIME})$"
+    f"{_FULL_DATE}[Tt]{_TIME}:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]{_TIME})(?!\\n)$"
 )
 """A date-time as RFC 3339 has it. Without a second 60, which no clock here has. On the first and on the last day that
 can be written, without an offset that leads beyond them: every date-time can be written in UTC."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from shared.messages.encoding import MAX_MESSAGE_BYTES
-from shared.messages.envelope import CUT_MARK, MAX_REDRIVES, origin_of
+from shared.messages.envelope import CUT_MARK, MAX_REDRIVES
 from shared.messages.ids import ImageId  # noqa: TC001
 from shared.text import to_json
 
@@ -93,10 +93,9 @@ def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
     return [_fit({"body": body, "failure": letter["failure"]})]
 
 
-def of_body(body: bytes, failure: Failure) -> str:
-    """The dead letter of a message that is not valid, without those around it. At most 64 KiB."""
-    first = origin_of(body).body
-    return _fit({"body": first.decode("utf-8", "backslashreplace"), "failure": failure.to_dict()})
+def of_text(text: str, failure: Failure) -> str:
+    """The dead letter of a message that is not valid: its text, without the dead letters around it. At most 64 KiB."""
+    return _fit({"body": text, "failure": failure.to_dict()})
 
 
 def _fit(letter: dict[str, Any], size: int = MAX_MESSAGE_BYTES) -> str:

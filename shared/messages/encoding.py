@@ -1,7 +1,7 @@
-"""Between the bytes of a queue message and its JSON object: Base64, byte order marks, and the names of other forms.
+"""How a queue message's bytes become a JSON object, and the other way round.
 
-Read is JSON, or Base64 of it, of one object, in which a field given twice is an error. Written is JSON in one encoding,
-that of the setting `MESSAGE_ENCODING`: see `encode`. What the object is a message in, `envelope` says.
+The app reads JSON of one object, or Base64 of it. It names other forms when it refuses them, and fields given twice. It
+writes JSON in the encoding of the setting `MESSAGE_ENCODING`. See `envelope` for where in the object the message is.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ def encode(text: str, encoding: Encoding) -> str:
     return encoded if len(encoded) <= MAX_MESSAGE_BYTES else text
 
 
-def load_object(body: bytes) -> dict[str, Any]:
-    """Parse the one JSON object in `body`, which may be Base64 of it."""
-    document = _find_object(body.removeprefix(codecs.BOM_UTF8))
+def load_object(document: bytes, problem: str | None = None) -> dict[str, Any]:
+    """Parse the JSON object that `decode` has found. Raises `InvalidMessage`, also of a problem that `decode` found."""
+    if problem is not None:
+        raise InvalidMessage(problem)
     try:
         fields: dict[str, Any] = _DECODER.decode(document.decode())
     except UnicodeDecodeError as error:
@@ -49,24 +50,41 @@ def load_object(body: bytes) -> dict[str, Any]:
 _NEITHER = "neither a JSON object nor Base64 of one"
 
 
-def _find_object(body: bytes) -> bytes:
-    """The bytes that begin like a JSON object in UTF-8: the body, or what it is Base64 of."""
+def decode(body: bytes) -> tuple[bytes, str | None]:
+    """The document that a body is, or is Base64 of, as far as that can be told; and what is wrong with its form.
+
+    Nothing is, if the document begins like a JSON object in UTF-8.
+    """
+    body = body.removeprefix(codecs.BOM_UTF8)
     if body[:1] == b"{" and body[1:2] != b"\0":  # as nearly all do; else it may be UTF-16
-        return body
+        return body, None
     if not body.strip():
-        raise InvalidMessage(f"empty: {_NEITHER}")
+        return body, f"empty: {_NEITHER}"
     form = _form(body)
     if form == _OBJECT:
-        return body
+        return body, None
     decoded = _from_base64(body)
     decoded_form = None if decoded is None else _form(decoded)
     if decoded is not None and decoded_form == _OBJECT:  # many a word happens to be Base64 of something
-        return decoded
+        return decoded, None
     if form is not None:
-        raise InvalidMessage(form)
+        return body, form
+    if decoded is None:
+        repaired = _from_base64_for_urls(body)
+        return (body, _NEITHER) if repaired is None else (repaired, _FOR_URLS)
     if decoded_form is not None:
-        raise InvalidMessage(f"Base64 of {decoded_form}")
-    raise InvalidMessage(_near_base64(body, decoded) or _NEITHER)
+        return body if decoded_form in _MAGIC.values() else decoded, f"Base64 of {decoded_form}"
+    again = _from_base64(decoded)
+    if again is not None and _form(again) == _OBJECT:
+        return again, "Base64 of Base64: encode the JSON once"
+    return body, _NEITHER
+
+
+def readable(document: bytes) -> str:
+    """A document as text; what is no text is escaped."""
+    name = json.detect_encoding(document)
+    is_utf_8 = name.startswith("utf-8") or _form(document) is None
+    return document.decode("utf-8" if is_utf_8 else name, "backslashreplace").removeprefix("\ufeff")
 
 
 _OBJECT = "a JSON object"
@@ -105,18 +123,14 @@ def _from_base64(body: bytes) -> bytes | None:
 
 
 _URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_FOR_URLS = "Base64 for URLs or without its padding: use the standard alphabet, padded with ="
 
 
-def _near_base64(body: bytes, decoded: bytes | None) -> str | None:
-    """What is wrong with a body that somebody has encoded in nearly the right way."""
-    if decoded is not None:
-        again = _from_base64(decoded)
-        return "Base64 of Base64: encode the JSON once" if again is not None and _form(again) == _OBJECT else None
+def _from_base64_for_urls(body: bytes) -> bytes | None:
+    """The object that somebody has encoded in nearly the right way."""
     padded = b"".join(body.split()).translate(_URL_ALPHABET).rstrip(b"=")
     repaired = _from_base64(padded + b"=" * (-len(padded) % 4))
-    if repaired is not None and _form(repaired) == _OBJECT:
-        return "Base64 for URLs or without its padding: use the standard alphabet, padded with ="
-    return None
+    return repaired if repaired is not None and _form(repaired) == _OBJECT else None
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

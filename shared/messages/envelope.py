@@ -1,9 +1,8 @@
-"""Out of what a message comes in: CloudEvents and Event Grid envelopes, and dead letters moved back.
+"""Takes a message out of what it came in: a CloudEvents or Event Grid envelope, or a dead letter moved back.
 
-An object is the message, or a CloudEvents 1.0 or Event Grid envelope whose `data` is the message, as an object or as
-its text; or it is a dead letter that somebody has moved back as it is: its `failure` is read over, and where the
-message stands under `body`, it is taken out. From bytes to the object leads `encoding`; what its fields may be,
-`validation` says.
+The object in a queue message is the message itself; or a CloudEvents 1.0 or Event Grid envelope, whose `data` is the
+message or its text; or a dead letter that somebody has moved back as it is. Then `failure` is ignored, and a message
+under `body` is taken out. See `validation` for what the message's fields may be.
 """
 
 from __future__ import annotations
@@ -11,63 +10,60 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from shared.errors import InvalidMessage
-from shared.messages.encoding import load_object
+from shared.messages.encoding import decode, load_object, readable
 
 MAX_REDRIVES = 1_000_000
-"""Nobody moves a message back more often; what a message says beyond that is not believed."""
+"""Nobody moves a message back more often; a message that says more is not believed."""
 
 CUT_MARK = "…[truncated]"
 """Ends what a dead letter had no room for."""
+_CUT = "body: it was cut when it was dead-lettered, so the message must be sent anew"
 
 
-def read_envelope(body: bytes) -> dict[str, Any]:
-    """The message's fields, taken out of whatever they came in. Raises `InvalidMessage`."""
-    return read_traced(body)[0]
+class Unwrapped(NamedTuple):
+    """A message's fields, and what they came in.
 
-
-def read_traced(body: bytes) -> tuple[dict[str, Any], Any]:
-    """Likewise, and the `traceparent` of the CloudEvent that they came in, whatever stands there.
-
-    See CloudEvents, "Distributed Tracing Extension".
+    Attributes:
+        fields: what the message says.
+        traceparent: of its CloudEvent, whatever stands there (CloudEvents, "Distributed Tracing Extension").
+        text: the message as it was first sent, without the dead letters around it.
+        redrives: how often it has been moved back since.
     """
-    document = load_object(body)
-    fields = _unwrap(document)
-    traceparent = document.get("traceparent") if fields is not document else None
-    if "failure" not in fields:
-        return fields, traceparent
-    inner = _dead_lettered_body(fields)
-    if inner is not None:
-        if inner.endswith(CUT_MARK.encode()):
-            raise InvalidMessage("body: it was cut when it was dead-lettered, so the message must be sent anew")
-        return read_traced(inner)
-    return {name: value for name, value in fields.items() if name != "failure"}, traceparent
 
-
-class Origin(NamedTuple):
-    """Where a message came from: its body as it was first sent, and how often it has been moved back since."""
-
-    body: bytes
+    fields: dict[str, Any]
+    traceparent: Any
+    text: str
     redrives: int
 
 
-def origin_of(body: bytes) -> Origin:
-    """Take a message out of the dead letters around it, if there are any."""
+def unwrap(body: bytes, redrives: int = 0) -> Unwrapped:
+    """Take a message out of whatever it came in. Raises `InvalidMessage`, with the text and redrives set."""
+    document, problem = decode(body)
+    text = readable(document)
     try:
-        fields = _unwrap(load_object(body))
-    except InvalidMessage:
-        return Origin(body, 0)
-    if "failure" not in fields:
-        return Origin(body, 0)
-    inner = _dead_lettered_body(fields)
-    return Origin(body if inner is None else origin_of(inner).body, _redrives(fields["failure"]) + 1)
+        outer = load_object(document, problem)
+        fields = _in_envelope(outer)
+    except InvalidMessage as found:
+        error = InvalidMessage(_CUT) if redrives and text.endswith(CUT_MARK) else found
+        error.text, error.redrives = text, redrives
+        raise error from None
+    failure = fields.get("failure")
+    if failure is not None:
+        redrives = redrives or _redrives(failure) + 1
+        inner = _dead_lettered(fields)
+        if inner is not None:
+            return unwrap(inner.encode("utf-8", "backslashreplace"), redrives)
+    traceparent = outer.get("traceparent") if fields is not outer else None
+    if "failure" in fields:  # whoever wrote the letter again may have written null for what it does not have
+        fields = {name: value for name, value in fields.items() if name != "failure" and value is not None}
+    return Unwrapped(fields, traceparent, text, redrives)
 
 
-def _dead_lettered_body(fields: dict[str, Any]) -> bytes | None:
+def _dead_lettered(fields: dict[str, Any]) -> str | None:
     """What stands under `body` in the dead letter of a message that was never valid."""
+    given = {name for name, value in fields.items() if value is not None}
     text = fields.get("body")
-    if fields.keys() != {"body", "failure"} or not isinstance(text, str):
-        return None
-    return text.encode("utf-8", "backslashreplace")
+    return text if given == {"body", "failure"} and isinstance(text, str) else None
 
 
 def _redrives(failure: Any) -> int:
@@ -75,17 +71,17 @@ def _redrives(failure: Any) -> int:
     return count if type(count) is int and 0 <= count < MAX_REDRIVES else 0
 
 
-def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
-    """Take the message out of its CloudEvents 1.0 or Event Grid envelope, if it is in one."""
-    if "specversion" in fields:
+def _in_envelope(fields: dict[str, Any]) -> dict[str, Any]:
+    """The object, or what is in it if it is a CloudEvents 1.0 or Event Grid envelope."""
+    if fields.get("specversion") is not None:
         if fields["specversion"] != "1.0":
             raise InvalidMessage("specversion: must be 1.0, the only version of CloudEvents that is read")
-        if "data_base64" in fields:
-            encoded = fields["data_base64"]
+        encoded = fields.get("data_base64")
+        if encoded is not None:
             if not isinstance(encoded, str):
                 raise InvalidMessage("data_base64: must be text")
             return _load_inner("data_base64", encoded)
-    elif "eventType" not in fields:
+    elif fields.get("eventType") is None:
         return fields
     data = fields.get("data")
     if isinstance(data, str):  # what the serializers of several libraries make of a message that they are given as text
@@ -97,6 +93,6 @@ def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _load_inner(field: str, text: str) -> dict[str, Any]:
     try:
-        return load_object(text.encode("utf-8", "backslashreplace"))
+        return load_object(*decode(text.encode("utf-8", "backslashreplace")))
     except InvalidMessage as error:
         raise InvalidMessage(f"{field}: {error}") from None

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
 from azure.core.messaging import CloudEvent
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import ConfigDict, StringConstraints
 
 from shared.messages.dates import DateTime
-from shared.messages.validation import Traceparent
+from shared.messages.validation import Traceparent, WireModel
 from shared.text import to_json
 
 
@@ -28,6 +28,7 @@ class EventType(StrEnum):
     TRAINING_FAILED = "VisionRelay.Training.Failed"
     TRAINING_NOT_FOUND = "VisionRelay.Training.NotFound"
     WATCH_EXPIRED = "VisionRelay.Training.WatchExpired"
+    WATCH_REJECTED = "VisionRelay.Training.WatchRejected"
     METADATA_REJECTED = "VisionRelay.ImageMetadata.Rejected"
     METADATA_UPDATED = "VisionRelay.ImageMetadata.Updated"
 
@@ -96,15 +97,15 @@ def to_structured(event: Event) -> str:
     return to_json({**given, "data": event.data})
 
 
-class WrittenEvent(BaseModel):
+class WrittenEvent(WireModel):
     """The event of a watch as it stands in structured mode, by which it is read again."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     specversion: Literal["1.0"]
-    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=36)]
     source: Annotated[str, StringConstraints(min_length=1)]
-    type: EventType
+    type: Literal[*WATCH_EVENTS]  # type: ignore[valid-type]
     subject: str
     time: DateTime | None = None
     datacontenttype: Literal["application/json"]

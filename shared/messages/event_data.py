@@ -15,6 +15,11 @@ from shared.messages.watch import KINDS, TrainingWatch
 CorrelationId = Annotated[str | None, Field(description="As in the message that this event is about; absent if none.")]
 
 
+MessageId = Annotated[str, Field(description="Its id in the queue, as the producer's receipt has it.")]
+Code = Annotated[str, Field(description="The service's, or our own where it was not asked; `Various` for several.")]
+Sentence = Annotated[str, Field(description="A sentence that says more, if there is one.")]
+
+
 class EventData(BaseModel):
     """What is not known is absent."""
 
@@ -48,10 +53,20 @@ class TrainingData(EventData):
         return cls(**target, correlation_id=watch.correlation_id, **state)
 
 
+class WatchRejectedData(EventData):
+    """A message of the watches queue that has become a dead letter."""
+
+    message_id: MessageId
+    correlation_id: CorrelationId = None
+    reason: Reason
+    code: Code
+    message: Sentence
+
+
 class _MetadataData(EventData):
     """A message of the updates queue."""
 
-    message_id: Annotated[str, Field(description="Its id in the queue.")]
+    message_id: MessageId
     project_id: Annotated[str | None, Field(description="Absent where the message is not valid.")] = None
     correlation_id: CorrelationId = None
 
@@ -66,6 +81,6 @@ class RejectedData(_MetadataData):
     """A message that has become a dead letter, or some of whose images have."""
 
     reason: Reason
-    code: Annotated[str, Field(description="The service's, or our own where it was not asked; `Various` for several.")]
-    message: Annotated[str, Field(description="A sentence that says more, if there is one.")]
+    code: Code
+    message: Sentence
     images: Annotated[int, Field(description="How many images were refused; 0 for a message as a whole.", ge=0)]

@@ -19,7 +19,7 @@ _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-
 # letter.
 _Uuid = Annotated[
     str,
-    StringConstraints(strict=True, pattern=_UUID, to_lower=True),
+    StringConstraints(strict=True, pattern=_UUID, max_length=36, to_lower=True),
     ErrorText("uuid", "must be a UUID of 36 characters, 8-4-4-4-12 hexadecimal digits"),
 ]
 ProjectId = _Uuid

@@ -10,12 +10,10 @@ from pydantic_core import PydanticCustomError
 
 from shared.messages.ids import ImageId, ProjectId
 from shared.messages.validation import (
-    CORRELATION_ID_MEANS,
     NO_UUIDS,
-    TRACEPARENT_MEANS,
     WIRE,
-    CorrelationId,
-    Traceparent,
+    OptionalCorrelationId,
+    OptionalTraceparent,
     read_message,
 )
 from shared.text import one_line
@@ -113,8 +111,8 @@ class MetadataUpdate:
             description="What each image gets. An app can be set to take more.", json_schema_extra=_LIMITS_BY_DEFAULT
         ),
     ]
-    correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
-    traceparent: Annotated[Traceparent | None, Field(description=TRACEPARENT_MEANS)] = None
+    correlation_id: OptionalCorrelationId = None
+    traceparent: OptionalTraceparent = None
 
     @property
     def key(self) -> BatchKey:
@@ -132,4 +130,9 @@ _UPDATE = TypeAdapter(MetadataUpdate)
 
 def parse_update(body: bytes, limits: MetadataLimits | None = None) -> MetadataUpdate:
     """Read a message of the updates queue. Raises `InvalidMessage`."""
+    return read_update(body, limits)[0]
+
+
+def read_update(body: bytes, limits: MetadataLimits | None = None) -> tuple[MetadataUpdate, int]:
+    """Likewise; return how often it was dead-lettered and moved back before, too."""
     return read_message(_UPDATE, body, limits)

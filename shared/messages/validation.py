@@ -1,24 +1,33 @@
-"""Fields as messages have them, and how what is wrong with a message is told: in one line that names each field."""
+"""Reads a message's fields, and says in one line what is wrong with them, by the name of each field.
+
+Null is as good as absent for every field that may be absent, since most serializers write nulls. So is an empty
+correlation id or `traceparent`.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     StringConstraints,
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
 from shared.errors import InvalidMessage
-from shared.messages.envelope import read_traced
+from shared.messages.envelope import unwrap
 from shared.text import one_line
 
 MAX_CORRELATION_ID = 128
@@ -27,6 +36,20 @@ MAX_FIELDS = 16
 
 WIRE = ConfigDict(alias_generator=to_camel, extra="forbid")
 """Field names on the wire are camelCase, and an unknown one is an error, so that a typo is told and not ignored."""
+
+
+class WireModel(BaseModel):
+    """An object in a message. Null is absent for every field that may be absent."""
+
+    model_config = WIRE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        optional = {info.alias or name for name, info in cls.model_fields.items() if not info.is_required()}
+        return {name: given for name, given in value.items() if given is not None or name not in optional}
 
 
 class ErrorText(NamedTuple):
@@ -45,11 +68,12 @@ NO_UUIDS = "must be a list of at least one UUID"
 
 
 CORRELATION_ID_MEANS = "Comes back in logs, dead letters and events."
-CorrelationId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CORRELATION_ID)]
+CorrelationId = Annotated[str, StringConstraints(max_length=MAX_CORRELATION_ID)]
 
 TRACEPARENT_MEANS = "The producer's span, as W3C Trace Context writes it: what comes of the message is its child."
 _TRACEPARENT_FORM = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
-TRACEPARENT_PATTERN = r"^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$"
+TRACEPARENT_PATTERN = r"^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?!\n)$"
+"""With a look ahead, since to some languages `$` is also before a line break that ends the text."""
 
 
 def _is_traceparent(value: str) -> str:
@@ -67,28 +91,42 @@ Traceparent = Annotated[
     WithJsonSchema({"type": "string", "pattern": TRACEPARENT_PATTERN}),
 ]
 
+_EMPTY_IS_ABSENT = BeforeValidator(lambda value: None if value == "" else value)
+OptionalCorrelationId = Annotated[CorrelationId | None, _EMPTY_IS_ABSENT, Field(description=CORRELATION_ID_MEANS)]
+OptionalTraceparent = Annotated[
+    Traceparent | None,
+    _EMPTY_IS_ABSENT,
+    Field(description=TRACEPARENT_MEANS),
+    WithJsonSchema({"type": ["string", "null"], "pattern": f"^$|{TRACEPARENT_PATTERN}"}),
+]
+
 _CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
 _TRACEPARENT: TypeAdapter[str] = TypeAdapter(Traceparent)
+_KIND: TypeAdapter[str] = TypeAdapter(Annotated[str, StringConstraints(max_length=64)])
 
 M = TypeVar("M")
 
 
-def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -> M:
-    """Read a queue message's body. `context` is for the message's own validators. Raises `InvalidMessage`."""
-    fields, traceparent = read_traced(body)
-    if traceparent is not None and "traceparent" not in fields and _valid(_TRACEPARENT, traceparent) is not None:
+def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -> tuple[M, int]:
+    """Read a queue message's body; return the message, and how often it was dead-lettered and moved back before.
+
+    `context` is for the message's own validators. Raises `InvalidMessage`.
+    """
+    fields, traceparent, text, redrives = unwrap(body)
+    if not fields.get("traceparent") and _valid(_TRACEPARENT, traceparent) is not None:
         fields = {**fields, "traceparent": traceparent}
-    if len(fields) > MAX_FIELDS:  # each would be told, which takes longer than all good messages together
-        raise InvalidMessage(f"not a message: it has {len(fields)} fields", *_known_by(fields))
     try:
-        return message.validate_python(fields, context=context)
-    except ValidationError as error:
-        raise InvalidMessage(_describe(error), *_known_by(fields)) from None
-
-
-def _known_by(fields: dict[str, Any]) -> tuple[str | None, str | None]:
-    """What a message is known by though it is not valid: its correlation id and its `traceparent`."""
-    return _valid(_CORRELATION_ID, fields.get("correlationId")), _valid(_TRACEPARENT, fields.get("traceparent"))
+        return message.validate_python(fields, context=context), redrives
+    except ValidationError as wrong:
+        too_many = len(fields) > MAX_FIELDS
+        error = InvalidMessage(
+            f"not a message: it has {len(fields)} fields" if too_many else _describe(wrong, _names_in(message))
+        )
+    error.text, error.redrives = text, redrives
+    error.correlation_id = _valid(_CORRELATION_ID, fields.get("correlationId")) or None
+    error.traceparent = _valid(_TRACEPARENT, fields.get("traceparent"))
+    error.kind = _valid(_KIND, fields.get("kind"))
+    raise error
 
 
 def _valid(kind: TypeAdapter[str], value: Any) -> str | None:
@@ -98,16 +136,42 @@ def _valid(kind: TypeAdapter[str], value: Any) -> str | None:
         return None
 
 
-def _describe(error: ValidationError) -> str:
-    """One line for all of pydantic's findings: the field, its problem, and what stood there."""
-    found = error.errors(include_url=False, include_context=False)
-    described = [
-        f"{_path(item['loc'])}{_problem(item['type'], item['msg'])}{_given(item)}"
-        for item in found[:MAX_ERRORS_DESCRIBED]
+@functools.cache
+def _names_in(message: TypeAdapter[M]) -> dict[str, str]:
+    """The names of a message's fields, by their letters in lower case."""
+    found = message.json_schema(by_alias=True)["properties"]
+    return {_letters_of(name): name for name in (*found, "specversion", "eventType", "failure")}
+
+
+def _letters_of(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _describe(error: ValidationError, names: dict[str, str]) -> str:
+    """One line for all of pydantic's findings: the field, its problem, and what stood there.
+
+    First come the fields that only their spelling makes unknown, which are not told to be missing too.
+    """
+    found = error.errors(include_url=False)
+    misspelt = {item["loc"]: names[_letters_of(str(item["loc"][0]))] for item in found if _is_misspelt(item, names)}
+    described = [f"{_path(loc)}must be written {name}" for loc, name in misspelt.items()]
+    described += [
+        f"{_path(_place(item))}{_problem(item)}{_given(item)}"
+        for item in found
+        if item["loc"] not in misspelt and not (item["type"] == "missing" and item["loc"][0] in misspelt.values())
     ]
-    if len(found) > MAX_ERRORS_DESCRIBED:
-        described.append(f"and {len(found) - MAX_ERRORS_DESCRIBED} more")
-    return "; ".join(described)
+    more = len(described) - MAX_ERRORS_DESCRIBED
+    return "; ".join([*described[:MAX_ERRORS_DESCRIBED], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _is_misspelt(item: Any, names: dict[str, str]) -> bool:
+    return item["type"] in _UNKNOWN and len(item["loc"]) == 1 and _letters_of(item["loc"][0]) in names
+
+
+def _place(item: Any) -> tuple[int | str, ...]:
+    """Where it is; of a key, the object that has it."""
+    loc: tuple[int | str, ...] = item["loc"]
+    return loc[:-2] if loc[-1:] == ("[key]",) else loc
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -116,26 +180,38 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return f"{one_line(path)}: " if loc else ""
 
 
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
 _PROBLEMS = {
-    "extra_forbidden": "unknown field",
-    "unexpected_keyword_argument": "unknown field",
+    **dict.fromkeys(_UNKNOWN, "unknown field"),
     "missing": "missing",
     "tuple_type": NO_UUIDS,
     "string_type": "must be text",
     "string_unicode": "must be text that UTF-8 can write",
+    "string_too_short": "must have at least {min_length} character",
+    "string_too_long": "must have at most {max_length} characters",
     "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
     "dict_type": "must be an object",
     "model_type": "must be an object",
-    "timezone_aware": "must have a time zone, such as 2026-01-31T12:00:00Z has",
 }
 
 
-def _problem(kind: str, message: str) -> str:
-    return _PROBLEMS.get(kind) or one_line(message[:1].lower() + message[1:])
+def _problem(item: Any) -> str:
+    """What is wrong, in words that do not depend on pydantic's."""
+    problem = _PROBLEMS.get(item["type"])
+    told = item["msg"][:1].lower() + item["msg"][1:] if problem is None else problem.format_map(item.get("ctx", {}))
+    named = f"the key {item['input']!r} " if item["loc"][-1:] == ("[key]",) else ""
+    return one_line(named + told)
 
 
 def _given(item: Any) -> str:
     value = item["input"]
+    if item["loc"][-1:] == ("[key]",):
+        return ""
     if isinstance(value, str):
         return f", not {one_line(repr(value), 60)}"
     return f", not {one_line(json.dumps(value), 60)}" if isinstance(value, int | float | bool | None) else ""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     StrictBool,
@@ -15,6 +14,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -25,18 +25,15 @@ from shared.messages.event import WATCH_EVENTS, WrittenEvent
 from shared.messages.ids import ProjectId
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.validation import (
-    CORRELATION_ID_MEANS,
-    TRACEPARENT_MEANS,
-    WIRE,
-    CorrelationId,
-    Traceparent,
+    ErrorText,
+    OptionalCorrelationId,
+    OptionalTraceparent,
+    WireModel,
     read_message,
 )
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from pydantic.config import JsonDict
 
     from shared.messages.event import Event
 
@@ -44,7 +41,12 @@ MAX_GROUP_ID = 64
 MAX_TIMES = 1_000_000_000
 """A watch that has reported so often counts no further."""
 
-GroupId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9\-_]+$", max_length=MAX_GROUP_ID)]
+GroupId = Annotated[
+    str,
+    StringConstraints(strict=True, pattern=r"^[a-z0-9\-_]+$", max_length=MAX_GROUP_ID),
+    WithJsonSchema({"type": "string", "pattern": rf"^[a-z0-9_-]{{1,{MAX_GROUP_ID}}}(?!\n)$"}),
+    ErrorText("group_id", f"must be text of 1 to {MAX_GROUP_ID} of the characters a-z, 0-9, - and _"),
+]
 
 
 class Api(StrEnum):
@@ -138,26 +140,14 @@ def _known(kind: str) -> str:
     return kind
 
 
-def _contract_of(name: str) -> JsonDict:
-    """What the kind demands of the other fields, as JSON Schema."""
-    kind = KINDS[name]
-    properties: JsonDict = {"id": kind.id.json_schema(), "projectId": _UUID.json_schema()}
-    demands: JsonDict = {"properties": properties}
-    if kind.in_project:
-        demands["required"] = ["projectId"]
-    else:
-        properties["projectId"] = {"type": "null"}
-    return {"if": {"properties": {"kind": {"const": name}}}, "then": demands}
-
-
-class Reported(BaseModel):
+class Reported(WireModel):
     """The training that a watch has reported last, or the state after it that a poll has seen since.
 
     `under_way_since` tells one training from the one before, `completed_at` a success from an older one: it is when the
     training that was reported last ended, also while the next one is under way.
     """
 
-    model_config = ConfigDict(**WIRE, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     status: Annotated[str, Field(max_length=64, description="Its state, or that of the training after it.")]
     completed_at: Annotated[DateTime | None, Field(description="When the training reported last ended.")] = None
@@ -172,7 +162,7 @@ class Reported(BaseModel):
         return self.status in (TrainingStatus.SUCCEEDED, TrainingStatus.FAILED)
 
 
-class TrainingWatch(BaseModel):
+class TrainingWatch(WireModel):
     """One message of the watches queue: tell when this training is complete.
 
     `after`: only a completion later than this counts. `repeat`: go on watching after the first.
@@ -180,7 +170,7 @@ class TrainingWatch(BaseModel):
     one whose event it is about to publish.
     """
 
-    model_config = ConfigDict(**WIRE, frozen=True, json_schema_extra={"allOf": [_contract_of(name) for name in KINDS]})
+    model_config = ConfigDict(frozen=True)
 
     kind: Annotated[
         str,
@@ -197,8 +187,8 @@ class TrainingWatch(BaseModel):
         WrittenEvent | None,
         Field(description="Written by the app itself: the event that goes out before anything else happens."),
     ] = None
-    correlation_id: Annotated[CorrelationId | None, Field(description=CORRELATION_ID_MEANS)] = None
-    traceparent: Annotated[Traceparent | None, Field(description=TRACEPARENT_MEANS)] = None
+    correlation_id: OptionalCorrelationId = None
+    traceparent: OptionalTraceparent = None
 
     @field_validator("id")
     @classmethod
@@ -267,4 +257,4 @@ _WATCH = TypeAdapter(TrainingWatch)
 
 def parse_watch(body: bytes) -> TrainingWatch:
     """Read a message of the watches queue. Raises `InvalidMessage`."""
-    return read_message(_WATCH, body)
+    return read_message(_WATCH, body)[0]

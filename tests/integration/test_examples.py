@@ -72,8 +72,8 @@ async def run_python(code: str, azurite: str, folder: Path) -> str:
     return await run([sys.executable, "-c", code], azurite, folder)
 
 
-async def run_javascript(code: str, azurite: str) -> str:
-    return await run([str(NODE), "--input-type=module", "--eval", code], azurite, LIBRARIES)
+async def run_typescript(code: str, azurite: str) -> str:
+    return await run([str(NODE), "--input-type=module-typescript", "--eval", code], azurite, LIBRARIES)
 
 
 def an_event(number: int) -> str:
@@ -94,11 +94,11 @@ async def put_events(queue: QueueClient, *numbers: int, encoding: Encoding = "ba
 
 
 class TestProducing:
-    @pytest.mark.parametrize("language", ["python", "js"])
+    @pytest.mark.parametrize("language", ["python", "ts"])
     async def test_an_update_is_sent(self, azurite: str, tmp_path: Path, language: str) -> None:
         [code] = examples("docs/producing.md", language)
         async with queue_of(azurite, "image-metadata-updates") as queue:
-            await (run_python(code, azurite, tmp_path) if language == "python" else run_javascript(code, azurite))
+            await (run_python(code, azurite, tmp_path) if language == "python" else run_typescript(code, azurite))
             [message] = [one async for one in queue.receive_messages()]
         sent = parse_update(message.content.encode())
         [readme] = [one for one in map(json.loads, examples("README.md", "json")) if "imageIds" in one]
@@ -135,11 +135,11 @@ class TestConsuming:
         assert sorted(first.splitlines()) == lines[:2]
         assert second.splitlines() == lines[2:]
 
-    async def test_javascript_reads_events(self, azurite: str) -> None:
-        [code] = examples("docs/events.md", "js")
+    async def test_typescript_reads_events(self, azurite: str) -> None:
+        [code] = examples("docs/events.md", "ts")
         async with queue_of(azurite, "training-events") as queue:
             await put_events(queue, 1, 2)
-            said = await run_javascript(code, azurite)
+            said = await run_typescript(code, azurite)
             assert (await queue.get_queue_properties()).approximate_message_count == 0
         assert len(said.splitlines()) == 2
         assert "VisionRelay.Training.Succeeded persongroups/group-1 c-1" in said

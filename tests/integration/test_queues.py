@@ -9,7 +9,7 @@ import pytest
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import StorageTrouble
-from shared.messages.encoding import load_object
+from shared.messages.envelope import unwrap
 from shared.services.queues import Queue
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TestRewriting:
         assert await receive(queue) == []
         await queue.put_back(written)
         (again,) = await receive(queue)
-        assert load_object(again.body) == {"is": "after"}
+        assert unwrap(again.body).fields == {"is": "after"}
         assert again.id == message.id
 
     async def test_only_what_it_returns_can_settle_the_message(self, queue: Queue) -> None:
@@ -59,4 +59,4 @@ class TestRewriting:
         (others,) = await receive(queue)
         with pytest.raises(StorageTrouble):
             await queue.rewrite(message, AFTER, lease_seconds=30)
-        assert load_object(others.body) == {"is": "before"}
+        assert unwrap(others.body).fields == {"is": "before"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -33,6 +33,7 @@ TYPES = {
     "VisionRelay.Training.Failed",
     "VisionRelay.Training.NotFound",
     "VisionRelay.Training.WatchExpired",
+    "VisionRelay.Training.WatchRejected",
     "VisionRelay.ImageMetadata.Rejected",
     "VisionRelay.ImageMetadata.Updated",
 }
@@ -50,8 +51,13 @@ async def events(cloud: LocalCloud, app: None) -> list[dict[str, Any]]:
     await cloud.control.train("staff", running_seconds=0)
     await cloud.control.train("press", running_seconds=0, failure="no face")
     await cloud.control.add_group("idle")
-    past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
-    watches = ({"id": "staff"}, {"id": "press"}, {"id": "nobody"}, {"id": "idle", "expiresAt": past})
+    watches: tuple[dict[str, Any], ...] = (
+        {"id": "staff"},
+        {"id": "press"},
+        {"id": "nobody"},
+        {"id": "idle", "expiresAt": "0001-01-01T00:00:00+00:00"},
+        {"id": "idle", "after": "2026-11-28T06:00:00", "correlationId": "run-6"},
+    )
     texts = [json.dumps({"kind": "personGroup", **watch}) for watch in watches]
     updates = [
         json.dumps({"projectId": str(project_id), "imageIds": [str(image)], "metadata": {"place": "Ålesund"}})

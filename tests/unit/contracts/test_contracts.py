@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from contracts.documents import ASYNCAPI, FOLDER, documents
 from shared.errors import InvalidMessage
-from shared.messages.dead_letter import Failure, Reason, of_body, of_update
+from shared.messages.dead_letter import Failure, Reason, of_text, of_update
 from shared.messages.event import EventType, new_event, to_structured
 from shared.messages.event_data import EventData, RejectedData, TrainingData, UpdatedData
 from shared.messages.training import TrainingResult, TrainingStatus
@@ -132,7 +132,7 @@ class TestDeadLetters:
     @pytest.mark.parametrize("name", ["image-metadata-update-dead-letter", "training-watch-dead-letter"])
     def test_so_do_those_of_messages_that_were_never_valid(self, name: str, body: bytes) -> None:
         failure = Failure(Reason.INVALID, "InvalidMessage", "why", NOON, 1)
-        assert not problems(name, json.loads(of_body(body, failure)))
+        assert not problems(name, json.loads(of_text(body.decode("utf-8", "backslashreplace"), failure)))
 
     def test_a_message_without_a_failure_is_none(self) -> None:
         assert problems("image-metadata-update-dead-letter", UPDATE)

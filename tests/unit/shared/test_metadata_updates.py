@@ -323,7 +323,7 @@ class TestBug:
         def broken(*_: object) -> None:
             raise KeyError("x")
 
-        monkeypatch.setattr(metadata_updates, "parse_update", broken)
+        monkeypatch.setattr(metadata_updates, "read_update", broken)
         await relay.handle(update(), 5)
         (letter,) = relay.poison.documents
         assert letter["body"] == update().decode()

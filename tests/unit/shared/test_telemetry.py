@@ -137,7 +137,6 @@ class TestTraceparent:
     @pytest.mark.parametrize(
         "wrong",
         [
-            "",
             SAMPLED.upper(),
             SAMPLED[:-1],
             SAMPLED + "\n",

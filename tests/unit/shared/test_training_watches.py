@@ -21,6 +21,7 @@ from shared.messages.watch import KINDS, Api, Target, parse_watch
 from shared.services.events import EventPublisher
 from shared.services.queues import Received
 from shared.training_watches import PATIENCE_SECONDS, Service, TrainingWatches
+from tests.contracts import problems_of_event
 from tests.unit.shared.conftest import UNLIMITED, FakeApi, images, new_batcher
 from tests.unit.shared.queues import FakeOutbox, FakeQueue, unreachable
 from tests.unit.shared.trainings import (
@@ -88,6 +89,7 @@ class Relay:
             self.poison,
             {Api.FACE: self.service} if iterations is None else {Api.FACE: self.service, Api.CUSTOM_VISION: iterations},
             EventPublisher(self.events),
+            source="https://vision.example",
             lease_seconds=600,
             max_wait_seconds=max_wait_seconds,
             most=most,
@@ -529,7 +531,7 @@ class TestWrittenEvent:
         await relay.watches.tick()
         (letter,) = relay.poison.documents
         assert letter["failure"]["reason"] == "invalid"
-        assert not relay.events.sent
+        assert [event["type"] for event in relay.events.documents] == ["VisionRelay.Training.WatchRejected"]
 
 
 class TestTurns:
@@ -922,6 +924,61 @@ async def test_a_group_that_was_made_anew_fails_anew() -> None:
 
 
 class TestMalformed:
+    @pytest.mark.parametrize(
+        ("fields", "source", "correlation_id"),
+        [
+            ({"after": "2026-11-28T06:00:00", "correlationId": "run-6"}, "https://face.example", "run-6"),
+            ({**ITERATION, "typo": 1, "correlationId": "run-6"}, "https://iterations.example", "run-6"),
+            ({"kind": "Nothing", "correlationId": "run-6"}, "https://vision.example", "run-6"),
+            ({"kind": ["personGroup"], "correlationId": 6}, "https://vision.example", None),
+            (b"\xff", "https://vision.example", None),
+            ({"body": json.dumps({**ITERATION, "typo": 1}), "failure": {}, "kind": None, "id": None},
+             "https://iterations.example", None),
+        ],
+    )  # fmt: skip
+    async def test_an_event_tells_who_sent_it(
+        self, fields: dict[str, Any] | bytes, source: str, correlation_id: str | None
+    ) -> None:
+        iterations = replace(new_service(FakeFace()), source="https://iterations.example")
+        relay = Relay(told(RUNNING), iterations=iterations)
+        relay.add(fields)
+        await relay.watches.tick()
+        (event,) = relay.events.documents
+        assert event["type"] == "VisionRelay.Training.WatchRejected"
+        assert event["source"] == source
+        assert event["subject"] == "messages/m0"
+        assert event["data"].pop("message")
+        expected = {"messageId": "m0", "reason": "invalid", "code": "InvalidMessage"}
+        assert event["data"] == expected | ({"correlationId": correlation_id} if correlation_id else {})
+        assert not problems_of_event({**event, "data": {**event["data"], "message": "m"}})
+        assert relay.journal == ["event", "poison", "delete m0"]
+
+    async def test_its_event_repeats_under_its_id_until_the_dead_letter_is_written(self) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({"kind": 1}, {"kind": 2})
+        waiting = list(relay.queue.waiting)
+        relay.poison.fails = [unreachable(), unreachable()]
+        await relay.watches.tick()
+        assert not relay.queue.deleted
+        relay.queue.waiting = waiting
+        await relay.watches.tick()
+        first, other, again, _ = relay.events.documents
+        assert first["id"] == again["id"] != other["id"]
+        assert relay.queue.deleted == ["m0", "m1"]
+
+    async def test_without_its_event_no_dead_letter_is_written(self) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({"kind": 1})
+        relay.events.fails = [unreachable()]
+        await relay.watches.tick()
+        assert relay.journal == []
+
+    async def test_its_span_goes_on_to_its_event(self) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({"typo": 1, "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+        await relay.watches.tick()
+        assert relay.events.documents[0]["traceparent"] == f"00-{'a' * 32}-{'b' * 16}-01"
+
     async def test_it_goes_to_poison_with_what_is_wrong_with_it(self, caplog: pytest.LogCaptureFixture) -> None:
         relay = Relay(told(RUNNING))
         relay.add({"kind": "a\nb"}, b"\xff", noted(watch(), RUNNING).to_dict())
@@ -944,7 +1001,7 @@ class TestMalformed:
         relay.add({"kind": 1}, {})
         relay.poison.fails = [unreachable()]
         await relay.watches.tick()
-        assert relay.journal == ["put back m1"]
+        assert relay.journal == ["event", "put back m1"]
         assert "stays in its queue" in caplog.text
         assert "is dead-lettered" not in caplog.text
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
-from shared.messages.dead_letter import MAX_BASE64_BYTES, MAX_LETTERS, Failure, Reason, of_body, of_update
+from shared.messages.dead_letter import MAX_BASE64_BYTES, MAX_LETTERS, Failure, Reason, of_text, of_update
 from shared.messages.encoding import MAX_MESSAGE_BYTES, encode
 from shared.messages.envelope import CUT_MARK
 from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
@@ -208,6 +208,14 @@ def test_the_dead_letters_of_any_valid_update_fit_under_any_permitted_setting(
     moved = [parse_update(text.encode(), limits) for text in texts]
     assert [one for update in moved for one in update.image_ids] == list(original.image_ids)
     assert all(update.metadata == original.metadata for update in moved)
+
+
+def of_body(body: bytes, why: Failure) -> str:
+    """The dead letter of this body, for this reason."""
+    with pytest.raises(InvalidMessage) as caught:
+        parse_update(body)
+    assert caught.value.text is not None
+    return of_text(caught.value.text, why)
 
 
 class TestOfABody:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
 from shared.messages.encoding import MAX_MESSAGE_BYTES, Encoding, encode
-from shared.messages.envelope import CUT_MARK, MAX_REDRIVES, origin_of, read_envelope
+from shared.messages.envelope import CUT_MARK, MAX_REDRIVES, unwrap
 from shared.settings import Settings
 
 FIELDS = {"kind": "personGroup", "id": "employees"}
@@ -47,6 +47,19 @@ class TestEncode:
     def test_the_setting_takes_these_encodings(self) -> None:
         annotation: Any = Settings.model_fields["message_encoding"].annotation
         assert set(get_args(annotation)) == set(get_args(Encoding))
+
+
+def read_envelope(raw: bytes) -> dict[str, Any]:
+    return unwrap(raw).fields
+
+
+def origin_of(raw: bytes) -> tuple[str, int]:
+    """The message as it was first sent, and how often it was moved back, valid or not."""
+    try:
+        _, _, text, redrives = unwrap(raw)
+    except InvalidMessage as error:
+        return error.text or "", error.redrives
+    return text, redrives
 
 
 def why_not(raw: bytes) -> str:
@@ -98,44 +111,91 @@ class TestOtherForms:
         for body in (start + raw, base64.b64encode(start + raw), base64.b64encode(base64.b64encode(start + raw))):
             with contextlib.suppress(InvalidMessage):
                 read_envelope(body)
-            assert origin_of(body).redrives == 0
+            assert origin_of(body)[1] == 0
 
 
 def letter(body: Any = None, failure: Any = None, **fields: Any) -> bytes:
     """A dead letter: of a body, or of these fields."""
-    stands = fields if body is None else {"body": body}
+    stands = fields if body is None else {"body": body, **fields}
     return json.dumps({**stands, "failure": {} if failure is None else failure}).encode()
 
 
 class TestOrigin:
-    @pytest.mark.parametrize("raw", [PLAIN, BASE64, b"", b"\xff", b"{", b'{"specversion": "1.0", "data": 1}'])
+    @pytest.mark.parametrize("raw", [PLAIN, b"", b"{", b'{"specversion": "1.0", "data": 1}', "{…".encode()])
     def test_what_was_never_a_dead_letter_is_its_own(self, raw: bytes) -> None:
-        assert origin_of(raw) == (raw, 0)
+        assert origin_of(raw) == (raw.decode(), 0)
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            BASE64,
+            b"\xef\xbb\xbf" + PLAIN,
+            base64.b64encode(b"\xef\xbb\xbf" + PLAIN),
+            base64.encodebytes(PLAIN),
+            base64.b64encode(BASE64),
+            base64.urlsafe_b64encode(PLAIN).rstrip(b"="),
+            PLAIN.decode().encode("utf-16"),
+            base64.b64encode(PLAIN.decode().encode("utf-16-le")),
+            letter(BASE64.decode()),
+        ],
+    )
+    def test_its_text_is_readable_whatever_it_is_encoded_in(self, raw: bytes) -> None:
+        assert origin_of(raw)[0] == PLAIN.decode()
+
+    @pytest.mark.parametrize("text", ["[1]", '"x"', "<a/>", '{"a": ', '{"a": NaN}', '{"käse": 1, "käse": 2}'])
+    def test_so_is_one_that_is_no_message(self, text: str) -> None:
+        assert origin_of(base64.b64encode(text.encode())) == (text, 0)
+
+    @pytest.mark.parametrize("raw", [gzip.compress(PLAIN), b"PK\x03\x04"])
+    def test_what_is_no_text_stays_in_base64(self, raw: bytes) -> None:
+        encoded = base64.b64encode(raw)
+        assert origin_of(encoded) == (encoded.decode(), 0)
+
+    @pytest.mark.parametrize("raw", [b"\xff", b"a\xffb", b"\xff\xfe\x00\xd8", b"\x00\x01\x02\x03"])
+    def test_what_is_no_text_is_escaped(self, raw: bytes) -> None:
+        assert origin_of(raw) == (raw.decode("utf-8", "backslashreplace"), 0)
 
     def test_a_dead_letter_of_an_update_is_the_update(self) -> None:
         moved = letter(**FIELDS)
-        assert origin_of(moved) == (moved, 1)
+        assert origin_of(moved) == (moved.decode(), 1)
         assert read_envelope(moved) == FIELDS
 
     def test_a_dead_letter_of_a_body_is_the_body(self) -> None:
-        assert origin_of(letter(PLAIN.decode())) == (PLAIN, 1)
-        assert origin_of(letter(letter("junk").decode())) == (b"junk", 1)
+        assert origin_of(letter(PLAIN.decode())) == (PLAIN.decode(), 1)
+        assert origin_of(letter(letter("junk").decode())) == ("junk", 1)
 
     def test_each_redrive_is_counted(self) -> None:
-        assert origin_of(letter("junk", {"redrives": 2})) == (b"junk", 3)
-        assert origin_of(base64.b64encode(letter("junk", {"redrives": 2}))) == (b"junk", 3)
+        assert origin_of(letter("junk", {"redrives": 2})) == ("junk", 3)
+        assert origin_of(base64.b64encode(letter("junk", {"redrives": 2}))) == ("junk", 3)
+        assert origin_of(letter(letter("junk", {"redrives": 7}).decode(), {"redrives": 2})) == ("junk", 3)
 
     @pytest.mark.parametrize("said", [None, [], "2", {"redrives": "2"}, {"redrives": -1}, {"redrives": True}])
     @pytest.mark.parametrize("huge", [MAX_REDRIVES, 10**4000, 1e300])
     def test_a_count_that_cannot_be_is_not_believed(self, said: Any, huge: float) -> None:
-        assert origin_of(letter("junk", said)).redrives == 1
-        assert origin_of(letter("junk", {"redrives": huge})).redrives == 1
+        assert origin_of(letter("junk", said or {}))[1] == 1
+        assert origin_of(letter("junk", {"redrives": huge}))[1] == 1
 
-    @pytest.mark.parametrize("body", [1, None, {}, ["x"]])
+    @pytest.mark.parametrize("body", [1, {}, ["x"]])
     def test_a_body_that_is_no_text_is_none_of_ours(self, body: Any) -> None:
         raw = json.dumps({"body": body, "failure": {}}).encode()
         assert read_envelope(raw) == {"body": body}
-        assert origin_of(raw) == (raw, 1)
+        assert origin_of(raw) == (raw.decode(), 1)
+
+    def test_null_is_absent_in_a_dead_letter_that_a_class_has_written_again(self) -> None:
+        nulls = {"projectId": None, "imageIds": None, "metadata": None, "traceparent": None}
+        assert read_envelope(letter(PLAIN.decode(), kind=None, **nulls)) == FIELDS
+        assert (
+            read_envelope(json.dumps({**FIELDS, "body": None, **nulls, "failure": {"redrives": 1}}).encode()) == FIELDS
+        )
+        assert read_envelope(json.dumps({**FIELDS, "body": None, "failure": None}).encode()) == FIELDS
+        assert origin_of(json.dumps({**FIELDS, "failure": None}).encode())[1] == 0
+
+    @pytest.mark.parametrize("other", ["data_base64", "specversion", "eventType", "traceparent", "subject"])
+    def test_null_is_absent_in_an_envelope(self, other: str) -> None:
+        assert (
+            read_envelope(json.dumps({"specversion": "1.0", "eventType": "t", "data": FIELDS, other: None}).encode())
+            == FIELDS
+        )
 
     def test_a_body_beside_other_fields_is_a_field(self) -> None:
         assert read_envelope(b'{"kind": "x", "body": "y", "failure": {}}') == {"kind": "x", "body": "y"}
