@@ -27,7 +27,7 @@ def likely_causes(
         names = mapping.header
         if kind.startswith(f"{one_line(names[mapping.image], 40)}:"):
             others = [position for position in mapping.ids if position not in (mapping.image, mapping.project)]
-            found = f"; {shown(names[others[0]])} holds UUIDs: --image {shown(names[others[0]])}" if others else ""
+            found = f" {shown(names[others[0]])} holds UUIDs: --image {shown(names[others[0]])}" if others else ""
             yield f"is {shown(names[mapping.image])} the column with the image's id?{found}"
         elif mapping.project is not None and kind.startswith(f"{one_line(names[mapping.project], 40)}:"):
             yield (

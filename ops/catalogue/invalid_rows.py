@@ -85,7 +85,7 @@ def _write_table(table: Table, read: CsvRecords | None, bad: Iterator[Problem], 
             continue
         cells = [*record.cells]
         told = problem.text if is_quoted else problem.text.replace(delimiter, " ")
-        if known is not None and len(cells) > known:
+        if known is not None and known < len(cells) <= len(header):
             cells[known] = told
         else:
             cells += [*[""] * (len(header) - len(cells)), told]

@@ -182,7 +182,7 @@ def _key(name: str) -> str:
 
 def shown(name: str) -> str:
     """A name of a column in quotes, fit for a line."""
-    return repr(one_line(name, 40))
+    return f"'{one_line(name, 40)}'"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -192,7 +192,7 @@ def _is_workbook(path: Path, head: bytes, name: str) -> bool:
         if re.match(beginning, head):
             raise CatalogueError(f"{name} is {what}")
     if not head.startswith(b"PK\x03\x04"):
-        if _is_binary(head):
+        if _is_binary(head.decode(json.detect_encoding(head), KEEP)):
             raise CatalogueError(f"{name} is no text: a catalogue is CSV, a workbook (.xlsx) or JSON")
         return False
     try:
@@ -206,8 +206,9 @@ def _is_workbook(path: Path, head: bytes, name: str) -> bool:
     raise CatalogueError(f"{name} is {what}")
 
 
-def _is_binary(head: bytes) -> bool:
-    return json.detect_encoding(head) == "utf-8" and head.count(0) * 100 > len(head)
+def _is_binary(head: str) -> bool:
+    controls = sum(char < " " and char not in "\t\r\n\f\v" for char in head)
+    return controls * 100 > len(head)
 
 
 def _format(path: Path, head: str, said: Format | None) -> Format:

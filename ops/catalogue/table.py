@@ -65,10 +65,14 @@ class Table:
         names = self.mapping.header
         for position, key in self.mapping.metadata:
             hint = hint_of_encoding(names[position] + key, self._encoding)
+            if hint:
+                raise CatalogueError(f"column {shown(names[position])}: bytes that are no characters{hint}")
             problem = problem_of(self._limits, {key: "x"})
             if problem:
-                advice = hint or "; leave it out with --ignore, or name its key: --metadata COLUMN=KEY"
-                raise CatalogueError(f"column {shown(names[position])}: {problem}{advice}")
+                raise CatalogueError(
+                    f"column {shown(names[position])}: {problem}; "
+                    "leave it out with --ignore, or name its key: --metadata COLUMN=KEY"
+                )
 
     def records(self) -> Iterator[Record]:
         """Every record below the header that is not empty."""

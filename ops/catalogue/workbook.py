@@ -37,13 +37,18 @@ def sheet_records(path: Path, sheet: str | None) -> Iterator[Record]:
     except ImportError:
         raise CatalogueError("a workbook needs openpyxl (pip install openpyxl); or save it as CSV (UTF-8)") from None
     _check(path)
-    try:
-        book = load_workbook(path, read_only=True, data_only=True)
-    except Exception as error:
-        raise CatalogueError(f"the workbook cannot be read ({type(error).__name__}): save it anew, or as CSV") from None
-    with closing(book):
-        for number, row in enumerate(_chosen(book, sheet).iter_rows(values_only=True), start=1):
-            yield Record(number, number, [_text(value) for value in row], None)
+    with path.open("rb") as file:  # openpyxl refuses a path that does not end in .xlsx
+        try:
+            book = load_workbook(file, read_only=True, data_only=True)
+            with closing(book):
+                for number, row in enumerate(_chosen(book, sheet).iter_rows(values_only=True), start=1):
+                    yield Record(number, number, [_text(value) for value in row], None)
+        except (CatalogueError, OSError):
+            raise
+        except Exception as error:  # openpyxl raises whatever the XML leads it to
+            raise CatalogueError(
+                f"the workbook cannot be read ({type(error).__name__}): save it anew, or as CSV"
+            ) from None
 
 
 def _check(path: Path) -> None:
