@@ -30,6 +30,8 @@ ID_CHARACTERS = 36
 
 MAX_STATUS = 60
 
+_FROM_BEST_TO_WORST = (Applied, Retry, Refused)
+
 
 class CustomVisionClient:
     """Updates the metadata of images. `access` names the settings to look at when the service does not let us in."""
@@ -75,7 +77,9 @@ def _read_summary(answer: Answer) -> Mapping[ImageId, ImageOutcome]:
     for entry in entries if isinstance(entries, list) else ():
         image_id = _read_id(entry.get("imageId")) if isinstance(entry, dict) else None
         if image_id is not None:
-            outcomes[image_id] = _read_status(entry.get("status"))
+            outcome = _read_status(entry.get("status"))
+            known = outcomes.get(image_id, outcome)  # named twice: the worse status counts
+            outcomes[image_id] = max(known, outcome, key=lambda one: _FROM_BEST_TO_WORST.index(type(one)))
     return outcomes
 
 

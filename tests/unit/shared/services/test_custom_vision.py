@@ -127,6 +127,22 @@ class TestSummary:
             assert read(answer(200, summary(written))) == {image(1): APPLIED}
 
     @pytest.mark.parametrize(
+        ("statuses", "outcome"),
+        [
+            (("OK", "ErrorUnknown"), Retry("status ErrorUnknown")),
+            (("OK", "ErrorImageNotFound"), Refused("ErrorImageNotFound")),
+            (("ErrorUnknown", "ErrorLimitExceed"), Refused("ErrorLimitExceed")),
+            (("OK", "OK"), APPLIED),
+        ],
+    )
+    def test_of_an_image_that_is_named_twice_the_worse_status_counts(
+        self, statuses: tuple[str, str], outcome: ImageOutcome
+    ) -> None:
+        for order in (statuses, statuses[::-1]):
+            told = read(answer(207, summary(entry(1), entry(2, order[0]), entry(2, order[1]))))
+            assert told[image(2)] == outcome
+
+    @pytest.mark.parametrize(
         "odd",
         [None, 7, "x", [], {}, {"imageId": None, "status": "OK"}, {"imageId": 1, "status": "OK"}, {"status": "OK"}]
         + [{"imageId": text, "status": "OK"} for text in ("", "x", "not-an-id", image(1)[:-1])],
