@@ -223,7 +223,6 @@ class App:
             settings.custom_vision_calls_per_second,
             source=settings.custom_vision_endpoint,
             scope_of=project_of,
-            afterwards=self._batcher.wake,
         )
 
     def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:

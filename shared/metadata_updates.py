@@ -119,7 +119,7 @@ class MetadataUpdates:
         try:
             update, redrives = read_update(delivery.body, self._limits)
             processing.read(update.traceparent, len(update.image_ids))
-            not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag)
+            not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
             refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values()) if not_applied else 0
             processing.answered(refused, len(not_applied) - refused)
             failed = await self._conclude(delivery, update, settle(not_applied), processing)
@@ -142,6 +142,7 @@ class MetadataUpdates:
             failed = replace(failed, failure=replace(failed.failure, redrives=redrives))
             processing.dead_lettered(failed.failure.reason)
             await self._dead_letter(delivery, failed, processing)
+        self._batcher.forget(delivery.id)
 
     async def _conclude(
         self, delivery: Delivery, update: MetadataUpdate, outcome: MessageOutcome, processing: Processing

@@ -70,7 +70,6 @@ class Service:
     """A service that trains: how it is asked, when and how often it may be, and its URL, the source of its events.
 
     `scope_of`: what a poll is about, as far as trouble with it need not be trouble with others; as in the batcher.
-    `afterwards` is called after each poll, for those who share the admission and have none of their calls under way.
     """
 
     poll: Callable[[Target], Awaitable[TrainingResult]]
@@ -78,11 +77,10 @@ class Service:
     calls_per_second: float
     source: str
     scope_of: Callable[[Target], Hashable] = lambda target: None  # noqa: ARG005
-    afterwards: Callable[[], object] = lambda: None
 
     def is_suspended(self, target: Target) -> bool:
         """Whether calls about this target wait for the service to be well again."""
-        return self.admission.next_is_probe(self.scope_of(target))
+        return self.admission.is_suspended(self.scope_of(target))
 
 
 class Poll(NamedTuple):
@@ -354,7 +352,7 @@ class TrainingWatches:
         while not tick.has_given_up:
             tick.waiting.add(target)
             try:
-                async with service.admission.turn(service.scope_of(target)):
+                async with service.admission.turn(service.scope_of(target), target):
                     tick.waiting.discard(target)
                     tick.moved.set()
                     return await service.poll(target)
@@ -363,7 +361,6 @@ class TrainingWatches:
             finally:
                 tick.waiting.discard(target)
                 tick.moved.set()
-                service.afterwards()
         return None
 
     async def _settle(self, tick: _Tick, target: Target, group: Group) -> None:

@@ -13,24 +13,24 @@ from shared.batching.batch_timing import Partitions
 from shared.batching.bisection import Bisection
 from shared.batching.image_order import ImageOrder
 from shared.batching.items import Batch, Item, State
-from shared.batching.outcomes import Applied, Refused, Retry
+from shared.batching.outcomes import APPLIED, Applied, Refused, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
-    from shared.batching.items import Waiter
+    from shared.batching.items import Most, Waiter
+    from shared.batching.message_memory import MessageMemory
     from shared.batching.outcomes import ImageOutcome
 
-    Most = Callable[[Hashable], int]
-    """How many images of this key may go in a call at present: a whole batch, one as a probe, or none."""
-
 OVERTAKEN = Retry("an earlier update of this image has to come back first")
+MISSING = Retry("missing from the answer")
 
 
 class Backlog:
     """See the module. `batch_size` in images, `linger` and `starvation` in seconds of the caller's clock."""
 
-    def __init__(self, *, batch_size: int, linger: float, starvation: float) -> None:
+    def __init__(self, memory: MessageMemory, *, batch_size: int, linger: float, starvation: float) -> None:
+        self._memory = memory
         self._order = ImageOrder()
         self._partitions = Partitions(batch_size=batch_size, linger=linger, starvation=starvation)
         self._bisection = Bisection()
@@ -47,7 +47,6 @@ class Backlog:
 
     def add(self, key: Hashable, image_ids: Sequence[str], waiter: Waiter, now: float) -> bool:
         """Let a caller wait. Returns whether something may have become ready, or will at a new time."""
-        key = self._partitions.known(key)
         items = []
         changed = False
         for image_id in dict.fromkeys(image_ids):
@@ -56,7 +55,7 @@ class Backlog:
                 item = Item(key, image_id, waiter, now)
                 changed |= self._order.append(item) and self._wait(item)
             else:
-                item.waiters = (*item.waiters, waiter)
+                item.join(waiter)
             items.append(item)
         waiter.items = tuple(items)
         waiter.pending = len(items)
@@ -80,32 +79,32 @@ class Backlog:
             self._end(item)
         waiter.items = ()  # they know who waits for them: a cycle, which would be left for the garbage collector
 
-    def next_due(self) -> float | None:
-        """When the next batch that is not full will have lingered; None if none is lingering."""
-        return self._partitions.next_due()
+    def next_due(self, now: float) -> float:
+        """When the next batch that is not full will have lingered; infinity if none is lingering."""
+        return self._partitions.next_due(now)
 
     def has_ready(self, now: float, most: Most) -> bool:
         """Whether a batch could go now."""
-        return self._partitions.choose(now, most) is not None or self._bisection.has_ready(most)
+        return self._partitions.has_ready(now, most) or self._bisection.has_ready(most)
 
     def count_calls(self, most: Most) -> int:
-        """How many calls it would take to send what waits and may go at present, lingering or not."""
-        return self._partitions.count_calls(most) + self._bisection.has_ready(most)
+        """About how many calls it takes to send what waits and may go at present, lingering or not."""
+        return self._partitions.count_calls(most) + self._bisection.count_calls(most)
 
     def take(self, now: float, most: Most) -> Batch | None:
-        """Settle the content of the call that goes now; None if nothing is ready."""
-        partition = self._partitions.choose(now, most)
-        if partition is None or not self._bisected_last:
-            batch = self._bisection.take(most)
-            if batch is not None:
-                self._bisected_last = True
-                return batch
-        self._bisected_last = False
-        if partition is None:
-            return None
-        if most(partition.key) == 1:
-            partition = self._partitions.choose_for_probe(now, lambda key: most(key) == 1) or partition
-        return self._partitions.take(partition, most(partition.key), now)
+        """Decide what goes in the call that goes now; None if nothing is ready.
+
+        Others and suspects take turns. A service whose calls are suspended is tried with suspects only if nothing else
+        waits.
+        """
+        for item in self._bisection.pardon(most):
+            self._partitions.add(item)
+        batch = None
+        if not self._bisected_last:
+            batch = self._bisection.take(lambda key, is_witness: images if (images := most(key, is_witness)) > 1 else 0)
+        batch = batch or self._partitions.take(now, most) or self._bisection.take(most)
+        self._bisected_last = batch is not None and batch.group is not None
+        return batch
 
     def put_back(self, batch: Batch) -> None:
         """Let a batch wait again that was sent in vain, behind what waits already: others are tried before it."""
@@ -114,30 +113,52 @@ class Backlog:
                 self._wait(item)
             else:
                 self._end(item)
+        self._bisection.sent_in_vain(batch)
 
-    def bisect(self, batch: Batch) -> None:
+    def accuse(self, batch: Batch) -> None:
+        """Let the images of one message wait again that the service failed to answer for, as suspects from now on."""
+        self._bisection.accuse(batch)
+        self._end_unwanted(batch)
+
+    def bisect(self, batch: Batch, *, is_witness: bool) -> None:
         """Halve a batch, to find out which of its messages is at fault."""
-        self._bisection.split(batch)
+        self._bisection.split(batch, is_witness=is_witness)
+        self._end_unwanted(batch)
+
+    def answer(self, batch: Batch, outcomes: Mapping[str, ImageOutcome]) -> None:
+        """Give each item of a batch the outcome that the service's response names for it."""
+        self._bisection.end(batch, is_good=True)
         for item in batch.items:
-            if not item.waiters:
-                self._end(item)
+            self._settle(item, outcomes.get(item.image_id) or MISSING)
 
-    def settle(self, item: Item, outcome: ImageOutcome | Exception, *, answered: bool) -> None:
-        """Give an item its outcome, to all who wait for it, and let the next item of its image follow.
+    def fail(self, batch: Batch, outcome: ImageOutcome | Exception) -> None:
+        """Give all items of a batch whose call failed the same outcome."""
+        self._bisection.end(batch, is_good=False)
+        if isinstance(outcome, Retry):
+            self._bisection.suspect(batch)
+        for item in batch.items:
+            self._settle(item, outcome)
 
-        `answered`: the service has answered its call image by image, so that it had no call fail.
-        """
+    def _settle(self, item: Item, outcome: ImageOutcome | Exception) -> None:
+        """Give an item its outcome, to all who wait for it, and let the next item of its image follow."""
         waiters = item.waiters
-        if answered or isinstance(outcome, Refused):
+        if isinstance(outcome, Applied | Refused):
             self._bisection.forget(item)
-        if not isinstance(outcome, Applied | Refused):
+        else:
             self._take_along(item)
+        if isinstance(outcome, Applied):
+            self._end_older(item)
         self._end(item)  # first, so that a caller who leaves now finds it gone
         for waiter in waiters:
             if isinstance(outcome, Exception):
                 self._fail(waiter, outcome)
             else:
-                waiter.take(item.image_id, outcome)
+                self._give(waiter, item.image_id, outcome)
+
+    def _give(self, waiter: Waiter, image_id: str, outcome: ImageOutcome) -> None:
+        if isinstance(outcome, Applied | Refused):
+            self._memory.note(waiter.message, image_id, outcome)
+        waiter.take(image_id, outcome)
 
     def _joined(self, key: Hashable, image_id: str) -> Item | None:
         """The item that a caller waits for already, or that waits for the same and can answer it too."""
@@ -148,7 +169,7 @@ class Backlog:
 
     def _wait(self, item: Item) -> bool:
         """Let the first item of its image wait. Returns whether something may have become ready."""
-        return self._bisection.take_in(item) or self._partitions.add(item)
+        return self._bisection.join(item) or self._partitions.add(item)
 
     def _end(self, item: Item) -> None:
         if item.state is not State.DONE:
@@ -157,6 +178,22 @@ class Backlog:
             following = self._order.remove_first(item)
             if following is not None:
                 self._wait(following)
+
+    def _end_unwanted(self, batch: Batch) -> None:
+        for item in batch.items:
+            if not item.waiters:
+                self._end(item)
+
+    def _end_older(self, item: Item) -> None:
+        """Let what would write an older value over that of an item that was just applied count as applied.
+
+        That is an earlier message which came back after a later one.
+        """
+        self._memory.applied(item.image_id, item.number)
+        for behind in self._order.cut_older(item):
+            behind.state = State.DONE
+            for waiter in behind.waiters:
+                self._give(waiter, behind.image_id, APPLIED)
 
     def _take_along(self, item: Item) -> None:
         """Have everything behind an item come back too that goes undone."""

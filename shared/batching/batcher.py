@@ -2,9 +2,6 @@
 
 `Backlog` decides what goes next, `Admission` when, and `failure_policy` what a failed call means; this module joins
 them to a `send` coroutine and to the callers who wait. It knows nothing of HTTP, queues or Azure.
-
-What has to be logged is logged by a caller who waits, not by the task of a call or by a timer: the Functions host drops
-what no running invocation has logged.
 """
 
 from __future__ import annotations
@@ -18,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from shared.batching.backlog import Backlog
 from shared.batching.failure_policy import AfterFailure, after_failure
 from shared.batching.items import Waiter
-from shared.batching.outcomes import Applied, ImageOutcome, NotApplied, Retry
-from shared.errors import ApiError, MaxWaitExceeded, Unavailable
-from shared.limits.circuit_breaker import Notice
+from shared.batching.message_memory import MessageMemory
+from shared.batching.outcomes import Applied, ImageOutcome, NotApplied
+from shared.errors import AccessDenied, ApiError, MaxWaitExceeded, Unavailable
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from shared.batching.backlog import Most
-    from shared.batching.items import Batch
+    from shared.batching.items import Batch, Most
     from shared.limits.admission import Admission, Admitted
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 
@@ -40,7 +38,7 @@ the callers whose images they are. What it returns is entered around the call, a
 
 _UNOBSERVED: AbstractContextManager[None] = nullcontext()
 
-MAX_FAILED_ATTEMPTS = 3
+MAX_FAILED_CALLS = 3
 """So often an image may be in a call that the service failed to answer while it answered others. From then on it is
 suspected: an image that makes the service stumble would otherwise hold up its neighbours again and again."""
 
@@ -79,7 +77,10 @@ class Batcher(Generic[K]):
         self._around = around
         self._admission = admission
         self._scope_of = scope_of
-        self._backlog = Backlog(batch_size=batch_size, linger=linger_seconds, starvation=starvation_seconds)
+        self._memory = MessageMemory()
+        self._backlog = Backlog(
+            self._memory, batch_size=batch_size, linger=linger_seconds, starvation=starvation_seconds
+        )
         self._batch_size = batch_size
         self._max_wait_seconds = max_wait_seconds
         self._max_in_flight = max_in_flight
@@ -93,10 +94,13 @@ class Batcher(Generic[K]):
         """How many images wait or are on the wire. Nothing is left of a caller who has gone."""
         return len(self._backlog)
 
-    async def submit(self, key: K, image_ids: Sequence[str], tag: Any = None) -> Mapping[str, NotApplied]:
+    async def submit(
+        self, key: K, image_ids: Sequence[str], tag: Any = None, message_id: str | None = None
+    ) -> Mapping[str, NotApplied]:
         """Update these images, at least one. Returns the outcomes of those that were not applied: empty if all were.
 
-        `tag` is what the calls know this caller by, see `Around`.
+        `tag` is what the calls know this caller by, see `Around`. Of a message with an id only those images are sent
+        that it still lacks, until `forget`.
 
         A caller that is cancelled leaves nothing behind, except that a call already on the wire ends by itself.
 
@@ -105,29 +109,30 @@ class Batcher(Generic[K]):
         """
         if not image_ids:
             raise ValueError("an update has at least one image")
-        waiter = self._begin(key, image_ids, tag)
-        del key  # thousands wait at the same time, mostly for the same few keys, of which the backlog keeps one each
+        waiter = self._begin(key, image_ids, tag, message_id)
         try:
-            while not waiter.is_done:
+            if not waiter.is_done:
                 await waiter.woken
-                waiter.log_notices()
             return waiter.result()
         finally:
             del self._waiters[waiter]
             self._backlog.leave(waiter, comes_back=waiter.error is not None)
+            self._memory.leave(waiter.message)
 
-    def wake(self) -> None:
-        """See what may be sent now: somebody else has made a call under the same admission."""
-        self._advance(asyncio.get_running_loop())
+    def forget(self, message_id: str) -> None:
+        """Take note that a message is done with, so that it does not come back."""
+        self._memory.forget(message_id)
 
-    def _begin(self, key: K, image_ids: Sequence[str], tag: Any) -> Waiter:
+    def _begin(self, key: K, image_ids: Sequence[str], tag: Any, message_id: str | None) -> Waiter:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        waiter = Waiter(loop.create_future(), now + self._max_wait_seconds, tag)
+        message = self._memory.begin(message_id, image_ids)
+        waiter = Waiter(loop.create_future(), now + self._max_wait_seconds, message, tag)
         self._waiters[waiter] = None
         if self._expiry is None:
             self._expiry = loop.call_at(waiter.expires_at, self._expire, loop)
-        if self._backlog.add(key, image_ids, waiter, now):
+        lacking = [image_id for image_id in image_ids if image_id in message.lacking]
+        if self._backlog.add(key, lacking, waiter, now):
             self._advance(loop)
         return waiter
 
@@ -162,8 +167,8 @@ class Batcher(Generic[K]):
         """Send what may be sent now, say how much is left, and set the timer for when to see again."""
         now = loop.time()
 
-        def most(key: Hashable) -> int:
-            return self._most(key, now)  # type: ignore[arg-type]
+        def most(key: Hashable, is_witness: bool) -> int:
+            return self._most(key, now, is_witness=is_witness)  # type: ignore[arg-type]
 
         self._send_ready(loop, now, most)
         self._admission.want(self._backlog.count_calls(most) if self._max_in_flight else 0, now)
@@ -179,15 +184,14 @@ class Batcher(Generic[K]):
             batch = self._backlog.take(now, most)
             if batch is not None:
                 self._dispatch(batch, loop, now)
-        due = self._backlog.next_due()
-        self._come_back_at(min(float("inf") if due is None else due, self._admission.next_scope_at(now)), loop)
+        self._come_back_at(min(self._backlog.next_due(now), self._admission.next_probe_at(now)), loop)
 
-    def _most(self, key: K, now: float) -> int:
+    def _most(self, key: K, now: float, *, is_witness: bool) -> int:
         """How many images of this key may go in a call: one as a probe, none while its scope is suspended."""
         scope = self._scope_of(key)
-        if not self._admission.admits(scope, now):
+        if not self._admission.admits(scope, now, is_witness=is_witness):
             return 0
-        return 1 if self._admission.next_is_probe(scope) else self._batch_size
+        return 1 if self._admission.is_suspended(scope) else self._batch_size
 
     def _come_back_at(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
@@ -203,7 +207,8 @@ class Batcher(Generic[K]):
         self._advance(loop)
 
     def _dispatch(self, batch: Batch, loop: asyncio.AbstractEventLoop, now: float) -> None:
-        admitted = self._admission.admit(now, self._scope_of(batch.key))  # type: ignore[arg-type]
+        scope = self._scope_of(batch.key)  # type: ignore[arg-type]
+        admitted = self._admission.admit(now, scope, is_witness=batch.is_witness)
         call = loop.create_task(self._call(batch, admitted))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -222,12 +227,9 @@ class Batcher(Generic[K]):
         except Exception as error:
             self._report_failure(batch, admitted, error, loop.time())
         else:
-            notice = self._admission.report(admitted, None, loop.time())
-            self._let_log(batch, notice)
-            self._let_log(batch, self._summary(batch, outcomes, loop.time() - began))
-            for item in batch.items:
-                outcome = outcomes.get(item.image_id) or Retry("missing from the answer")
-                self._backlog.settle(item, outcome, answered=True)
+            self._admission.report(admitted, None, loop.time())
+            self._log(batch, outcomes, loop.time() - began)
+            self._backlog.answer(batch, outcomes)
 
     def _observed(self, batch: Batch, now: float) -> AbstractContextManager[Any]:
         if self._around is None:
@@ -236,42 +238,32 @@ class Batcher(Generic[K]):
 
     def _report_failure(self, batch: Batch, admitted: Admitted, error: Exception, now: float) -> None:
         if isinstance(error, ApiError):
-            self._let_log(batch, self._admission.report(admitted, error, now))
+            self._admission.report(admitted, error, now)
         else:
             self._admission.withdraw(admitted)
-            text = f"unexpected error in a call: {type(error).__name__}: {one_line(error)}"
-            self._let_log(batch, Notice(logging.ERROR, text))
-        failed_too_often = isinstance(error, Unavailable) and _count_failure(batch, admitted)
-        match after_failure(error, of_one_message=batch.is_of_one_message, failed_too_often=failed_too_often):
+            log.error("unexpected error in a call: %s: %s", type(error).__name__, one_line(error))
+        is_witness = batch.is_witness
+        if isinstance(error, Unavailable | AccessDenied):
+            for item in batch.items:
+                item.failed_calls += 1
+        after = after_failure(
+            error,
+            of_one_message=batch.is_of_one_message,
+            is_suspended=self._admission.is_suspended(self._scope_of(batch.key)),  # type: ignore[arg-type]
+            is_witness=is_witness,
+            failed_too_often=any(item.failed_calls >= MAX_FAILED_CALLS for item in batch.items),
+        )
+        match after:
             case AfterFailure.SEND_AGAIN:
                 self._backlog.put_back(batch)
+            case AfterFailure.ACCUSE:
+                self._backlog.accuse(batch)
             case AfterFailure.BISECT:
-                self._backlog.bisect(batch)
+                self._backlog.bisect(batch, is_witness=is_witness and not isinstance(error, Unavailable))
             case outcome:
-                for item in batch.items:
-                    self._backlog.settle(item, outcome, answered=False)
+                self._backlog.fail(batch, outcome)
 
-    def _summary(self, batch: Batch, outcomes: Mapping[str, ImageOutcome], seconds: float) -> Notice:
+    def _log(self, batch: Batch, outcomes: Mapping[str, ImageOutcome], seconds: float) -> None:
         applied = sum(isinstance(outcomes.get(image_id), Applied) for image_id in batch.image_ids)
         scope = one_line(self._scope_of(batch.key))  # type: ignore[arg-type]
-        return Notice(logging.INFO, f"{applied} of {len(batch.items)} images applied in {seconds:.2f} s ({scope})")
-
-    def _let_log(self, batch: Batch, notice: Notice | None) -> None:
-        """Have a caller log this: one of the batch, else any, else nobody is there to read it."""
-        if notice is None:
-            return
-        concerned = (waiter for item in batch.items for waiter in item.waiters)
-        waiter = next(concerned, None) or next(iter(self._waiters), None)
-        if waiter is None:
-            notice.log()
-        else:
-            waiter.notify(notice)
-
-
-def _count_failure(batch: Batch, admitted: Admitted) -> bool:
-    """Count a failed call against its images, unless it was a probe: then the service is to blame, not they."""
-    if admitted.is_probe:
-        return False
-    for item in batch.items:
-        item.failed_attempts += 1
-    return any(item.failed_attempts >= MAX_FAILED_ATTEMPTS for item in batch.items)
+        log.info("%d of %d images applied in %.2f s (%s)", applied, len(batch.items), seconds, scope)

@@ -52,3 +52,17 @@ class ImageOrder:
             following = following.following
         self._last[item.image_id] = item
         return behind
+
+    def cut_older(self, item: Item) -> list[Item]:
+        """Take away what is behind an item though its messages arrived before those of the item; return it."""
+        older = []
+        before, behind = item, item.following
+        while behind is not None:
+            if behind.number < item.number:
+                older.append(behind)
+                before.following = behind.following
+            else:
+                before = behind
+            behind = behind.following
+        self._last[item.image_id] = before
+        return older

@@ -5,34 +5,38 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from shared.batching.outcomes import Applied, NotApplied
+from shared.batching.outcomes import Applied
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
-    from shared.batching.outcomes import ImageOutcome
-    from shared.limits.circuit_breaker import Notice
+    from shared.batching.bisection import Group
+    from shared.batching.message_memory import Message
+    from shared.batching.outcomes import ImageOutcome, NotApplied
+
+    Most = Callable[[Hashable, bool], int]
+    """How many images of this key may go in a call at present: a whole batch, one as a probe, or none. The second
+    argument says whether they are witnesses, see `circuit_breaker`."""
 
 
 class Waiter:
     """One caller's wait for the outcomes of all of its images, which arrive one by one.
 
-    Its future only wakes it: it then finds its result here, or notices to be logged, after which it goes on waiting.
     `tag` is what the caller wants its calls to know it by.
     """
 
-    __slots__ = ("_not_applied", "_notices", "error", "expires_at", "items", "pending", "tag", "woken")
+    __slots__ = ("_not_applied", "error", "expires_at", "items", "message", "pending", "tag", "woken")
 
-    def __init__(self, woken: asyncio.Future[None], expires_at: float, tag: Any = None) -> None:
+    def __init__(self, woken: asyncio.Future[None], expires_at: float, message: Message, tag: Any = None) -> None:
         self.woken = woken
+        self.message = message
         self.tag = tag
         self.expires_at = expires_at
         self.items: tuple[Item, ...] = ()
         self.pending = 0
         self.error: Exception | None = None
-        self._not_applied: dict[str, NotApplied] | None = None  # thousands wait at the same time, few need it
-        self._notices: list[Notice] | None = None
+        self._not_applied: dict[str, NotApplied] = {}
 
     @property
     def is_done(self) -> bool:
@@ -42,7 +46,6 @@ class Waiter:
     def take(self, image_id: str, outcome: ImageOutcome) -> None:
         """Take note of one image's outcome."""
         if not isinstance(outcome, Applied):
-            self._not_applied = self._not_applied or {}
             self._not_applied[image_id] = outcome
         self.pending -= 1
         if not self.pending:
@@ -53,29 +56,20 @@ class Waiter:
         self.error = error
         self.wake()
 
-    def notify(self, notice: Notice) -> None:
-        """Have it log this."""
-        self._notices = [*(self._notices or ()), notice]
-        self.wake()
-
     def wake(self) -> None:
         """Let the caller go on."""
         if not self.woken.done():
             self.woken.set_result(None)
 
-    def log_notices(self) -> None:
-        """Log what there is to log, and be ready to be woken again."""
-        for notice in self._notices or ():
-            notice.log()
-        self._notices = None
-        if not self.is_done:
-            self.woken = self.woken.get_loop().create_future()
-
     def result(self) -> Mapping[str, NotApplied]:
-        """The outcomes of the images that were not applied. Raises the error that it ended with."""
+        """The outcomes of the images that were not applied, those of earlier deliveries too.
+
+        Raises the error that it ended with.
+        """
         if self.error is not None:
             raise self.error
-        return self._not_applied or {}
+        outcomes: dict[str, ImageOutcome] = {**self._not_applied, **self.message.outcomes}
+        return {image_id: outcome for image_id, outcome in outcomes.items() if not isinstance(outcome, Applied)}
 
 
 class State(Enum):
@@ -89,9 +83,13 @@ class State(Enum):
 
 
 class Item:
-    """One image to be updated under one key, for one caller or several who want the same."""
+    """One image to be updated under one key, for one caller or several who want the same.
 
-    __slots__ = ("arrived", "failed_attempts", "following", "image_id", "key", "state", "waiters")
+    `number`: that of the message among them that arrived last. `failed_calls`: calls with it that the service failed
+    to answer. `is_pardoned`: it failed alone once, see `Bisection.pardon`.
+    """
+
+    __slots__ = ("arrived", "failed_calls", "following", "image_id", "is_pardoned", "key", "number", "state", "waiters")
 
     def __init__(self, key: Hashable, image_id: str, waiter: Waiter, arrived: float) -> None:
         self.key = key
@@ -100,17 +98,32 @@ class Item:
         self.arrived = arrived
         self.state = State.BEHIND
         self.following: Item | None = None
-        self.failed_attempts = 0
+        self.failed_calls = 0
+        self.is_pardoned = False
+        self.number = waiter.message.number
+
+    def join(self, waiter: Waiter) -> None:
+        """Let another caller wait for it."""
+        self.waiters = (*self.waiters, waiter)
+        self.number = max(self.number, waiter.message.number)
 
 
 class Batch:
-    """Items of one key that go in one call."""
+    """Items of one key that go in one call. `group`: that of the suspected images that they are, if they are."""
 
-    __slots__ = ("items", "key")
+    __slots__ = ("group", "items", "key")
 
-    def __init__(self, key: Hashable, items: list[Item]) -> None:
+    def __init__(self, key: Hashable, items: list[Item], group: Group | None = None) -> None:
         self.key = key
         self.items = items
+        self.group = group
+
+    @property
+    def is_witness(self) -> bool:
+        """Whether its failure is evidence against the service: not if it is one image that failed before."""
+        if self.group is not None:
+            return self.group.is_witness
+        return len(self.items) > 1 or not self.items[0].failed_calls
 
     @property
     def image_ids(self) -> list[str]:

@@ -19,7 +19,7 @@ from shared.limits.circuit_breaker import CircuitBreakers, trips
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable
 
-    from shared.limits.circuit_breaker import AdmittedByBoth, CircuitBreaker, Notice
+    from shared.limits.circuit_breaker import AdmittedCall, CircuitBreaker
 
 
 class Limiter(Protocol):
@@ -50,17 +50,17 @@ class Limiter(Protocol):
         """Do nothing any more."""
 
 
+MAX_REMEMBERED = 1000
+"""Things that failed alone which are remembered. One that is forgotten can suspend calls once more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A call that may go: what the circuit breakers know it by, and the rate limit."""
 
-    breakers: AdmittedByBoth
+    scope: Hashable
+    breakers: tuple[AdmittedCall, AdmittedCall]
     permit: Any
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether it tries an open circuit breaker."""
-        return self.breakers.is_probe
 
 
 def _nobody_listens() -> None:
@@ -85,11 +85,12 @@ class Admission:
         self._wanted = 0  # calls that synchronous callers wait to make
         self._turns = 0  # those who wait for a turn
         self._last_was_turn = False
+        self._failed: dict[Hashable, None] = {}  # what turns were about that failed, the longest ago first
 
     @property
     def open_breakers(self) -> int:
         """How many circuit breakers are open: the service's, and those of scopes."""
-        return self._breakers.open
+        return len(self._breakers.open)
 
     def ready_at(self, now: float) -> float:
         """The earliest time at which a call may go: `now` or before if at once, infinity where only a change can tell.
@@ -105,46 +106,49 @@ class Admission:
         """Say how many calls wait to be made, 0 when none does; while all calls are suspended, one is enough."""
         self._wanted = calls
         self._want_all(now)
+        self._breakers.remind(now)
 
     async def aclose(self) -> None:
         """Hold no permits any more."""
         await self._limiter.aclose()
 
-    def admits(self, scope: Hashable, now: float) -> bool:
-        """Whether a call of this scope may go once `ready_at` has come. A probe of the service can be of any."""
-        return self._breakers.scope_ready_at(scope, now) <= now
+    def admits(self, scope: Hashable, now: float, *, is_witness: bool = True) -> bool:
+        """Whether the circuit breakers let a call of this scope go now. A probe of the service can be of any."""
+        return self._breakers.ready_at(scope, now, is_witness=is_witness) <= now
 
-    def next_scope_at(self, now: float) -> float:
-        """When a suspended scope may be tried that may not yet; infinity if there is none, or its probe is out."""
-        return self._breakers.next_scope_at(now)
+    def next_probe_at(self, now: float) -> float:
+        """When something suspended may be tried that may not yet; infinity if there is none, or its probe is out."""
+        return self._breakers.next_at(now)
 
-    def next_is_probe(self, scope: Hashable = None) -> bool:
-        """Whether the next call of this scope tries an open circuit breaker."""
-        return self._breakers.next_is_probe(scope)
+    def is_suspended(self, scope: Hashable = None) -> bool:
+        """Whether calls of this scope are suspended, so that the next one is a probe."""
+        return self._breakers.is_suspended(scope)
 
-    def admit(self, now: float, scope: Hashable = None) -> Admitted:
-        """Admit one call that goes now. Raises `RuntimeError` before `ready_at`, or where `admits` says no."""
-        call = self._breakers.admit(scope, now)
+    def admit(self, now: float, scope: Hashable = None, *, is_witness: bool = True) -> Admitted:
+        """Admit one call that goes now. Raises `RuntimeError` before `ready_at`, or where `admits` says no.
+
+        `is_witness`: whether its failure can suspend calls, see `circuit_breaker`.
+        """
+        call = self._breakers.admit(scope, now, is_witness=is_witness)
         self._last_was_turn = False
-        return Admitted(call, self._limiter.take(now))
+        return Admitted(scope, call, self._limiter.take(now))
 
-    def report(self, call: Admitted, error: ApiError | None, now: float) -> Notice | None:
-        """Take note of how a call was answered: by `error`, or well. Returns what the log should say of it."""
+    def report(self, call: Admitted, error: ApiError | None, now: float) -> None:
+        """Take note of a call's response: an error, or success."""
         if isinstance(error, RateLimited):
             self._limiter.limited(call.permit, error.retry_after_seconds, now)
         elif not trips(error):
             self._limiter.succeeded(call.permit)
-        notice = self._breakers.report(call.breakers, error, now)
+        self._breakers.report(call.scope, call.breakers, error, now)
         self._reported.set()
-        return notice
 
     def withdraw(self, call: Admitted) -> None:
         """Take note that a call ended without an answer that tells anything, say because of an error of ours."""
-        self._breakers.withdraw(call.breakers)
+        self._breakers.withdraw(call.scope, call.breakers)
         self._reported.set()
 
     def _free_at(self, now: float) -> float:
-        return max(self._breakers.ready_at(now), self._limiter.ready_at(now))
+        return max(self._breakers.service_ready_at(now), self._limiter.ready_at(now))
 
     def _want_all(self, now: float) -> None:
         calls = self._wanted + self._turns
@@ -155,35 +159,45 @@ class Admission:
         self.on_change()
 
     @asynccontextmanager
-    async def turn(self, scope: Hashable = None) -> AsyncIterator[None]:
-        """Wait until one call may go, and report what the body of the `async with` makes of it."""
+    async def turn(self, scope: Hashable = None, about: Hashable = None) -> AsyncIterator[None]:
+        """Wait until one call may go, and report what the body of the `async with` makes of it.
+
+        `about`: what the call asks for. If that failed last time, it is no witness against the service.
+        """
         loop = asyncio.get_running_loop()
-        call = await self._admitted(scope, loop)
+        call = await self._admitted(scope, loop, is_witness=about not in self._failed)
         try:
             yield
         except ApiError as error:
-            self._report_and_log(call, error, loop.time())
+            self._report_turn(call, about, error, loop.time())
             raise
         except BaseException:
             self.withdraw(call)
             raise
-        self._report_and_log(call, None, loop.time())
+        else:
+            self._report_turn(call, about, None, loop.time())
+        finally:
+            self.on_change()
 
-    def _report_and_log(self, call: Admitted, error: ApiError | None, now: float) -> None:
-        if notice := self.report(call, error, now):
-            notice.log()
+    def _report_turn(self, call: Admitted, about: Hashable, error: ApiError | None, now: float) -> None:
+        self._failed.pop(about, None)
+        if about is not None and trips(error):
+            self._failed[about] = None
+            if len(self._failed) > MAX_REMEMBERED:
+                del self._failed[next(iter(self._failed))]
+        self.report(call, error, now)
 
-    async def _admitted(self, scope: Hashable, loop: asyncio.AbstractEventLoop) -> Admitted:
+    async def _admitted(self, scope: Hashable, loop: asyncio.AbstractEventLoop, *, is_witness: bool) -> Admitted:
         while True:
             # before it is in line, so that others need not wait behind it
-            await self._until(lambda now: self._breakers.scope_ready_at(scope, now), loop)
+            await self._until(lambda now: self._breakers.ready_at(scope, now, is_witness=is_witness), loop)
             self._turns += 1
             self._want_all(loop.time())
             try:
                 async with self._line:
                     await self._until(self._free_at, loop)
-                    if self.admits(scope, loop.time()):
-                        call = self.admit(loop.time(), scope)
+                    if self.admits(scope, loop.time(), is_witness=is_witness):
+                        call = self.admit(loop.time(), scope, is_witness=is_witness)
                         self._last_was_turn = True
                         return call
             finally:

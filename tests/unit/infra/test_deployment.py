@@ -8,7 +8,7 @@ import pytest
 
 from infra.check.files import read_json, read_yaml
 from shared.errors import Unavailable
-from shared.limits.circuit_breaker import CircuitBreaker, LoggedBreaker
+from shared.limits.circuit_breaker import CircuitBreaker
 from shared.settings import poison_of
 from tests.unit.infra.conftest import INFRA, ROOT, Bicep
 
@@ -116,7 +116,9 @@ def test_the_age_in_the_log_is_read_by_its_rule(rules: dict[str, dict[str, Any]]
     assert match[1] == "7200"
 
 
-def test_the_rule_of_suspended_calls_knows_whose_they_are(rules: dict[str, dict[str, Any]]) -> None:
+def test_the_rule_of_suspended_calls_knows_whose_they_are(
+    rules: dict[str, dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
     """A project whose calls are resumed says nothing of another whose calls are not."""
     [pattern] = re.findall(r"extract\(@'(.*?)', 1", rules["calls-suspended"]["query"])
 
@@ -124,15 +126,14 @@ def test_the_rule_of_suspended_calls_knows_whose_they_are(rules: dict[str, dict[
         match = re.search(pattern, text)
         return match[1] if match else ""
 
-    circuit = CircuitBreaker()
     for whose in ("", " for project c0ffee00-0000-4000-8000-000000000001"):
-        breaker = LoggedBreaker(circuit, "Custom Vision", whose)
-        suspended = breaker.report(circuit.admit(0), Unavailable("503 for X: after 1.0 s"), 0)
-        at = circuit.ready_at(0)
-        resumed = breaker.report(circuit.admit(at), None, at)
-        assert suspended is not None
-        assert resumed is not None
-        assert scope(suspended.text) == scope(resumed.text) == whose.removeprefix(" for ")
+        caplog.clear()
+        breaker = CircuitBreaker(api="Custom Vision", whose=whose)
+        breaker.report(breaker.admit(0), Unavailable("503 for X: after 1.0 s"), 0)
+        at = breaker.ready_at(0)
+        breaker.report(breaker.admit(at), None, at)
+        suspended, resumed = (record.getMessage() for record in caplog.records)
+        assert scope(suspended) == scope(resumed) == whose.removeprefix(" for ")
 
 
 def test_the_rule_of_silence_looks_for_a_line_of_the_timer_that_the_host_writes(

@@ -19,6 +19,7 @@ from shared.limits.rate_limit_alone import EvenSpacing
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from shared.limits.admission import Limiter
     from shared.messages.ids import ImageId
 
 UNLIMITED = 1e9
@@ -70,12 +71,13 @@ def new_batcher(
     starvation: float = 30.0,
     max_in_flight: int = 48,
     scope_of: Callable[[str], str | None] = lambda _: None,
+    limiter: Limiter | None = None,
 ) -> Batcher[str]:
     return Batcher(
         api.send,
         Admission(
             "API",
-            EvenSpacing(calls_per_second),
+            limiter or EvenSpacing(calls_per_second),
             CircuitBreaker(uniform=lambda low, high: high),
         ),
         scope_of=scope_of,

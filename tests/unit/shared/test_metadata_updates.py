@@ -43,15 +43,19 @@ class FakeBatcher(Batcher["BatchKey"]):
     not_applied: dict[ImageId, NotApplied] = field(default_factory=dict)
     error: BaseException | None = None
     submitted: list[tuple[BatchKey, Sequence[ImageId]]] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
 
     async def submit(
-        self, key: BatchKey, image_ids: Sequence[ImageId], tag: Any = None
+        self, key: BatchKey, image_ids: Sequence[ImageId], tag: Any = None, message_id: str | None = None
     ) -> Mapping[ImageId, NotApplied]:
         self.submitted.append((key, image_ids))
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
         return self.not_applied
+
+    def forget(self, message_id: str) -> None:
+        self.forgotten.append(message_id)
 
 
 class Relay:

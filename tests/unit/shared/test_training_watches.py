@@ -609,14 +609,14 @@ class TestTurns:
         await asyncio.sleep(1)
         api.answer = FakeApi().answer
         face = FakeFace(lambda _: SUCCEEDED)
-        service = replace(new_service(face), admission=batcher._admission, afterwards=batcher.wake)
+        service = replace(new_service(face), admission=batcher._admission)
         relay = Relay(FakeFace(), iterations=service)
         batcher._max_in_flight = 0  # until the poll has taken the probe
         relay.add(ITERATION)
         await relay.watches.tick()
         assert relay.queue.deleted == ["m0"]
         batcher._max_in_flight = 1
-        service.afterwards()
+        service.admission.on_change()
         assert not await update
         await batcher.aclose()
 
@@ -657,7 +657,7 @@ class TestKinds:
         relay.add({**ITERATION, "projectId": other, "id": other})
         await relay.watches.tick()
         assert len(relay.events.sent) == 1
-        assert not scoped.admission.next_is_probe()
+        assert not scoped.admission.is_suspended()
 
 
 class TestExpiry:

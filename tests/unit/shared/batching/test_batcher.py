@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from shared.batching.batcher import MAX_FAILED_ATTEMPTS, Batcher
+from shared.batching.batcher import MAX_FAILED_CALLS, Batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
     AccessDenied,
@@ -375,7 +375,7 @@ class TestErrors:
         tasks = submit_each(batcher, images(64))
         outcomes = await asyncio.gather(*tasks)
         assert [outcome for outcome in outcomes if outcome] == [{image(5): Retry("500")}]
-        assert api.times_sent[image(5)] > MAX_FAILED_ATTEMPTS
+        assert api.times_sent[image(5)] > MAX_FAILED_CALLS
 
     @pytest.mark.parametrize("error", [Unavailable("503"), RateLimited("429"), AccessDenied("401")])
     async def test_trouble_that_is_nobodys_fault_is_waited_out(
@@ -571,51 +571,26 @@ class TestProjects:
 
 
 class TestLog:
-    """What is logged is logged by an invocation that runs: the host drops the rest."""
-
-    @pytest.fixture(autouse=True)
-    def _logging_tasks(self, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-        """Note of each line which task wrote it."""
-
-        def note(record: logging.LogRecord) -> bool:
-            record.task = asyncio.current_task()
-            return True
-
-        caplog.set_level(logging.INFO, "shared")
-        caplog.handler.addFilter(note)
-        yield
-        caplog.handler.removeFilter(note)
-
-    async def test_that_calls_are_suspended_and_resumed_is_logged_by_callers_who_wait(
+    async def test_that_calls_are_suspended_and_resumed(
         self, api: FakeApi, batcher: Batcher[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         api.answer = raising(Unavailable("down"))
         tasks = submit_each(batcher, images(100))
         await asyncio.sleep(20)
-        assert "calls are suspended: down" in caplog.text
+        assert "API: calls are suspended: down" in caplog.text
         api.answer = FakeApi().answer
         assert await all_applied(tasks)
         assert "calls are resumed after" in caplog.text
-        assert {getattr(record, "task", None) for record in caplog.records} <= set(tasks)
-
-    async def test_who_is_gone_when_its_call_ends_leaves_the_logging_to_another(
-        self, api: FakeApi, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        api.latency = 5.0
-        api.answer = raising(Unavailable("down"))
-        batcher = new_batcher(api, linger=0.1, hold=3)
-        gone = submit_each(batcher, [image(1)])
-        await asyncio.sleep(2.5)
-        stays = submit_each(batcher, [image(2)])
-        await asyncio.wait(gone + stays)
-        assert [getattr(record, "task", None) for record in caplog.records if "suspended" in record.message] == stays
 
     async def test_a_batch_is_one_line(
         self, api: FakeApi, batcher: Batcher[str], caplog: pytest.LogCaptureFixture
     ) -> None:
+        caplog.set_level(logging.INFO, "shared")
         api.answer = lambda call: dict.fromkeys(call.image_ids, APPLIED) | {image(0): Refused("ErrorImageNotFound")}
         await asyncio.gather(*submit_each(batcher, images(64)))
-        assert [record.message for record in caplog.records] == ["63 of 64 images applied in 0.00 s (None)"]
+        assert [(record.name, record.message) for record in caplog.records] == [
+            ("shared.batching.batcher", "63 of 64 images applied in 0.00 s (None)")
+        ]
 
 
 async def deliver(batcher: Batcher[str], image_id: ImageId) -> Mapping[ImageId, NotApplied]:

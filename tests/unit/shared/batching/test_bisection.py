@@ -1,13 +1,14 @@
-"""How the message at fault is found: groups, turns, and what a search remembers of messages that left."""
+"""How the message at fault is found: groups, halves, turns, and what a search remembers of messages that left."""
 
 from __future__ import annotations
 
+from statistics import mean
 from typing import TYPE_CHECKING
 
 import pytest
 
 from shared.batching import bisection
-from shared.batching.bisection import Bisection
+from shared.batching.bisection import MAX_AT_FAULT, Bisection
 from tests.unit.shared.batching.waiting import always, new_batch, new_item
 
 if TYPE_CHECKING:
@@ -21,39 +22,74 @@ def leave(search: Bisection, *items: Item) -> None:
         search.remember(item)
 
 
+def take(search: Bisection) -> Batch:
+    batch = search.take(always)
+    assert batch is not None
+    return batch
+
+
 def taken(search: Bisection) -> str:
     """The images of the next call."""
     batch = search.take(always)
     return "".join(batch.image_ids) if batch else ""
 
 
-class TestGroups:
-    def test_a_refused_batch_is_halved(self) -> None:
-        search = Bisection()
-        search.split(new_batch("abcde"))
-        assert [taken(search), taken(search), taken(search)] == ["ab", "cde", ""]
+def accepted(search: Bisection, batch: Batch) -> None:
+    search.end(batch, is_good=True)
+    for item in batch.items:
+        search.forget(item)
 
-    def test_a_half_that_is_refused_too_goes_on_before_the_other(self) -> None:
-        search = Bisection()
-        search.split(new_batch("abcd"))
-        first = search.take(always)
-        assert first is not None
-        search.split(first)
-        assert [taken(search), taken(search), taken(search)] == ["a", "b", "cd"]
 
-    def test_a_group_that_was_sent_in_vain_goes_behind_the_others(self) -> None:
-        search = Bisection()
-        search.split(new_batch("abcd"))
-        first = search.take(always)
-        assert first is not None
-        for item in first.items:
-            assert search.take_in(item)
-        assert [taken(search), taken(search)] == ["cd", "ab"]
+def searching(image_ids: str, key: str = "a") -> Bisection:
+    search = Bisection()
+    search.split(new_batch(image_ids, key), is_witness=True)
+    return search
+
+
+class TestHalves:
+    def test_the_second_half_is_held_back_until_the_first_has_its_response(self) -> None:
+        search = searching("abcd")
+        assert [taken(search), taken(search)] == ["ab", ""]
+
+    def test_if_the_first_half_is_good_the_second_is_halved_without_a_call_of_its_own(self) -> None:
+        search = searching("abcd")
+        accepted(search, take(search))
+        assert [taken(search), taken(search)] == ["c", ""]
+
+    def test_if_the_first_half_is_bad_too_the_second_is_sent_whole(self) -> None:
+        search = searching("abcd")
+        search.split(take(search), is_witness=True)
+        assert {taken(search), taken(search)} == {"a", "cd"}
+
+    def test_a_single_message_is_sent_although_it_is_known_to_be_bad(self) -> None:
+        search = searching("ab")
+        accepted(search, take(search))
+        assert taken(search) == "b"
+
+    def test_the_second_half_does_not_wait_for_a_first_half_whose_messages_left(self) -> None:
+        search = searching("abcd")
+        first = list(search._ready[0].items.values())
+        leave(search, *first)
+        assert taken(search) == "cd"
+
+    def test_nor_for_one_whose_messages_left_while_it_was_sent_in_vain(self) -> None:
+        search = searching("abcd")
+        batch = take(search)
+        leave(search, *batch.items)
+        search.sent_in_vain(batch)
+        assert taken(search) == "cd"
+
+    def test_a_group_that_was_sent_in_vain_waits_again(self) -> None:
+        search = searching("abcd")
+        batch = take(search)
+        assert all(search.join(item) for item in batch.items)
+        search.sent_in_vain(batch)
+        assert taken(search) == "ab"
 
     def test_an_image_with_its_outcome_is_forgotten(self) -> None:
         search = Bisection()
         batch = new_batch("ab")
-        search.split(batch)
+        search.split(batch, is_witness=True)
         for item in batch.items:
             search.forget(item)
         assert len(search) == 0
@@ -64,112 +100,161 @@ class TestGroups:
         batch = new_batch("abcdefgh")
         for item in batch.items[1:]:
             item.waiters = batch.items[1].waiters
-        search.split(batch)
-        assert [taken(search), taken(search)] == ["a", "bcdefgh"]
+        search.split(batch, is_witness=True)
+        first = take(search)
+        assert "".join(first.image_ids) == "a"
+        accepted(search, first)
+        assert taken(search) == "bcdefgh"
 
-    def test_a_probe_is_one_image_and_the_rest_goes_behind_the_others(self) -> None:
-        search = Bisection()
-        search.split(new_batch("abcd"))
-        probe = search.take(lambda _: 1)
+    def test_a_probe_is_one_image_and_tells_nothing_of_the_rest(self) -> None:
+        search = searching("abcd")
+        probe = search.take(lambda _key, _is_witness: 1)
         assert probe is not None
         assert probe.image_ids == ["a"]
-        assert [taken(search), taken(search)] == ["cd", "b"]
+        accepted(search, probe)
+        assert [taken(search), taken(search)] == ["b", ""]
 
 
 class TestTurns:
     def test_searches_take_turns(self) -> None:
-        search = Bisection()
-        search.split(new_batch("abcd", "first"))
-        search.split(new_batch("efgh", "second"))
-        assert [taken(search) for _ in range(4)] == ["ab", "ef", "cd", "gh"]
+        search = searching("abcd", "first")
+        search.split(new_batch("efgh", "second"), is_witness=True)
+        for batch in (take(search), take(search)):
+            search.split(batch, is_witness=True)
+        assert {taken(search), taken(search)} == {"a", "cd"}
+        assert {taken(search), taken(search)} == {"e", "gh"}
 
     def test_a_search_whose_calls_are_suspended_is_passed_over(self) -> None:
-        search = Bisection()
-        search.split(new_batch("ab", "suspended"))
-        search.split(new_batch("cd", "free"))
-        batch = search.take(lambda key: 64 * (key == "free"))
+        search = searching("ab", "suspended")
+        search.split(new_batch("cd", "free"), is_witness=True)
+        batch = search.take(lambda key, _: 64 * (key == "free"))
         assert batch is not None
         assert batch.key == "free"
-        assert not search.has_ready(lambda key: 64 * (key == "neither"))
-        assert search.take(lambda key: 64 * (key == "neither")) is None
+        assert not search.has_ready(lambda key, _: 64 * (key == "neither"))
+        assert search.take(lambda key, _: 64 * (key == "neither")) is None
+
+    def test_each_search_asks_for_the_calls_that_it_makes_next(self) -> None:
+        search = searching("abcdefgh", "first")
+        search.split(new_batch("abcdefgh", "second"), is_witness=True)
+        assert search.count_calls(always) == 6
+        take(search)
+        assert search.count_calls(always) == 6, "those on the wire are followed by others"
+
+
+class TestThoseThatFailedAlone:
+    def test_a_few_wait_for_the_end_of_the_outage_in_one_group_that_is_no_witness(self) -> None:
+        search = Bisection()
+        for image_id in "ab":
+            search.accuse(new_batch(image_id))
+        assert search.pardon(always) == []
+        batch = take(search)
+        assert batch.image_ids == ["a", "b"]
+        assert not batch.is_witness
+
+    def test_if_they_are_many_the_service_was_at_fault_and_they_wait_with_all_others(self) -> None:
+        search = Bisection()
+        for number in range(MAX_AT_FAULT + 1):
+            search.accuse(new_batch([str(number)], key=str(number)))
+        suspended = search.pardon(lambda _key, _is_witness: 1)
+        assert suspended == []
+        assert len(search.pardon(always)) == MAX_AT_FAULT + 1
+        assert len(search) == 0
+        assert not search.has_ready(always)
+
+    def test_none_is_pardoned_twice(self) -> None:
+        search = Bisection()
+        batches = [new_batch([str(number)]) for number in range(MAX_AT_FAULT + 1)]
+        for batch in batches:
+            search.accuse(batch)
+        search.pardon(always)
+        for batch in batches:
+            search.accuse(batch)
+        assert search.pardon(always) == []
+        assert take(search).image_ids == ["0"]
 
 
 class TestMemory:
     def test_a_message_that_comes_back_goes_on_where_it_stopped(self) -> None:
         search = Bisection()
         batch = new_batch("abcd")
-        search.split(batch)
+        search.split(batch, is_witness=True)
         leave(search, *batch.items)
         assert not search.has_ready(always)
         for image_id in "dcba":
-            assert search.take_in(new_item(image_id))
+            assert search.join(new_item(image_id))
         assert {taken(search), taken(search)} == {"ba", "dc"}
 
     def test_an_image_that_is_not_suspected_has_no_group(self) -> None:
-        search = Bisection()
-        search.split(new_batch("ab"))
-        assert not search.take_in(new_item("c"))
-        assert not search.take_in(new_item("a", key="another key"))
+        search = searching("ab")
+        assert not search.join(new_item("c"))
+        assert not search.join(new_item("a", key="another key"))
 
     def test_who_leaves_while_its_group_is_on_the_wire_is_remembered_in_its_half(self) -> None:
-        search = Bisection()
-        search.split(new_batch("abcdefgh"))
-        half = search.take(always)
-        assert half is not None
+        search = searching("abcdefgh")
+        half = take(search)
         half.items[0].waiters = ()
-        search.split(half)
-        assert taken(search) == "b"
-        assert search.take_in(new_item("a"))
+        search.split(half, is_witness=True)
+        assert {taken(search), taken(search)} == {"b", "efgh"}
+        assert search.join(new_item("a"))
 
     def test_who_is_alone_and_has_to_be_tried_again_stays_alone(self) -> None:
-        search = Bisection()
-        batch = new_batch("ab")
-        search.split(batch)
-        alone = search.take(always)
-        assert alone is not None
+        search = searching("ab")
+        alone = take(search)
+        search.end(alone, is_good=False)
         leave(search, *alone.items)
-        assert search.take_in(new_item("a"))
+        assert search.join(new_item("a"))
         assert {taken(search), taken(search)} == {"a", "b"}
 
     def test_not_more_is_remembered_than_there_is_room_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bisection, "MAX_REMEMBERED", 2)
         search = Bisection()
         batch = new_batch("abc")
-        search.split(batch)
+        search.split(batch, is_witness=True)
         leave(search, *batch.items)
         assert (len(search), search.remembered) == (2, 2)
-        assert not search.take_in(new_item("a"))
-        assert search.take_in(new_item("c"))
+        assert not search.join(new_item("a"))
+        assert search.join(new_item("c"))
 
 
 def refused(batch: Batch, bad: set[str]) -> bool:
     return bool(bad & set(batch.image_ids))
 
 
-@pytest.mark.parametrize("bad", [{"00"}, {"63"}, {"17", "18"}, {f"{n:02}" for n in range(0, 64, 5)}])
-def test_a_search_ends_however_often_its_messages_leave(bad: set[str]) -> None:
-    """Whoever waits leaves after every third call and is delivered again; each call goes on from what is known."""
+def calls_to_find(bad: set[str], *, leaving: bool) -> int:
+    """How many calls it takes to find the bad ones among 64, the first included."""
     search = Bisection()
     batch = new_batch([f"{n:02}" for n in range(64)])
     waiting = {item.image_id: item for item in batch.items}
-    search.split(batch)
+    search.split(batch, is_witness=True)
     found: set[str] = set()
-    calls = 0
+    calls = 1
     while waiting:
-        group = search.take(always)
-        assert group is not None
+        group = take(search)
         calls += 1
         if refused(group, bad) and len(group.items) > 1:
-            search.split(group)
+            search.split(group, is_witness=True)
         else:
-            found |= set(group.image_ids) if refused(group, bad) else set()
+            if refused(group, bad):
+                found |= set(group.image_ids)
+            search.end(group, is_good=not refused(group, bad))
             for item in group.items:
                 search.forget(item)
                 del waiting[item.image_id]
-        if calls % 3 == 0:
+        if leaving and calls % 3 == 0:
             leave(search, *waiting.values())
             waiting = {image_id: new_item(image_id) for image_id in waiting}
-            assert all(search.take_in(item) for item in waiting.values())
+            assert all(search.join(item) for item in waiting.values())
     assert found == bad
-    assert calls <= 2 * len(bad) * 6
     assert len(search) == 0
+    assert not search.has_ready(always)
+    return calls
+
+
+@pytest.mark.parametrize("bad", [{"00"}, {"63"}, {"17", "18"}, {f"{n:02}" for n in range(0, 64, 5)}])
+def test_a_search_ends_however_often_its_messages_leave(bad: set[str]) -> None:
+    """Whoever waits leaves after every third call and is delivered again; each call goes on from what is known."""
+    assert calls_to_find(bad, leaving=True) <= 1 + 2 * len(bad) * 6
+
+
+def test_one_of_64_is_found_in_11_calls_on_average_over_its_place() -> None:
+    assert mean(calls_to_find({f"{n:02}"}, leaving=False) for n in range(64)) <= 11

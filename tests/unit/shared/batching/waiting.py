@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from shared.batching.items import Batch, Item, State, Waiter
+from shared.batching.message_memory import Message
 
 if TYPE_CHECKING:
     import asyncio
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 class Caller(Waiter):
     """A waiter that nobody runs: what it is told is kept."""
 
-    def __init__(self) -> None:
-        super().__init__(cast("asyncio.Future[None]", None), expires_at=1e9)
+    def __init__(self, number: int = 0) -> None:
+        super().__init__(cast("asyncio.Future[None]", None), expires_at=1e9, message=Message(None, number))
 
     def wake(self) -> None:
         """Nobody sleeps."""
@@ -37,6 +38,6 @@ def new_batch(image_ids: Iterable[str], key: str = "a") -> Batch:
     return Batch(key, items)
 
 
-def always(_: object) -> int:
+def always(_: object, is_witness: bool) -> int:
     """Every call may go, with a whole batch."""
     return 64

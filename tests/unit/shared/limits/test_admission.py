@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable
-from shared.limits.admission import Admission, Admitted
+from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class TestReadyAt:
         limiter = FakeLimiter(interval=10)
         admission = new_admission(limiter)
         admission.report(admission.admit(0), DOWN, 0)
-        assert admission.next_is_probe()
+        assert admission.is_suspended()
         assert admission.ready_at(0) == 10
         limiter.free_at = 0.1
         assert admission.ready_at(0) == 0.5
@@ -100,7 +100,7 @@ class TestReadyAt:
         admission.report(admission.admit(0), RateLimited("429", retry_after_seconds=3), 0)
         assert limiter.limited_by == [3]
         assert admission.ready_at(0) == 3
-        assert not admission.next_is_probe()
+        assert not admission.is_suspended()
         admission.report(admission.admit(3), None, 3)
         assert limiter.successes == 1
 
@@ -123,10 +123,10 @@ class TestTurn:
         admission = new_admission()
         with pytest.raises(NotFound):
             await call(admission, NotFound("PersonGroupNotFound", "m"))
-        assert not admission.next_is_probe()
+        assert not admission.is_suspended()
         with pytest.raises(AccessDenied):
             await call(admission, AccessDenied("401"))
-        assert admission.next_is_probe()
+        assert admission.is_suspended()
 
     @pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()], ids=["bug", "cancelled"])
     async def test_a_probe_that_ends_without_an_answer_gives_its_leave_back(self, error: BaseException) -> None:
@@ -173,19 +173,15 @@ class TestLog:
     def outage(admission: Admission, *errors: Unavailable | AccessDenied) -> float:
         """An outage with these answers, and its end. Returns its length."""
 
-        def report(call: Admitted, error: ApiError | None, now: float) -> None:
-            if notice := admission.report(call, error, now):
-                notice.log()
-
         stale = [admission.admit(0) for _ in range(20)]
         at = 0.0
         for error in errors:
             at = max(at, admission.ready_at(at))
-            report(admission.admit(at), error, at)
+            admission.report(admission.admit(at), error, at)
         for call in stale:
-            report(call, DOWN, at)
+            admission.report(call, DOWN, at)
         at = admission.ready_at(at)
-        report(admission.admit(at), None, at)
+        admission.report(admission.admit(at), None, at)
         return at
 
     async def test_an_outage_is_told_once_when_it_starts_and_once_when_it_ends(
@@ -213,6 +209,14 @@ class TestLog:
         assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR", "WARNING"]
         assert "look at FACE_KEY" in caplog.text
 
+    async def test_that_calls_are_suspended_is_logged_again_each_hour(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Also while the service asks to be left alone, so that no call is made."""
+        admission = new_admission()
+        admission.report(admission.admit(0), Unavailable("503", retry_after_seconds=20_000), 0)
+        for minute in range(300):
+            admission.want(0, minute * 60.0)
+        assert [record.getMessage() for record in caplog.records] == ["Face: calls are suspended: 503"] * 5
+
     async def test_what_the_service_says_is_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
         self.outage(new_admission(), Unavailable("a\nb"))
         assert all(record.getMessage().isprintable() for record in caplog.records)
@@ -225,21 +229,22 @@ class TestScopes:
         for scope in "cd":
             admission.report(admission.admit(0, scope), DOWN, 0)
         at = admission.ready_at(0)
-        assert admission.report(admission.admit(at, "c"), None, at) is not None
-        assert [admission.report(call, DOWN, at + 1) for call in old] == [None, None]
+        admission.report(admission.admit(at, "c"), None, at)
+        for call in old:
+            admission.report(call, DOWN, at + 1)
         assert all(admission.admits(scope, at + 1) for scope in "abcd")
         assert admission.ready_at(at + 1) == at + 1
 
-    def test_a_second_project_that_fails_before_any_succeeds_suspends_all(self) -> None:
+    def test_a_second_project_that_fails_before_any_succeeds_suspends_all(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         admission = new_admission()
-        first = admission.report(admission.admit(0, "a"), DOWN, 0)
-        second = admission.report(admission.admit(0, "b"), DOWN, 0)
-        assert first is not None
-        assert second is not None
-        assert (first.text, second.text) == (
+        admission.report(admission.admit(0, "a"), DOWN, 0)
+        admission.report(admission.admit(0, "b"), DOWN, 0)
+        assert [record.getMessage() for record in caplog.records] == [
             "Face: calls are suspended for a: 503",
             "Face: calls are suspended: 503",
-        )
+        ]
         assert admission.ready_at(0) > 0
 
     def test_a_second_project_that_fails_after_a_success_suspends_itself(self) -> None:
@@ -262,6 +267,36 @@ class TestScopes:
         await asyncio.sleep(1)
         assert await turn("b") == 1
         assert await suspended == 50
+
+
+class TestOneThingThatFails:
+    """A group that its service cannot answer for is no evidence against the service when it fails again."""
+
+    async def test_it_suspends_calls_once_and_keeps_nobody_waiting_afterwards(self) -> None:
+        admission = new_admission()
+
+        async def poll(about: str, error: Exception | None = None) -> float:
+            async with admission.turn("scope", about):
+                if error is not None:
+                    raise error
+            return now()
+
+        for tick in range(10):
+            with pytest.raises(Unavailable):
+                await poll("bad", DOWN)
+            assert await poll(f"good {tick}") - tick * 60 <= 0.5
+            await asyncio.sleep((tick + 1) * 60 - now())
+            assert not admission.is_suspended("scope")
+
+    async def test_alone_it_keeps_calls_suspended_and_a_newcomer_goes_at_once(self) -> None:
+        admission = new_admission()
+        for _ in range(8):
+            with pytest.raises(Unavailable):
+                async with admission.turn("scope", "bad"):
+                    raise DOWN
+        before = now()
+        async with admission.turn("scope", "good"):
+            assert now() == before
 
 
 class TestTurnsBesideOthers:

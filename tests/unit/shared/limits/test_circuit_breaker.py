@@ -18,7 +18,14 @@ from shared.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from shared.limits.circuit_breaker import MAX_BACK_OFF_SECONDS, MIN_BACK_OFF_SECONDS, CircuitBreaker, Transition, trips
+from shared.limits import circuit_breaker
+from shared.limits.circuit_breaker import (
+    MAX_BACK_OFF_SECONDS,
+    MIN_BACK_OFF_SECONDS,
+    CircuitBreaker,
+    CircuitBreakers,
+    trips,
+)
 
 DOWN = Unavailable("503")
 CLOSING: list[ApiError] = [DOWN, AccessDenied("401")]
@@ -43,7 +50,8 @@ def new_gate() -> CircuitBreaker:
 
 def closed_gate(now: float = 0.0, error: ApiError = DOWN) -> CircuitBreaker:
     gate = new_gate()
-    assert gate.report(gate.admit(now), error, now) is Transition.OPENED
+    gate.report(gate.admit(now), error, now)
+    assert gate.opened_at == now
     return gate
 
 
@@ -60,12 +68,12 @@ class TestClosing:
     def test_any_other_answer_leaves_it_open(self, error: ApiError | None) -> None:
         gate = new_gate()
         assert not trips(error)
-        assert gate.report(gate.admit(0), error, 0) is Transition.NONE
+        gate.report(gate.admit(0), error, 0)
         assert gate.opened_at is None
 
     def test_while_open_any_number_of_calls_goes(self) -> None:
         gate = new_gate()
-        assert not any(gate.admit(0).probe for _ in range(100))
+        assert not any(gate.admit(0).is_probe for _ in range(100))
         assert gate.ready_at(0) <= 0
 
 
@@ -73,30 +81,30 @@ class TestProbe:
     def test_one_goes_at_a_time(self) -> None:
         gate = closed_gate()
         leave = gate.admit(MIN_BACK_OFF_SECONDS)
-        assert leave.probe
+        assert leave.is_probe
         assert gate.ready_at(1000) == math.inf
         with pytest.raises(RuntimeError):
             gate.admit(1000)
         gate.report(leave, DOWN, 1000)
-        assert gate.admit(1001).probe
+        assert gate.admit(1001).is_probe
 
     @pytest.mark.parametrize("error", OTHERS, ids=lambda error: type(error).__name__)
     def test_any_answer_that_is_not_trouble_opens_it(self, error: ApiError | None) -> None:
         gate = closed_gate()
-        assert gate.report(gate.admit(0.5), error, 0.6) is Transition.CLOSED
+        gate.report(gate.admit(0.5), error, 0.6)
         assert gate.opened_at is None
-        assert not gate.admit(0.6).probe
+        assert not gate.admit(0.6).is_probe
 
     def test_trouble_keeps_it_closed_without_closing_it_anew(self) -> None:
         gate = closed_gate()
-        assert gate.report(gate.admit(0.5), DOWN, 0.6) is Transition.NONE
+        gate.report(gate.admit(0.5), DOWN, 0.6)
         assert gate.opened_at == 0
 
     def test_one_that_ended_without_an_answer_lets_the_next_one_try(self) -> None:
         gate = closed_gate()
         gate.withdraw(gate.admit(0.5))
         assert gate.ready_at(0.5) <= 0.5
-        assert gate.admit(0.5).probe
+        assert gate.admit(0.5).is_probe
 
 
 class TestBackOff:
@@ -140,12 +148,62 @@ class TestBackOff:
         assert all(0 <= wait <= MIN_BACK_OFF_SECONDS for wait in waits)
 
 
+class TestWitnesses:
+    """Evidence against a service comes from different images: one that failed alone before is no witness."""
+
+    def test_who_is_no_witness_opens_nothing(self) -> None:
+        gate = new_gate()
+        gate.report(gate.admit(0, is_witness=False), DOWN, 0)
+        assert gate.opened_at is None
+
+    def test_its_success_closes_it(self) -> None:
+        gate = closed_gate()
+        gate.report(gate.admit(0.5, is_witness=False), None, 0.6)
+        assert gate.opened_at is None
+
+    def test_its_failures_make_only_its_like_wait_longer(self) -> None:
+        gate = closed_gate()
+        now = 0.5
+        for wait in (1, 2, 4, 8, 16, 32, 60, 60):
+            gate.report(gate.admit(now, is_witness=False), DOWN, now)
+            assert gate.ready_at(now) == MIN_BACK_OFF_SECONDS
+            assert gate.ready_at(now, is_witness=False) == now + wait
+            now += wait
+        assert gate.admit(now).is_probe
+
+    def test_no_witness_waits_for_its_response(self) -> None:
+        gate = closed_gate()
+        gate.admit(0.5, is_witness=False)
+        assert gate.ready_at(0.5) <= 0.5
+        assert gate.ready_at(0.5, is_witness=False) == math.inf
+
+    def test_it_waits_for_a_witness(self) -> None:
+        gate = closed_gate()
+        probe = gate.admit(0.5)
+        assert gate.ready_at(0.5, is_witness=False) == math.inf
+        gate.report(probe, DOWN, 1)
+        assert gate.ready_at(1, is_witness=False) == gate.ready_at(1) == 2
+
+
+class TestScopes:
+    def test_those_that_have_a_breaker_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(circuit_breaker, "MAX_SCOPES", 10)
+        breakers = CircuitBreakers("API", new_gate())
+        for number in range(100):
+            scope = f"project {number}"
+            breakers.report(scope, breakers.admit(scope, 0), DOWN, 0)
+            breakers.report("well", breakers.admit("well", 0), None, 0)
+        assert len(breakers.open) == 10
+        assert breakers.is_suspended("project 99")
+        assert not breakers.is_suspended("project 0")
+
+
 class TestStaleReports:
     def test_a_call_from_before_it_closed_does_not_open_it(self) -> None:
         gate = new_gate()
         stale = gate.admit(0)
         gate.report(gate.admit(0), DOWN, 0)
-        assert gate.report(stale, None, 0.1) is Transition.NONE
+        gate.report(stale, None, 0.1)
         assert gate.opened_at == 0
 
     def test_nor_does_its_failure_lengthen_the_back_off(self) -> None:
@@ -160,7 +218,7 @@ class TestStaleReports:
         stale = gate.admit(0)
         gate.report(gate.admit(0), DOWN, 0)
         gate.report(gate.admit(0.5), None, 0.6)
-        assert gate.report(stale, DOWN, 0.7) is Transition.NONE
+        gate.report(stale, DOWN, 0.7)
         assert gate.opened_at is None
 
     def test_giving_back_a_stale_leave_changes_nothing(self) -> None:
@@ -183,8 +241,8 @@ def test_whatever_happens_only_one_probe_is_out_and_none_comes_early(steps: list
         assert ready_at - now <= MAX_BACK_OFF_SECONDS
         now = max(now, ready_at)
         leave = gate.admit(now)
-        assert leave.probe is (gate.opened_at is not None)
-        if leave.probe:
+        assert leave.is_probe is (gate.opened_at is not None)
+        if leave.is_probe:
             assert gate.ready_at(now) == math.inf
         if what == "give back":
             gate.withdraw(leave)

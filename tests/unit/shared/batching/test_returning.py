@@ -1,0 +1,154 @@
+"""A message that comes back sends only what it still lacks: an old value does not replace a newer one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.batching import message_memory
+from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
+from shared.errors import MaxWaitExceeded
+from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.batching.batcher import Batcher
+    from shared.messages.ids import ImageId
+
+pytestmark = pytest.mark.looptime
+
+A, B = images(2)
+LATER = Retry("status ErrorUnknown")
+
+
+class Service:
+    """Keeps the key that each image was updated with last. `again`: what is to be tried again, once each."""
+
+    def __init__(self, *again: tuple[str, ImageId]) -> None:
+        self.again = set(again)
+        self.refused: set[ImageId] = set()
+        self.values: dict[ImageId, str] = {}
+        self.api = FakeApi(latency=0.2, answer=self._answer)
+
+    def _answer(self, call: Call) -> Mapping[ImageId, ImageOutcome]:
+        return {image_id: self._update(call.key, image_id) for image_id in call.image_ids}
+
+    def _update(self, key: str, image_id: ImageId) -> ImageOutcome:
+        if (key, image_id) in self.again:
+            self.again.remove((key, image_id))
+            return LATER
+        if image_id in self.refused:
+            return Refused("ErrorImageNotFound")
+        self.values[image_id] = key
+        return APPLIED
+
+
+def submit(batcher: Batcher[str], name: str, ids: list[ImageId]) -> asyncio.Task[Mapping[ImageId, NotApplied]]:
+    """A message that is known by the key it has."""
+    return asyncio.ensure_future(batcher.submit(name, ids, message_id=name))
+
+
+async def test_an_image_that_is_applied_is_not_sent_again() -> None:
+    service = Service(("old", B))
+    batcher = new_batcher(service.api)
+    old, new = submit(batcher, "old", [A, B]), submit(batcher, "new", [A])
+    assert await old == {B: LATER}
+    assert await new == {}
+    assert await submit(batcher, "old", [A, B]) == {}
+    assert service.values == {A: "new", B: "old"}
+    assert service.api.times_sent == {A: 2, B: 2}
+
+
+@pytest.mark.parametrize("first", ["old", "new"])
+async def test_two_that_come_back_end_in_the_order_of_their_first_arrival(first: str) -> None:
+    service = Service(("old", B))
+    batcher = new_batcher(service.api)
+    assert [set(one) for one in await asyncio.gather(submit(batcher, "old", [A, B]), submit(batcher, "new", [B]))] == [
+        {B},
+        {B},
+    ]
+    ids = {"old": [A, B], "new": [B]}
+    for name in (first, "new" if first == "old" else "old"):
+        assert await submit(batcher, name, ids[name]) == {}
+    assert service.values == {A: "old", B: "new"}
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.5, 1.1])
+async def test_an_earlier_message_that_waits_behind_a_later_one_has_nothing_left_to_send(pause: float) -> None:
+    """Whether the later one waits, or is on the wire."""
+    service = Service(("old", B))
+    batcher = new_batcher(service.api)
+    await asyncio.gather(submit(batcher, "old", [A, B]), submit(batcher, "new", [B]))
+    new = submit(batcher, "new", [B])
+    await asyncio.sleep(pause)
+    assert await submit(batcher, "old", [A, B]) == {}
+    assert await new == {}
+    assert service.values == {A: "old", B: "new"}
+    assert service.api.times_sent[B] == 2
+    assert len(batcher) == 0
+
+
+async def test_a_later_message_counts_while_the_earlier_one_still_waits_for_other_images() -> None:
+    service = Service(("old", B))
+    batcher = new_batcher(service.api, calls_per_second=0.1)
+    old = submit(batcher, "old", [B, *images(64, first=100)])
+    await asyncio.sleep(2)
+    assert await submit(batcher, "new", [B]) == {}
+    await old
+    assert await submit(batcher, "old", [B, *images(64, first=100)]) == {}
+    assert service.values[B] == "new"
+
+
+async def test_a_new_message_that_restores_the_old_value_is_sent() -> None:
+    service = Service()
+    batcher = new_batcher(service.api)
+    for name, key in (("1", "old"), ("2", "new"), ("3", "old")):
+        assert await batcher.submit(key, [A], message_id=name) == {}
+    assert service.values == {A: "old"}
+
+
+async def test_who_has_waited_too_long_keeps_what_is_applied() -> None:
+    service = Service()
+    batcher = new_batcher(service.api, calls_per_second=0.1, hold=25)
+    with pytest.raises(MaxWaitExceeded):
+        await submit(batcher, "large", images(200))
+    assert await submit(batcher, "large", images(200)) == {}
+    assert set(service.api.times_sent.values()) == {1}
+
+
+async def test_a_refusal_is_remembered_until_the_message_is_done_with() -> None:
+    service = Service(("old", B))
+    service.refused = {A}
+    batcher = new_batcher(service.api)
+    refused = Refused("ErrorImageNotFound")
+    assert await submit(batcher, "old", [A, B]) == {A: refused, B: LATER}
+    assert await submit(batcher, "old", [A, B]) == {A: refused}
+    assert await submit(batcher, "old", [A, B]) == {A: refused}, "as when its dead letter could not be written"
+    assert service.api.times_sent == {A: 1, B: 2}
+    batcher.forget("old")
+    assert not batcher._memory._messages
+    assert not batcher._memory._lacking
+
+
+async def test_the_same_message_delivered_twice_at_a_time_is_as_old_as_its_first_delivery() -> None:
+    service = Service()
+    batcher = new_batcher(service.api)
+    deliveries = [submit(batcher, name, [A]) for name in ("old", "new", "old")]
+    assert await asyncio.gather(*deliveries) == [{}, {}, {}]
+    assert service.values == {A: "new"}
+
+
+async def test_not_more_images_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_memory, "MAX_REMEMBERED", 4)
+    service = Service(*((name, image(n)) for n, name in ((0, "1"), (10, "2"), (20, "3"))))
+    batcher = new_batcher(service.api)
+    for n, name in ((0, "1"), (10, "2"), (20, "3")):
+        await submit(batcher, name, images(2, first=n))
+    memory = batcher._memory
+    assert set(memory._messages) == {"2", "3"}
+    assert set(memory._lacking) == {image(10), image(20)}
+    await submit(batcher, "1", images(2))
+    assert service.api.times_sent[image(1)] == 2, "one that is forgotten sends all of its images again"
