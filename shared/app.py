@@ -81,7 +81,7 @@ def new_batcher(
         max_wait_seconds=max_wait_seconds,
         starvation_seconds=max_wait_seconds * STARVATION_SHARE_OF_MAX_WAIT,
         max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
-        around=telemetry.shared_call if telemetry.is_on else None,
+        around=telemetry.shared_call,
     )
 
 

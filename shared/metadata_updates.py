@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
@@ -35,11 +35,11 @@ from shared.messages.event import EventType, new_event
 from shared.messages.event_data import RejectedData, UpdatedData
 from shared.messages.reservation import is_reservation
 from shared.messages.update import MetadataLimits, MetadataUpdate, read_update
-from shared.telemetry import OFF, UNRECORDED, Processing, Telemetry
+from shared.telemetry import OFF, Processing, Telemetry
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Mapping
 
     from shared.batching.batcher import Batcher
     from shared.batching.outcomes import MessageOutcome
@@ -103,13 +103,8 @@ class MetadataUpdates:
         self._telemetry = telemetry
         self._queue = queue
 
-    def handle(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
+    async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
-        if self._telemetry.is_on:
-            return self._handle_recorded(delivery)
-        return self._handle(delivery, UNRECORDED)  # at once: another coroutine around it is the most that it would cost
-
-    async def _handle_recorded(self, delivery: Delivery) -> None:
         with self._telemetry.processing(self._queue) as processing:
             await self._handle(delivery, processing)
 

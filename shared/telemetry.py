@@ -1,8 +1,8 @@
 """What is measured and traced, through OpenTelemetry's API alone.
 
 Names are those of its semantic conventions (HTTP, messaging) where there are some, and begin with `vision_relay.`
-otherwise; `docs/telemetry.md` lists them. Where no exporter is set, `OFF` stands in the recorder's place and
-OpenTelemetry is not even imported: the API's own import takes longer than the rest of this app's.
+otherwise; `docs/telemetry.md` lists them. Without an exporter the API records nothing, by the same path. Whatever a
+processor or an exporter raises is logged and never reaches the message that is measured.
 
 A trace goes from the producer's `traceparent` (W3C Trace Context) over the call that a message shares with others to
 its outcome. The span of the call has one parent, the first message of the call that is traced, and links to all of
@@ -11,19 +11,38 @@ them. A message without a sampled `traceparent` has no span of its own.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider, Observation
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    NonRecordingSpan,
+    NoOpTracerProvider,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    TracerProvider,
+    get_current_span,
+    set_span_in_context,
+    use_span,
+)
+
+from shared.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider, Observation
-    from opentelemetry.trace import Span, SpanContext, TracerProvider
+P = ParamSpec("P")
+R = TypeVar("R")
 
 SCOPE = "vision_relay"
 STORAGE_QUEUE = "azure_storage_queue"
@@ -35,121 +54,28 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 63)
 
 _SAMPLED = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]([13579bdf])(?:-.*)?")
 
-
-class Processing:
-    """The processing of one message, of which nothing is recorded. A context manager around it."""
-
-    __slots__ = ()
-
-    tag: object = None
-    """What the shared call knows this message by; None where it is not traced."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Record how it ended: an error brings the message back."""
-
-    def read(self, traceparent: str | None, images: int) -> None:
-        """The message has been read: whose trace it belongs to, and how many images it is about, 0 if unknown."""
-
-    def answered(self, refused: int, retry: int) -> None:
-        """The outcome of all of its images is there; so many of them were not applied."""
-
-    def dead_lettered(self, reason: str) -> None:
-        """It becomes a dead letter."""
-
-    def onward(self, traceparent: str | None) -> str | None:
-        """The `traceparent` of what comes of it: of its own span if it has one, else the one it came with."""
-        return traceparent
-
-
-class ApiCall:
-    """One HTTP request, of which nothing is recorded. A context manager around it."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Record how it ended."""
-
-    def answered(self, status: int) -> None:
-        """There is an answer with this status."""
-
-    def failed(self, error_type: str) -> None:
-        """There is none."""
-
-
-UNRECORDED = Processing()
-_API_CALL = ApiCall()
-_NOTHING: AbstractContextManager[None] = nullcontext()
+log = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """Records nothing: what there is where no exporter is set."""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is recorded."""
-        return False
-
-    def processing(self, queue: str) -> Processing:
-        """The processing of a message of this queue begins."""
-        del queue
-        return UNRECORDED
-
-    def shared_call(self, images: int, waited_seconds: float, tags: Sequence[Any]) -> AbstractContextManager[Any]:
-        """To be entered around a call that messages share. `tags`: those of its messages that are traced."""
-        del images, waited_seconds, tags
-        return _NOTHING
-
-    def api_call(self, method: str, host: str, template: str) -> ApiCall:
-        """An HTTP request begins. `template`: its path without what differs from one to the next."""
-        del method, host, template
-        return _API_CALL
-
-    def sent(self, system: str, destination: str, error: BaseException | None) -> None:
-        """A message, such as an event, was sent there, or was not."""
-
-    def watch(self, queue: str, outcome: str, traceparent: str | None) -> str | None:
-        """A watch has come to this outcome. Returns the `traceparent` of what comes of it."""
-        del queue, outcome
-        return traceparent
-
-    def observe(
-        self, name: str, unit: str, description: str, read: Callable[[], float], attributes: Mapping[str, str]
-    ) -> None:
-        """Let this be read whenever metrics are collected, in another thread."""
-
-    def shutdown(self) -> None:
-        """Send what is still to be sent."""
-
-
-OFF = Telemetry()
-
-
-class Recorder(Telemetry):
-    """Records with these providers. `shutdown` ends them; None where they are somebody else's."""
+    """Records with these providers, by default nothing. `shutdown` ends them, if they are the app's own."""
 
     def __init__(
-        self, tracers: TracerProvider, meters: MeterProvider, shutdown: Callable[[], object] | None = None
+        self,
+        tracers: TracerProvider | None = None,
+        meters: MeterProvider | None = None,
+        shutdown: Callable[[], object] = lambda: None,
     ) -> None:
-        self._tracer = tracers.get_tracer(SCOPE)
-        self._meter = meter = meters.get_meter(SCOPE)
-        self._shutdown = shutdown
-        self.calls = meter.create_histogram(
+        self.shutdown = shutdown
+        self._tracer = (tracers or NoOpTracerProvider()).get_tracer(SCOPE)
+        self._meter = meter = (meters or NoOpMeterProvider()).get_meter(SCOPE)
+        self._calls = meter.create_histogram(
             "http.client.request.duration",
             "s",
             "Duration of HTTP client requests.",
             explicit_bucket_boundaries_advisory=SECONDS,
         )
-        self.processed = meter.create_histogram(
+        self._processed = meter.create_histogram(
             "messaging.process.duration",
             "s",
             "Duration of processing operation.",
@@ -160,7 +86,8 @@ class Recorder(Telemetry):
             "{message}",
             "Number of messages producer attempted to send to the broker.",
         )
-        self.images = {"applied": 0, "refused": 0, "retry": 0}
+        self._images = {"applied": 0, "refused": 0, "retry": 0}
+        """Counted here and read when metrics are collected, so that it costs a message nothing."""
         meter.create_observable_counter(
             "vision_relay.images",
             [lambda _: self._count_images()],
@@ -168,10 +95,7 @@ class Recorder(Telemetry):
             "Images of messages whose processing has ended, by outcome.",
         )
         self._batch_size = meter.create_histogram(
-            "vision_relay.batch.size",
-            "{image}",
-            "Images of a call.",
-            explicit_bucket_boundaries_advisory=BATCH_SIZES,
+            "vision_relay.batch.size", "{image}", "Images of a call.", explicit_bucket_boundaries_advisory=BATCH_SIZES
         )
         self._batch_wait = meter.create_histogram(
             "vision_relay.batch.wait",
@@ -180,98 +104,83 @@ class Recorder(Telemetry):
             explicit_bucket_boundaries_advisory=WAITING_SECONDS,
         )
         self._watches = meter.create_counter("vision_relay.watches", "{watch}", "Watches polled, by outcome.")
-        self._messages: dict[str, dict[str, str]] = {}
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is recorded."""
-        return True
+        self._queues: dict[str, dict[str, str]] = {}
 
     def processing(self, queue: str) -> Processing:
-        """See `Telemetry`."""
-        attributes = self._messages.get(queue)
-        if attributes is None:
-            attributes = self._messages[queue] = _of_message(queue)
-        return _Recorded(self, attributes)
+        """The processing of a message of this queue begins: a context manager around it."""
+        return Processing(self, self._of_queue(queue))
 
     @contextmanager
     def shared_call(self, images: int, waited_seconds: float, tags: Sequence[Any]) -> Iterator[None]:
-        """See `Telemetry`. The span is the current one inside, so that the request describes it."""
-        from opentelemetry.trace import Link, SpanKind, StatusCode
+        """To be entered around a call that messages share. `tags`: those of its messages that are traced.
 
-        self._batch_size.record(images)
-        self._batch_wait.record(waited_seconds)
-        with self._tracer.start_as_current_span(
+        The span is the current one inside, so that the request describes it.
+        """
+        _safely(self._batch_size.record, images)
+        _safely(self._batch_wait.record, waited_seconds)
+        span = _safely(
+            self._tracer.start_span,
             "shared call",
             _below(tags[0] if tags else None),
             SpanKind.CLIENT,
             {"vision_relay.batch.size": images, "vision_relay.batch.wait": waited_seconds},
             [Link(tag) for tag in tags],
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
+        )
+        span = span or INVALID_SPAN
+        try:
+            with use_span(span, record_exception=False, set_status_on_exception=False):
                 yield
-            except BaseException as error:
-                span.set_attribute("vision_relay.error", type(error).__qualname__)
-                span.set_status(StatusCode.ERROR)
-                raise
+        except BaseException as error:
+            _safely(span.set_attribute, "vision_relay.error", type(error).__qualname__)
+            _safely(span.set_status, StatusCode.ERROR)
+            raise
+        finally:
+            _safely(span.end)
 
     def api_call(self, method: str, host: str, template: str) -> ApiCall:
-        """See `Telemetry`."""
-        return _RecordedCall(self, method, host, template)
+        """An HTTP request begins: a context manager around it.
+
+        `template` is its path without what differs from one request to the next.
+        """
+        return ApiCall(self, method, redacted(host), template)
 
     def sent(self, system: str, destination: str, error: BaseException | None) -> None:
-        """See `Telemetry`."""
+        """A message, such as an event, was sent there, or was not."""
         attributes = {
             "messaging.system": system,
             "messaging.operation.name": "send",
-            "messaging.destination.name": destination,
+            "messaging.destination.name": redacted(destination),
         }
         if error is not None:
             attributes["error.type"] = type(error).__qualname__
-        self._sent.add(1, attributes)
+        _safely(self._sent.add, 1, attributes)
 
     def watch(self, queue: str, outcome: str, traceparent: str | None) -> str | None:
-        """See `Telemetry`. The span of a watch marks its outcome; polls, which many watches share, have none."""
-        self._watches.add(1, {"vision_relay.watch.outcome": outcome})
-        span = None if traceparent is None else self.start(traceparent, _of_message(queue), None)
+        """A watch has come to this outcome. Returns the `traceparent` of what comes of it.
+
+        The span of a watch marks its outcome; polls, which many watches share, have none.
+        """
+        _safely(self._watches.add, 1, {"vision_relay.watch.outcome": outcome})
+        span = self.start_span(traceparent, self._of_queue(queue), None)
         if span is None:
             return traceparent
-        span.set_attribute("vision_relay.outcome", outcome)
-        span.end()
+        _safely(span.set_attribute, "vision_relay.outcome", outcome)
+        _safely(span.end)
         return to_traceparent(span.get_span_context())
 
     def observe(
         self, name: str, unit: str, description: str, read: Callable[[], float], attributes: Mapping[str, str]
     ) -> None:
-        """See `Telemetry`."""
-        from opentelemetry.metrics import Observation
-
+        """Let this be read whenever metrics are collected, in another thread."""
         self._meter.create_observable_gauge(name, [lambda _: [Observation(read(), attributes)]], unit, description)
 
-    def shutdown(self) -> None:
-        """See `Telemetry`."""
-        if self._shutdown is not None:
-            self._shutdown()
-
-    def _count_images(self) -> list[Observation]:
-        from opentelemetry.metrics import Observation
-
-        return [
-            Observation(number, {"vision_relay.image.outcome": outcome})
-            for outcome, number in self.images.items()
-            if number
-        ]
-
-    def start(self, traceparent: str, attributes: Mapping[str, str], began_ns: int | None) -> Span | None:
+    def start_span(self, traceparent: str | None, attributes: Mapping[str, str], began_ns: int | None) -> Span | None:
         """Begin the span of a message that its producer has sampled; of no other."""
-        producer = _producer(traceparent)
+        producer = None if traceparent is None else _producer(traceparent)
         if producer is None:
             return None
-        from opentelemetry.trace import SpanKind
-
-        return self._tracer.start_span(
+        return _safely(
+            self._tracer.start_span,
             f"process {attributes['messaging.destination.name']}",
             _below(producer),
             SpanKind.CONSUMER,
@@ -279,121 +188,151 @@ class Recorder(Telemetry):
             start_time=began_ns,
         )
 
+    def processed(self, seconds: float, attributes: Mapping[str, str], outcomes: Mapping[str, int]) -> None:
+        """A message has been processed. `outcomes`: how many of its images were applied, refused, to be retried."""
+        _safely(self._processed.record, seconds, attributes)
+        for outcome, number in outcomes.items():
+            self._images[outcome] += number
 
-class _Recorded(Processing):
-    """The processing of one message, recorded."""
+    def called(self, seconds: float, attributes: Mapping[str, str | int]) -> None:
+        """An HTTP request has ended."""
+        _safely(self._calls.record, seconds, attributes)
 
-    __slots__ = ("_attributes", "_began", "_images", "_recorder", "_refused", "_retry", "_span", "reason", "tag")
+    def _of_queue(self, queue: str) -> dict[str, str]:
+        if queue not in self._queues:
+            self._queues[queue] = {
+                "messaging.system": STORAGE_QUEUE,
+                "messaging.operation.name": "process",
+                "messaging.destination.name": redacted(queue),
+            }
+        return self._queues[queue]
 
-    def __init__(self, recorder: Recorder, attributes: Mapping[str, str]) -> None:
-        self._recorder = recorder
+    def _count_images(self) -> list[Observation]:
+        return [
+            Observation(number, {"vision_relay.image.outcome": outcome})
+            for outcome, number in self._images.items()
+            if number
+        ]
+
+
+class Processing:
+    """The processing of one message. `tag` is what the shared call knows it by; None where it is not traced."""
+
+    __slots__ = ("_attributes", "_began", "_images", "_reason", "_refused", "_retry", "_span", "_telemetry", "tag")
+
+    def __init__(self, telemetry: Telemetry, attributes: Mapping[str, str]) -> None:
+        self._telemetry = telemetry
         self._attributes = attributes
         self._began = time.time_ns()
         self._images = self._refused = 0
         self._retry: int | None = None
         self._span: Span | None = None
-        self.reason: str | None = None
-        self.tag = None
+        self._reason: str | None = None
+        self.tag: SpanContext | None = None
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        failed_by = self.reason if kind is None else kind.__qualname__
+        """Record how it ended: an error brings the message back."""
+        failed_by = self._reason if kind is None else kind.__qualname__
         attributes = self._attributes if failed_by is None else {**self._attributes, "error.type": failed_by}
-        self._recorder.processed.record((time.time_ns() - self._began) / 1e9, attributes)
-        if self._images:
-            self._count_images()
+        self._telemetry.processed((time.time_ns() - self._began) / 1e9, attributes, self._outcomes())
         if self._span is not None:
-            self._end(self._span, failed_by, "abandoned" if kind is not None else "dead-lettered")
+            outcome = "abandoned" if kind is not None else "completed" if self._reason is None else "dead-lettered"
+            _safely(self._span.set_attribute, "vision_relay.outcome", outcome)
+            if failed_by is not None:
+                _safely(self._span.set_attribute, "error.type", failed_by)
+                _safely(self._span.set_status, StatusCode.ERROR)
+            _safely(self._span.end)
 
     def read(self, traceparent: str | None, images: int) -> None:
-        """See `Processing`."""
+        """The message has been read: whose trace it belongs to, and how many images it is about, 0 if unknown."""
         self._images = images
         if traceparent is not None and self._span is None:
-            self._span = self._recorder.start(traceparent, self._attributes, self._began)
+            self._span = self._telemetry.start_span(traceparent, self._attributes, self._began)
             if self._span is not None and self._span.is_recording():
                 self.tag = self._span.get_span_context()
 
     def answered(self, refused: int, retry: int) -> None:
-        """See `Processing`."""
+        """The outcome of all of its images is there; so many of them were not applied."""
         self._refused, self._retry = refused, retry
 
     def dead_lettered(self, reason: str) -> None:
-        """See `Processing`."""
-        self.reason = reason
+        """It becomes a dead letter."""
+        self._reason = reason
 
     def onward(self, traceparent: str | None) -> str | None:
-        """See `Processing`."""
+        """The `traceparent` of what comes of it: of its own span if it has one, else the one it came with."""
         return traceparent if self._span is None else to_traceparent(self._span.get_span_context())
 
-    def _count_images(self) -> None:
+    def _outcomes(self) -> dict[str, int]:
         if self._retry is None:  # it ended before the outcome was known
-            self._refused, self._retry = (self._images, 0) if self.reason is not None else (0, self._images)
-        images = self._recorder.images  # counted here, told when metrics are collected: it costs a message nothing
-        images["applied"] += self._images - self._refused - self._retry
-        images["refused"] += self._refused
-        images["retry"] += self._retry
-
-    def _end(self, span: Span, failed_by: str | None, outcome: str) -> None:
-        from opentelemetry.trace import StatusCode
-
-        span.set_attribute("vision_relay.outcome", "completed" if failed_by is None else outcome)
-        if failed_by is not None:
-            span.set_attribute("error.type", failed_by)
-            span.set_status(StatusCode.ERROR)
-        span.end()
+            return {"refused" if self._reason is not None else "retry": self._images}
+        applied = self._images - self._refused - self._retry
+        return {"applied": applied, "refused": self._refused, "retry": self._retry}
 
 
-class _RecordedCall(ApiCall):
-    """One HTTP request, recorded: its duration, and in the span of the shared call, if it is in one."""
+class ApiCall:
+    """One HTTP request: its duration, and what it adds to the span of the shared call, if it is in one."""
 
-    __slots__ = ("_attributes", "_began", "_recorder", "_template")
+    __slots__ = ("_attributes", "_began", "_telemetry", "_template")
 
-    def __init__(self, recorder: Recorder, method: str, host: str, template: str) -> None:
-        self._recorder = recorder
+    def __init__(self, telemetry: Telemetry, method: str, host: str, template: str) -> None:
+        self._telemetry = telemetry
         self._attributes: dict[str, str | int] = {"http.request.method": method, "server.address": host}
         self._template = template
         self._began = time.perf_counter()
 
+    def __enter__(self) -> Self:
+        return self
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from opentelemetry.trace import StatusCode, get_current_span
-
+        """Record how it ended."""
         if kind is not None:
             self._attributes.setdefault("error.type", kind.__qualname__)
-        self._recorder.calls.record(time.perf_counter() - self._began, self._attributes)
+        self._telemetry.called(time.perf_counter() - self._began, self._attributes)
         span = get_current_span()
         if span.is_recording():
-            span.update_name(f"{self._attributes['http.request.method']} {self._template}")
-            span.set_attributes({**self._attributes, "url.template": self._template})
+            _safely(span.update_name, f"{self._attributes['http.request.method']} {self._template}")
+            _safely(span.set_attributes, {**self._attributes, "url.template": self._template})
             if "error.type" in self._attributes:
-                span.set_status(StatusCode.ERROR)
+                _safely(span.set_status, StatusCode.ERROR)
 
     def answered(self, status: int) -> None:
-        """See `ApiCall`."""
+        """There is a response with this status."""
         self._attributes["http.response.status_code"] = status
         if status >= 400:
             self._attributes["error.type"] = str(status)
 
     def failed(self, error_type: str) -> None:
-        """See `ApiCall`."""
+        """There is none."""
         self._attributes["error.type"] = error_type
 
 
-def _of_message(queue: str) -> dict[str, str]:
-    return {
-        "messaging.system": STORAGE_QUEUE,
-        "messaging.operation.name": "process",
-        "messaging.destination.name": queue,
-    }
+OFF = Telemetry()
+
+
+def _safely(record: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+    """Record something. What that raises is logged, each kind of error once; then the result is None."""
+    try:
+        return record(*args, **kwargs)
+    except Exception as error:
+        if type(error) not in _FAILED_BY:
+            _FAILED_BY.add(type(error))
+            log.warning("telemetry has failed, which is logged only once: %r", error)
+        return None
+
+
+_FAILED_BY: set[type[Exception]] = set()
 
 
 def _below(parent: SpanContext | None) -> Context:
     """The context of a span with this parent. Never the current one: a call's task begins in any message's."""
-    from opentelemetry.context import Context
-    from opentelemetry.trace import NonRecordingSpan, set_span_in_context
-
     return Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
 
 
@@ -402,8 +341,6 @@ def _producer(traceparent: str) -> SpanContext | None:
     found = _SAMPLED.fullmatch(traceparent)
     if found is None:
         return None
-    from opentelemetry.trace import SpanContext, TraceFlags
-
     context = SpanContext(int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=TraceFlags(1))
     return context if context.is_valid else None
 

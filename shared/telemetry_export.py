@@ -1,7 +1,7 @@
 """Where telemetry goes: the one place that knows exporters, and imports them only where one is set.
 
 Azure Monitor with `APPLICATIONINSIGHTS_CONNECTION_STRING`, OTLP over HTTP with `OTEL_EXPORTER_OTLP_ENDPOINT`, both with
-both, none and at no cost with neither. What else OpenTelemetry's own environment variables say is obeyed, such as
+both, none with neither. What else OpenTelemetry's own environment variables say is obeyed, such as
 `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_EXPORTER_OTLP_HEADERS` and
 `OTEL_SDK_DISABLED`. Where the Functions worker has set providers itself, those are used.
 """
@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from shared.telemetry import OFF, Recorder, Telemetry
+from opentelemetry.metrics import get_meter_provider
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+
+from shared.telemetry import OFF, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -35,25 +37,15 @@ def new_telemetry(settings: Settings) -> Telemetry:
     """What these settings say, or `OFF`. To be called once a process."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return OFF
-    if (of_worker := _of_worker()) is not None:
-        return of_worker
+    tracers = get_tracer_provider()
+    if not isinstance(tracers, ProxyTracerProvider):  # the worker has set its own
+        return Telemetry(tracers, get_meter_provider())
     exporters = []
     if settings.applicationinsights_connection_string is not None:
         exporters.append(_azure_monitor(settings.applicationinsights_connection_string))
     if settings.otel_exporter_otlp_endpoint is not None:
         exporters.append(_otlp(settings.otel_exporter_otlp_endpoint))
-    return _recorder(exporters) if exporters else OFF
-
-
-def _of_worker() -> Telemetry | None:
-    """The providers that are set already. Who has set one has imported OpenTelemetry."""
-    if "opentelemetry.trace" not in sys.modules:
-        return None
-    from opentelemetry.metrics import get_meter_provider
-    from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
-
-    tracers = get_tracer_provider()
-    return None if isinstance(tracers, ProxyTracerProvider) else Recorder(tracers, get_meter_provider())
+    return _sending(exporters) if exporters else OFF
 
 
 def _azure_monitor(connection_string: str) -> tuple[SpanExporter, MetricExporter]:
@@ -84,7 +76,7 @@ def _otlp(endpoint: str) -> tuple[SpanExporter, MetricExporter]:
     return OTLPSpanExporter(f"{endpoint}/v1/traces"), OTLPMetricExporter(f"{endpoint}/v1/metrics")
 
 
-def _recorder(exporters: list[tuple[SpanExporter, MetricExporter]]) -> Recorder:
+def _sending(exporters: list[tuple[SpanExporter, MetricExporter]]) -> Telemetry:
     """Providers of our own, not global ones: other libraries' spans and metrics would be sent along."""
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -99,15 +91,12 @@ def _recorder(exporters: list[tuple[SpanExporter, MetricExporter]]) -> Recorder:
     for spans, _ in exporters:
         tracers.add_span_processor(BatchSpanProcessor(spans))
     meters = MeterProvider([PeriodicExportingMetricReader(metrics) for _, metrics in exporters], resource)
-    return Recorder(tracers, meters, _shutdown(tracers.shutdown, meters.shutdown))
 
+    def shutdown() -> None:
+        tracers.shutdown()
+        meters.shutdown()
 
-def _shutdown(*steps: Callable[[], object]) -> Callable[[], None]:
-    def run() -> None:
-        for step in steps:
-            step()
-
-    return run
+    return Telemetry(tracers, meters, shutdown)
 
 
 def _resource() -> dict[str, str]:

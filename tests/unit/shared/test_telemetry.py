@@ -8,16 +8,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
+from shared import telemetry
 from shared.app import new_batcher
 from shared.batching.outcomes import APPLIED, Refused, Retry
 from shared.errors import InvalidMessage, MessageAbandoned, Unavailable
@@ -28,7 +30,7 @@ from shared.messages.update import parse_update
 from shared.messages.watch import parse_watch
 from shared.metadata_updates import Delivery, MetadataUpdates
 from shared.services.events import EventPublisher
-from shared.telemetry import OFF, Recorder
+from shared.telemetry import Telemetry
 from tests.unit.shared.conftest import UNLIMITED, image
 from tests.unit.shared.queues import FakeOutbox
 
@@ -63,12 +65,14 @@ SETTINGS = {
 class Relay:
     """The handling of updates, recorded in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *hooks: SpanProcessor) -> None:
         self._exported = InMemorySpanExporter()
         self._reader = InMemoryMetricReader()
         tracers = TracerProvider()
+        for hook in hooks:
+            tracers.add_span_processor(hook)
         tracers.add_span_processor(SimpleSpanProcessor(self._exported))
-        self.recorder = Recorder(tracers, MeterProvider([self._reader]))
+        self.recorder = Telemetry(tracers, MeterProvider([self._reader]))
         admission = Admission("API", EvenSpacing(UNLIMITED), CircuitBreaker())
         self._batcher = new_batcher(
             self._send, admission, linger_seconds=0.01, max_wait_seconds=0.2, telemetry=self.recorder
@@ -89,8 +93,8 @@ class Relay:
             raise Unavailable("marked-sentence")
         return {image_id: OUTCOMES[image_id] for image_id in image_ids}
 
-    async def handle(self, *bodies: bytes) -> None:
-        handling = (self.updates.handle(Delivery(f"m{number}", body, 1)) for number, body in enumerate(bodies))
+    async def handle(self, *bodies: bytes, deliveries: int = 1) -> None:
+        handling = (self.updates.handle(Delivery(f"m{number}", body, deliveries)) for number, body in enumerate(bodies))
         for result in await asyncio.gather(*handling, return_exceptions=True):
             assert result is None or isinstance(result, MessageAbandoned), result
         await self._batcher.aclose()
@@ -241,15 +245,58 @@ class TestMetrics:
 
 
 class TestOff:
-    def test_nothing_is_loaded_where_no_exporter_is_set(self) -> None:
-        assert _start() == "off, opentelemetry is not loaded"
+    def test_no_sdk_is_loaded_where_no_exporter_is_set(self) -> None:
+        assert _start() == "off, the SDK is not loaded"
 
-    def test_nothing_is_loaded_where_it_is_switched_off(self) -> None:
+    def test_none_is_loaded_where_it_is_switched_off(self) -> None:
         ends = _start(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_SDK_DISABLED="true")
-        assert ends == "off, opentelemetry is not loaded"
+        assert ends == "off, the SDK is not loaded"
 
-    def test_the_message_costs_no_object(self) -> None:
-        assert OFF.processing("a") is OFF.processing("b")
+
+class Broken(SpanProcessor):
+    """A hook of an exporter or of a worker that fails."""
+
+    def on_start(self, *_: object, **__: object) -> None:
+        raise ZeroDivisionError("in a hook")
+
+    def on_end(self, *_: object) -> None:
+        raise ZeroDivisionError("in a hook")
+
+
+class BrokenAtTheEnd(Broken):
+    def on_start(self, *_: object, **__: object) -> None:
+        pass
+
+
+class TestThatFails:
+    @pytest.mark.parametrize("hook", [Broken(), BrokenAtTheEnd()], ids=lambda hook: type(hook).__name__)
+    async def test_a_hook_that_raises_costs_no_message(self, hook: SpanProcessor) -> None:
+        relay = Relay(hook)
+        await relay.handle(*[update(GOOD, traceparent=SAMPLED), update(GOOD)], deliveries=5)
+        assert relay.letters.documents == []
+        assert len(relay.events.documents) == 2
+
+    async def test_neither_does_a_metric_that_cannot_be_recorded(
+        self, relay: Relay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise LookupError("no metrics")
+
+        for instrument in ("_processed", "_calls", "_sent", "_batch_size", "_batch_wait"):
+            monkeypatch.setattr(relay.recorder, instrument, SimpleNamespace(record=fail, add=fail))
+        monkeypatch.setattr(telemetry, "_FAILED_BY", set())
+        await relay.handle(update(GOOD), update(GONE), deliveries=5)
+        assert len(relay.events.documents) == 2
+        assert [letter["failure"]["reason"] for letter in relay.letters.documents] == ["refused"]
+        assert caplog.text.count("telemetry has failed") == 1
+
+    def test_a_watch_and_a_call_go_on_too(self) -> None:
+        tracers = TracerProvider()
+        tracers.add_span_processor(Broken())
+        recorder = Telemetry(tracers)
+        assert recorder.watch("watches", "no news", SAMPLED) == SAMPLED
+        with recorder.shared_call(1, 0.0, []), recorder.api_call("GET", "host", "/path") as call:
+            call.answered(200)
 
 
 class TestExporters:
@@ -291,17 +338,17 @@ if sys.argv[1] == "of-worker":
     trace.set_tracer_provider(TracerProvider())
 from shared.settings import load_settings
 from shared.errors import SettingsError
-from shared.telemetry_export import new_telemetry
+from shared.telemetry import OFF
 try:
     settings = load_settings()
 except SettingsError as error:
     sys.exit(str(error))
 import function_app
 telemetry = function_app.relay._telemetry
-if not telemetry.is_on:
-    print("off, opentelemetry is", "loaded" if "opentelemetry" in sys.modules else "not loaded")
+if telemetry is OFF:
+    print("off, the SDK is", "loaded" if "opentelemetry.sdk" in sys.modules else "not loaded")
 elif sys.argv[1] == "of-worker":
-    print("on, with the worker's" if telemetry._shutdown is None else "on, with our own")
+    print("on, with the worker's" if telemetry.shutdown.__module__ == "shared.telemetry" else "on, with our own")
 else:
     print("on, azure.monitor is", "loaded" if "azure.monitor" in sys.modules else "not loaded")
 sys.stdout.flush()
