@@ -21,7 +21,7 @@ from benchmarks.results import MEASURED_NOISE, Figure, absolute, ratio
 from benchmarks.sizes import Sizes
 from benchmarks.workers import run_alone
 from shared.batching.outcomes import APPLIED, ImageOutcome, settle
-from shared.messages.ids import ImageId
+from shared.messages.custom_vision_ids import ImageId
 from shared.messages.update import BatchKey, parse_update
 from shared.metadata_updates import Delivery, MetadataUpdates
 from shared.telemetry import OFF, Telemetry

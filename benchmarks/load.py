@@ -11,7 +11,7 @@ from uuid import UUID
 from local.cloud import LocalCloud
 from local.simulation.models import Api
 from shared.errors import MessageAbandoned
-from shared.messages.ids import ImageId
+from shared.messages.custom_vision_ids import ImageId
 from shared.metadata_updates import Delivery
 
 PROJECT = "6f0d7c1e-0000-4000-8000-000000000000"

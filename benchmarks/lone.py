@@ -12,7 +12,7 @@ from benchmarks.service import LIMIT
 from benchmarks.sizes import Sizes
 from shared.batching.outcomes import ImageOutcome
 from shared.limits.admission import Limiter
-from shared.messages.ids import ImageId
+from shared.messages.custom_vision_ids import ImageId
 from shared.messages.update import BatchKey
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.http import new_client

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from shared.messages.cloud_event import EventType
+from shared.messages.custom_vision_ids import ProjectId
 from shared.messages.dead_letter import Failure
-from shared.messages.event import EventType
 from shared.messages.event_data import EventData, RejectedData, TrainingData, UpdatedData, WatchRejectedData
-from shared.messages.ids import ProjectId
 from shared.messages.update import MetadataUpdate
 from shared.messages.validation import TRACEPARENT_PATTERN
 from shared.messages.watch import KINDS, TrainingWatch

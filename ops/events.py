@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from shared.messages.event import EventType
+from shared.messages.cloud_event import EventType
 from shared.services.queues import MAX_RECEIVE
 
 if TYPE_CHECKING:

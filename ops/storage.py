@@ -16,7 +16,7 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from ops.dead_letters import DeadLetters
 from shared.messages.encoding import encode
-from shared.messages.reservation import RESERVATION
+from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
 from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS, PermitQueue
 from shared.settings import poison_of
@@ -109,7 +109,7 @@ class OpsQueue:
     async def reserve(self) -> tuple[str, str]:
         """Take a place in the queue that nobody sees; its id and pop receipt. `release` says what stands there."""
         place = await self._client.send_message(
-            self._encoded(RESERVATION), time_to_live=FOREVER, visibility_timeout=int(RESERVED_FOR.total_seconds())
+            self._encoded(PLACEHOLDER), time_to_live=FOREVER, visibility_timeout=int(RESERVED_FOR.total_seconds())
         )
         return place.id, place.pop_receipt or ""
 

@@ -2,7 +2,7 @@
 
 app                                     puts the parts together
 metadata_updates, training_watches      what becomes of an update, what becomes of a watch
-training_news                           which end of a training is news
+new_completions                         when a completion is new
 services                                talks to the outside, decides nothing
 batching                                many callers, few calls
 limits                                  when a call may go

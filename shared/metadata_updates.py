@@ -9,7 +9,7 @@ all applied                            returns
 at least one to be tried again         raises; the whole message comes back later
 otherwise some refused                 writes one dead letter for the refused ones, then returns
 not a valid message                    writes a dead letter with what is wrong with it, then returns
-a place that a sender never filled     returns
+a placeholder without its content      returns
 has waited for the maximum             leaves the batcher and raises
 an error that nobody foresaw           raises; from the fifth delivery on a dead letter, then returns
 =====================================  ==================================================================
@@ -29,11 +29,11 @@ from azure.core.exceptions import AzureError
 
 from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, settle
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
-from shared.messages import dead_letter
+from shared.messages import dead_letter, event_id
+from shared.messages.cloud_event import EventType, new_event
 from shared.messages.dead_letter import Failure, Reason
-from shared.messages.event import EventType, new_event
 from shared.messages.event_data import RejectedData, UpdatedData
-from shared.messages.reservation import is_reservation
+from shared.messages.placeholder import is_placeholder
 from shared.messages.update import MetadataLimits, MetadataUpdate, read_update
 from shared.telemetry import OFF, Processing, Telemetry
 from shared.text import one_line
@@ -119,7 +119,7 @@ class MetadataUpdates:
             processing.answered(refused, len(not_applied) - refused)
             failed = await self._conclude(delivery, update, settle(not_applied), processing)
         except InvalidMessage as error:
-            if is_reservation(delivery.body):
+            if is_placeholder(delivery.body):
                 return
             redrives = error.redrives
             failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error))
@@ -201,7 +201,7 @@ class MetadataUpdates:
             kind,
             source=self._source,
             subject=about,
-            identity=data.message_id,
+            identity=event_id.of_message(data.message_id),
             time=time,
             data=data.to_dict(),
             traceparent=traceparent,

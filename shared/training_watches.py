@@ -1,6 +1,6 @@
 """Training watches: the queue is the to-do list, and each tick of the timer works through it once.
 
-What is news to a watch says `training_news`; here watches are collected, polled and settled. An event is written into
+What is news to a watch says `new_completions`; here watches are collected, polled and settled. An event is written into
 its watch before it is published, and then the watch is deleted, or goes on without it. So whatever happens in between,
 whoever finds the watch publishes the same event, with the same id, although the training may be another by then.
 
@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from azure.core.exceptions import AzureError
 
 from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited, StorageTrouble
-from shared.messages import dead_letter
+from shared.messages import dead_letter, event_id
+from shared.messages.cloud_event import Event, EventType, new_event
 from shared.messages.dead_letter import Failure, Reason
-from shared.messages.event import Event, EventType, new_event
 from shared.messages.event_data import TrainingData, WatchRejectedData
 from shared.messages.training import TrainingResult
 from shared.messages.watch import KINDS, Api, Target, TrainingWatch, parse_watch
+from shared.new_completions import COMPLETIONS, Finding, SeenTrainings, decide
 from shared.services.queues import MAX_RECEIVE
 from shared.telemetry import OFF, Telemetry
 from shared.text import one_line, to_json
-from shared.training_news import COMPLETIONS, UNANSWERED, Episodes, Finding, decide, known_by
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
@@ -173,7 +173,7 @@ class TrainingWatches:
         slowest = min(service.calls_per_second for service in services.values())
         self._page = min(MAX_RECEIVE, max(1, int(slowest * max_wait_seconds / 2)))
         self._storage = asyncio.Semaphore(STORAGE_CALLS)
-        self._episodes = Episodes()
+        self._seen_trainings = SeenTrainings()
         self._failures: dict[str, int] = {}  # how often in a row there was an error that nobody foresaw, by message id
 
     async def tick(self) -> None:
@@ -220,7 +220,7 @@ class TrainingWatches:
             for message in page:
                 watch = await self._read(tick, message)
                 if watch is not None and watch.event is not None:
-                    tick.works.create_task(self._settle_one(tick, message, watch, Poll(UNANSWERED)))
+                    tick.works.create_task(self._settle_one(tick, message, watch, Poll(None)))
                 elif watch is not None:
                     watches[watch.target].append((message, watch))
         return watches
@@ -246,7 +246,7 @@ class TrainingWatches:
                 await self._queue.delete(message)
                 return None
             tick.met.add(text)
-            self._episodes.recall(watch)
+            self._seen_trainings.recall(watch)
         except InvalidMessage as error:
             traceparent = self._telemetry.watch(self._queue.name, INVALID, error.traceparent)
             why = Failure(Reason.INVALID, "InvalidMessage", str(error), datetime.now(UTC), message.dequeue_count)
@@ -283,7 +283,7 @@ class TrainingWatches:
             EventType.WATCH_REJECTED,
             source=self._services[kind.api].source if kind is not None else self._source,
             subject=f"messages/{message.id}",
-            identity=message.id,
+            identity=event_id.of_message(message.id),
             time=why.at,
             data=data.to_dict(),
             traceparent=traceparent,
@@ -335,14 +335,14 @@ class TrainingWatches:
             result = await self._ask(tick, target)
             if result is None:
                 return None
-            return Poll(result, self._episodes.note(target, result, watches, datetime.now(UTC)))
+            return Poll(result, self._seen_trainings.note(target, result, watches, datetime.now(UTC)))
         except NotFound as error:
             return Poll(error)
         except ApiError as error:
             log.info("%s %s will be polled again: %s", target.kind, target.id, error)
-            return Poll(UNANSWERED)
+            return Poll(None)
         except Exception as bug:
-            return Poll(UNANSWERED, bug=bug)
+            return Poll(None, bug=bug)
         finally:
             tick.moved.set()
 
@@ -367,7 +367,7 @@ class TrainingWatches:
         (done,), _ = await asyncio.wait([tick.polls[target]])
         poll = None if done.cancelled() else done.result()
         if poll is None and self._services[target.api].is_suspended(target):
-            poll = Poll(UNANSWERED)
+            poll = Poll(None)
         if poll is None:
             tick.had_no_turn[target] += [message for message, _ in group]
             return
@@ -452,13 +452,17 @@ class TrainingWatches:
         time = result.completed_at if result is not None and is_completion else None
         if kind is EventType.WATCH_EXPIRED:
             time = watch.expires_at
-        fact = known_by(result, since) if result is not None and is_completion else message_id
+        identity = (
+            event_id.of_completion(result, since, watch.correlation_id)
+            if result is not None and is_completion
+            else event_id.of_watch(message_id, watch.correlation_id)
+        )
         traceparent = self._telemetry.watch(self._queue.name, kind, watch.traceparent)
         return new_event(
             kind,
             source=self._services[target.api].source,
             subject=target.path,
-            identity=f"{fact}\n{watch.correlation_id or ''}",
+            identity=identity,
             time=time or datetime.now(UTC),
             data=TrainingData.of(watch, result).to_dict(),
             traceparent=traceparent,

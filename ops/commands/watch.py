@@ -21,7 +21,7 @@ from ops.settings import load_ops_settings
 from ops.storage import open_storage
 from ops.watching import Place, State, Waiting
 from shared.errors import InvalidMessage
-from shared.messages.event import EventType
+from shared.messages.cloud_event import EventType
 from shared.messages.watch import KINDS, Api, TrainingWatch, parse_watch
 from shared.text import to_json
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from shared.messages.custom_vision_ids import ImageId  # noqa: TC001
 from shared.messages.encoding import MAX_MESSAGE_BYTES
 from shared.messages.envelope import CUT_MARK, MAX_REDRIVES
-from shared.messages.ids import ImageId  # noqa: TC001
 from shared.text import to_json
 
 if TYPE_CHECKING:

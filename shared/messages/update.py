@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, FailFast, Field, StringCon
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from shared.messages.ids import ImageId, ProjectId
+from shared.messages.custom_vision_ids import ImageId, ProjectId
 from shared.messages.validation import (
     NO_UUIDS,
     WIRE,

@@ -20,10 +20,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from shared.messages.cloud_event import WATCH_EVENTS, WrittenEvent
+from shared.messages.custom_vision_ids import ProjectId
 from shared.messages.dates import DateTime
-from shared.messages.event import WATCH_EVENTS, WrittenEvent
-from shared.messages.ids import ProjectId
-from shared.messages.training import TrainingResult, TrainingStatus
+from shared.messages.training import TrainingStatus
 from shared.messages.validation import (
     ErrorText,
     OptionalCorrelationId,
@@ -33,9 +33,7 @@ from shared.messages.validation import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from shared.messages.event import Event
+    from shared.messages.cloud_event import Event
 
 MAX_GROUP_ID = 64
 MAX_TIMES = 1_000_000_000
@@ -236,20 +234,6 @@ class TrainingWatch(WireModel):
     def telling(self, event: Event | None) -> TrainingWatch:
         """The watch with the event that is about to be published, or without it once it has been."""
         return self.model_copy(update={"event": None if event is None else WrittenEvent.of(event)})
-
-    def noting(self, result: TrainingResult, *, under_way_since: datetime | None, news: bool) -> TrainingWatch:
-        """The watch with what a poll has seen, so that the next can tell what is new."""
-        last = self.reported
-        ended = [last.completed_at] if last is not None else []
-        if news:
-            ended += (result.completed_at, result.created_date_time)
-        seen = Reported(
-            status=result.status,
-            completed_at=max(filter(None, ended), default=None),
-            under_way_since=under_way_since,
-            times=min((last.times if last is not None else 0) + news, MAX_TIMES),
-        )
-        return self.model_copy(update={"reported": seen})
 
 
 _WATCH = TypeAdapter(TrainingWatch)

@@ -19,7 +19,7 @@ from shared.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
     from shared.messages.update import BatchKey
 
 MAX_IMAGES_PER_CALL = 64

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import SecretStr
 
-from shared.messages.event import Event, EventType, to_structured
+from shared.messages.cloud_event import Event, EventType, to_structured
 from shared.redaction import hide, without_secrets
 from shared.telemetry import EVENT_GRID, OFF, STORAGE_QUEUE, Telemetry
 from shared.text import one_line

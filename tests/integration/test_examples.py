@@ -18,8 +18,8 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.host.process import HostProcess
+from shared.messages.cloud_event import EventType, new_event, to_structured
 from shared.messages.encoding import Encoding, encode
-from shared.messages.event import EventType, new_event, to_structured
 from shared.messages.update import parse_update
 from shared.messages.watch import parse_watch
 from tests.contracts import problems

@@ -10,8 +10,8 @@ import pytest
 
 from contracts.documents import FOLDER
 from shared.errors import InvalidMessage
+from shared.messages.cloud_event import EventType, WrittenEvent, new_event
 from shared.messages.dead_letter import Failure, Reason, of_text, of_update
-from shared.messages.event import EventType, WrittenEvent, new_event
 from shared.messages.update import parse_update
 from shared.messages.watch import KINDS, parse_watch
 from tests.contracts import problems

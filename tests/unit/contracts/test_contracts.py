@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 
 from contracts.documents import ASYNCAPI, FOLDER, documents
 from shared.errors import InvalidMessage
+from shared.messages.cloud_event import EventType, new_event, to_structured
 from shared.messages.dead_letter import Failure, Reason, of_text, of_update
-from shared.messages.event import EventType, new_event, to_structured
 from shared.messages.event_data import EventData, RejectedData, TrainingData, UpdatedData
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.update import parse_update

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from shared.limits.admission import Limiter
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
 
 UNLIMITED = 1e9
 

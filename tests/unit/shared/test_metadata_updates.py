@@ -15,7 +15,7 @@ from shared import metadata_updates
 from shared.batching.batcher import Batcher
 from shared.batching.outcomes import NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError, StorageTrouble
-from shared.messages.reservation import RESERVATION
+from shared.messages.placeholder import PLACEHOLDER
 from shared.messages.update import parse_update
 from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
 from shared.redaction import hide
@@ -26,7 +26,7 @@ from tests.unit.shared.queues import FakeOutbox, unreachable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
     from shared.messages.update import BatchKey
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
@@ -82,7 +82,7 @@ class Relay:
         return not self.journal
 
 
-@pytest.mark.parametrize("body", [RESERVATION.encode(), base64.b64encode(RESERVATION.encode())])
+@pytest.mark.parametrize("body", [PLACEHOLDER.encode(), base64.b64encode(PLACEHOLDER.encode())])
 async def test_a_place_that_a_killed_sender_never_filled_leaves_nothing(relay: Relay, body: bytes) -> None:
     await relay.handle(body)
     assert relay.left_nothing

@@ -14,7 +14,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from pydantic import SecretStr
 
 from shared.batching.outcomes import Retry
-from shared.messages.event import EventType, new_event
+from shared.messages.cloud_event import EventType, new_event
 from shared.messages.update import BatchKey
 from shared.messages.watch import Target
 from shared.permit_count import PermitCount

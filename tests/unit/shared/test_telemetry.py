@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shared.batching.outcomes import ImageOutcome
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
     from shared.messages.update import BatchKey
 
 ROOT = Path(__file__).parents[3]

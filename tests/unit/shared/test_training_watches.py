@@ -16,7 +16,7 @@ from shared.errors import AccessDenied, RateLimited, Unavailable, UnexpectedAnsw
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.rate_limit_alone import EvenSpacing
-from shared.messages.event import WrittenEvent
+from shared.messages.cloud_event import WrittenEvent
 from shared.messages.watch import KINDS, Api, Target, parse_watch
 from shared.services.events import EventPublisher
 from shared.services.queues import Received
@@ -401,14 +401,14 @@ class TestEventId:
         assert first["id"] != second["id"]
 
     async def test_what_is_kept_to_tell_trainings_apart_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("shared.training_news.MAX_EPISODES", 3)
+        monkeypatch.setattr("shared.new_completions.MAX_TRAININGS", 3)
         relay = Relay(told(RUNNING))
         relay.add(*({"id": f"group-{number}"} for number in range(10)))
         await relay.watches.tick()
-        assert len(relay.watches._episodes._seen) == 3
+        assert len(relay.watches._seen_trainings._last) == 3
         for number in range(10):
-            relay.watches._episodes.recall(noted(watch(id=f"another-{number}"), FAILED))
-        assert len(relay.watches._episodes._seen) == 3
+            relay.watches._seen_trainings.recall(noted(watch(id=f"another-{number}"), FAILED))
+        assert len(relay.watches._seen_trainings._last) == 3
 
 
 class TestWrittenEvent:

@@ -22,7 +22,7 @@ from shared.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from shared.messages.ids import ImageId
+from shared.messages.custom_vision_ids import ImageId
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
 
 pytestmark = pytest.mark.looptime

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from shared.batching.batcher import Batcher
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
 
     Answer = Callable[[Sequence[ImageId]], Mapping[ImageId, ImageOutcome]]
 

@@ -30,7 +30,7 @@ from tests.unit.shared.conftest import image, images
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
 
 T = TypeVar("T")
 

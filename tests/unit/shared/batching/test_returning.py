@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.batching.batcher import Batcher
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
 
 pytestmark = pytest.mark.looptime
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from shared.batching.batcher import Batcher
     from shared.limits.admission import Limiter
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
 
 pytestmark = pytest.mark.looptime
 

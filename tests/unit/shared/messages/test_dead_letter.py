@@ -21,7 +21,7 @@ from tests.unit.shared.conftest import images
 from tests.unit.shared.messages.test_update_and_watch import updates
 
 if TYPE_CHECKING:
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"

@@ -12,7 +12,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestE
 from azure.eventgrid import EventGridPublisherClient
 
 from shared.errors import StorageTrouble
-from shared.messages.event import Event, EventType, new_event
+from shared.messages.cloud_event import Event, EventType, new_event
 from shared.redaction import hide
 from shared.services.events import (
     GATHER_SECONDS,

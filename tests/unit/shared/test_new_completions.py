@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from shared.messages.event import EventType
+from shared.messages.cloud_event import EventType
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import MAX_TIMES, Reported, TrainingWatch, parse_watch
-from shared.training_news import UNANSWERED, Decision, Finding, decide
+from shared.new_completions import Decision, Finding, decide
 from tests.unit.shared.trainings import (
     EARLIER,
     EDITED,
@@ -148,9 +148,9 @@ DECISIONS: dict[str, tuple[TrainingWatch, Finding, EventType | None, TrainingWat
         None,
     ),
     # service trouble
-    "trouble": (watch(), UNANSWERED, None, watch()),
-    "trouble, expired": (OVER, UNANSWERED, EventType.WATCH_EXPIRED, None),
-    "trouble, repeating": (TOLD, UNANSWERED, None, TOLD),
+    "trouble": (watch(), None, None, watch()),
+    "trouble, expired": (OVER, None, EventType.WATCH_EXPIRED, None),
+    "trouble, repeating": (TOLD, None, None, TOLD),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,9 @@ import pytest
 from azure.core.messaging import CloudEvent
 
 from shared.errors import StorageTrouble
-from shared.messages.event import EventType, new_event, to_structured
+from shared.messages import event_id
+from shared.messages.cloud_event import EventType, new_event, to_structured
+from shared.messages.training import TrainingResult, TrainingStatus
 from shared.services.events import EventPublisher
 from tests.unit.shared.queues import FakeOutbox, unreachable
 
@@ -49,6 +51,35 @@ def test_a_repeated_event_has_the_same_id(change: dict[str, Any]) -> None:
 )
 def test_another_event_has_another_id(change: dict[str, Any]) -> None:
     assert event(**change).id != event().id
+
+
+EXACTLY = NOON.replace(microsecond=123_456)
+SUCCESS = TrainingResult(status=TrainingStatus.SUCCEEDED, last_successful_training_date_time=EXACTLY)
+FAILURE = TrainingResult(
+    status=TrainingStatus.FAILED, created_date_time=EXACTLY, last_action_date_time=NOON + timedelta(hours=1)
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "identity", "expected"),
+    [
+        (EventType.METADATA_REJECTED, event_id.of_message("m"), "28165074-c0d0-58df-a6e3-c794b9b8afc5"),
+        (EventType.WATCH_EXPIRED, event_id.of_watch("m", "c"), "b28300a9-34ad-5f85-bcaa-4d6a956e41c8"),
+        (
+            EventType.TRAINING_SUCCEEDED,
+            event_id.of_completion(SUCCESS, EXACTLY, "c"),
+            "e3e9b85d-8cf4-5ce9-8ed0-fca65a07ad49",
+        ),
+        (
+            EventType.TRAINING_FAILED,
+            event_id.of_completion(FAILURE, EXACTLY, None),
+            "e8fe3aec-3aa8-5b29-b779-00d6688c4729",
+        ),
+    ],
+)
+def test_the_ids_are_those_that_consumers_have_kept(kind: EventType, identity: str, expected: str) -> None:
+    """Another way of making them would have every event come once more as a new one."""
+    assert event(kind=kind, identity=identity).id == expected
 
 
 def test_it_is_written_in_structured_mode() -> None:

@@ -1,9 +1,6 @@
-"""The events that other systems react to: CloudEvents 1.0. Where they are published, `services.events` says.
+"""The events that other systems react to: their types, and how they are written. They are CloudEvents 1.0.
 
-An event's id is made of what it tells: its type, source and subject, and what its maker says that it has in common with
-its repetitions. So an event that is published again has the same id. For a message that is its id in the queue
-(`metadata_updates`); for the end of a training, what tells that one from the next (`training_news.known_by`), and the
-correlation id of its watch.
+See `event_data` for what is in them, `event_id` for what their ids are made of, `services.events` for where they go.
 """
 
 from __future__ import annotations
@@ -11,12 +8,12 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
-from uuid import UUID, uuid5
 
 from azure.core.messaging import CloudEvent
 from pydantic import ConfigDict, StringConstraints
 
 from shared.messages.dates import DateTime
+from shared.messages.event_id import new_event_id
 from shared.messages.validation import Traceparent, WireModel
 from shared.text import to_json
 
@@ -43,9 +40,6 @@ WATCH_EVENTS = (
 Event = CloudEvent[dict[str, Any]]
 CONTENT_TYPE = "application/json"
 
-NAMESPACE = UUID("5b7d3b0e-3f6c-4c5e-9a53-0c1f6d1f0a52")
-"""Of the ids, which are UUIDs made from names (RFC 9562, version 5)."""
-
 
 def new_event(
     kind: EventType,
@@ -57,11 +51,8 @@ def new_event(
     data: dict[str, Any],
     traceparent: str | None = None,
 ) -> Event:
-    """Make an event. `identity` is what it has in common with its repetitions; source, subject and type are added.
-
-    `traceparent` says what it comes of (CloudEvents, "Distributed Tracing Extension").
-    """
-    event_id = str(uuid5(NAMESPACE, "\n".join((kind, source, subject, identity))))
+    """Make an event. `identity` is one of `event_id`; `traceparent` says what the event comes of."""
+    event_id = new_event_id(kind, source, subject, identity)
     return _cloud_event(event_id, kind, source, subject, time, data, traceparent)
 
 
