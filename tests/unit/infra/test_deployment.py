@@ -8,7 +8,7 @@ import pytest
 
 from infra.check.files import read_json, read_yaml
 from shared.errors import Unavailable
-from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.circuit_breaker import REMIND_SECONDS, CircuitBreaker
 from shared.settings import poison_of
 from tests.unit.infra.conftest import INFRA, ROOT, Bicep
 
@@ -145,12 +145,20 @@ def test_the_rule_of_silence_looks_for_a_line_of_the_timer_that_the_host_writes(
     assert host["logging"]["logLevel"]["default"] == "Information"
 
 
-def test_an_hourly_line_that_comes_late_is_still_within_what_its_rule_looks_back_at(
-    rules: dict[str, dict[str, Any]],
+def test_calls_that_are_still_suspended_are_told_again_before_the_rule_forgets_them(
+    rules: dict[str, dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Calls that are suspended are told anew each hour, and a schedule may be hourly."""
-    for name in ("calls-suspended", "silence"):
-        assert rules[name]["range"] == "PT2H"
+    breaker = CircuitBreaker(api="Custom Vision", whose="")
+    breaker.report(breaker.admit(0), Unavailable("503"), 0)
+    breaker.remind(REMIND_SECONDS)
+    first, again = (record.getMessage() for record in caplog.records)
+    assert again == first
+    assert rules["calls-suspended"]["range"] == "PT2H"
+    assert REMIND_SECONDS == 3600.0  # an hour is left for a line that comes late
+
+
+def test_an_hourly_schedule_is_no_silence(rules: dict[str, dict[str, Any]]) -> None:
+    assert rules["silence"]["range"] == rules["silence"]["windowSize"] == "PT2H"
 
 
 def test_what_a_rule_looks_back_at_is_a_time_that_azure_takes(rules: dict[str, dict[str, Any]]) -> None:
