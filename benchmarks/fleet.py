@@ -17,7 +17,7 @@ from shared.errors import RateLimited
 from shared.limits.admission import Admission, Admitted, Limiter
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.rate_limit_alone import EvenSpacing
-from shared.limits.rate_limit_shared import MAX_PERMITS, permits_for
+from shared.limits.rate_limit_shared import MAX_PERMITS, Permits, permits_for
 from shared.permit_count import PermitCount
 
 STARTED_WITHIN_SECONDS = 1.0
@@ -99,7 +99,7 @@ async def _work(plan: Plan) -> Done:
         await _call(end - begin, transport, limiter, rng)
         transport.calls.operations = queue.operations
 
-    others = [asyncio.create_task(_count(store, done))]
+    others = [asyncio.create_task(_count(store, plan.rate, done))]
     if plan.foreign:
         others.append(asyncio.create_task(_foreign(plan, limit, rng, done.foreign)))
     loop = asyncio.get_running_loop()
@@ -127,9 +127,9 @@ async def _foreign(plan: Plan, limit: Limit, rng: Random, calls: Calls) -> None:
         await asyncio.sleep(1 / plan.foreign)
 
 
-async def _count(store: PermitStore, done: Done) -> None:
+async def _count(store: PermitStore, rate: float, done: Done) -> None:
     """Be the timer function."""
-    count = PermitCount(SimulatedPermitQueue(store), len(store.messages))
+    count = PermitCount(SimulatedPermitQueue(store), Permits(rate))
     while True:
         await asyncio.sleep(TICK_SECONDS)
         await count.keep()

@@ -112,7 +112,9 @@ async def open_image_reader(
     """Connect to Custom Vision to read images: at this rate, or else within the limit that all instances share."""
     limiter: Limiter
     if calls_per_second is None:
-        limiter = SharedLimit(Permits(settings.custom_vision_calls_per_second), permits)
+        limiter = SharedLimit(
+            Permits(settings.custom_vision_calls_per_second), permits, settings.custom_vision_endpoint
+        )
     else:
         limiter = EvenSpacing(calls_per_second)
     async with open_custom_vision(settings) as api:

@@ -12,7 +12,7 @@ from shared.clouds import cloud_of
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.rate_limit_alone import EvenSpacing
-from shared.limits.rate_limit_shared import Permits, permits_for
+from shared.limits.rate_limit_shared import Permits
 from shared.messages.update import MetadataLimits
 from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
@@ -108,13 +108,13 @@ class App:
         )
         self._custom_vision = self._build_custom_vision()
         self._permits = self._queues.permits(settings.permits_queue)
-        limit = SharedLimit(Permits(settings.custom_vision_calls_per_second), self._permits)
+        permits = Permits(settings.custom_vision_calls_per_second)
+        limit = SharedLimit(permits, self._permits, settings.custom_vision_endpoint)
         self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
         self._batcher = self._build_batcher()
         self._observe(limit)
         self.metadata_updates = self._build_metadata_updates()
         self.training_watches = self._build_training_watches()
-        permits, _ = permits_for(settings.custom_vision_calls_per_second)
         self.permit_count = PermitCount(self._permits, permits)
 
     async def aclose(self) -> None:

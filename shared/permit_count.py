@@ -1,7 +1,7 @@
-"""How many permits there are, and that there are as many as the limit has.
+"""Keeps the number of permits in the queue equal to the limit.
 
-The timer function looks after it, which the platform runs in one instance only. What it has to repair is rare: somebody
-deleted a permit, or moved one into the queue, or `CUSTOM_VISION_CALLS_PER_SECOND` has been changed.
+The timer function calls this at each tick; the platform runs it in one instance at a time. There is rarely anything to
+do: somebody deleted a permit or put one too many, or `CUSTOM_VISION_CALLS_PER_SECOND` was changed.
 """
 
 from __future__ import annotations
@@ -14,24 +14,22 @@ from shared.errors import QueueMissing, StorageTrouble
 from shared.text import one_line
 
 if TYPE_CHECKING:
+    from shared.limits.rate_limit_shared import Permits
     from shared.services.queues import PermitQueue
 
 log = logging.getLogger(__name__)
 
 COUNT_AGAIN_SECONDS = 1.0
-"""A count that is taken while the queue is being filled is no reason to put more."""
-REMOVE_SECONDS = 5.0
-"""For so long a surplus permit is looked for; each is visible for a moment whenever it changes hands, at least every
-ten seconds. What is not found is looked for again at the next tick."""
-REMOVE_POLL_SECONDS = 0.1
+"""A count that is taken while the queue is being filled is no reason to change anything."""
 
 
 class PermitCount:
-    """Keeps `number` permits in a queue."""
+    """Keeps as many permits in a queue as `permits` says."""
 
-    def __init__(self, queue: PermitQueue, number: int) -> None:
+    def __init__(self, queue: PermitQueue, permits: Permits) -> None:
         self._queue = queue
-        self._number = number
+        self._number = permits.number
+        self._lease_seconds = permits.lease_seconds
 
     async def read(self) -> int:
         """How many permits there are at present, 0 without a queue. Raises `StorageTrouble` where storage fails."""
@@ -41,9 +39,9 @@ class PermitCount:
             return 0
 
     async def keep(self) -> None:
-        """Create the permits, replace those that are lost, and remove those that are too many. Logs what it did.
+        """Create the permits, replace those that are lost, and begin anew where there are too many.
 
-        Raises nothing: the timer has other work that does not depend on permits.
+        Logs what it did. Raises nothing: the timer has other work that does not depend on permits.
         """
         try:
             await self._keep()
@@ -62,19 +60,14 @@ class PermitCount:
         await asyncio.sleep(COUNT_AGAIN_SECONDS)
         found = await self.read()
         if found < self._number:
-            await self._queue.add(self._number - found)
-            log.warning("permits: %d of %d were missing in %s, and are replaced", *self._missing(found))
+            missing = self._number - found
+            await self._queue.add(missing)
+            log.warning(
+                "permits: %d of %d were missing in %s, and are replaced", missing, self._number, self._queue.name
+            )
         elif found > self._number:
-            removed = await self._remove(found - self._number)
-            log.warning("permits: %s has %d, %d removed, %d allowed", self._queue.name, found, removed, self._number)
-
-    def _missing(self, found: int) -> tuple[int, int, str]:
-        return self._number - found, self._number, self._queue.name
-
-    async def _remove(self, surplus: int) -> int:
-        removed = 0
-        end = asyncio.get_running_loop().time() + REMOVE_SECONDS
-        while removed < surplus and asyncio.get_running_loop().time() < end:
-            removed += await self._queue.remove(surplus - removed)
-            await asyncio.sleep(REMOVE_POLL_SECONDS)
-        return removed
+            # A surplus cannot be picked out: instances hold nearly all permits nearly all the time.
+            log.warning("permits: %s has %d, %d allowed: all are replaced", self._queue.name, found, self._number)
+            await self._queue.clear()
+            await asyncio.sleep(self._lease_seconds)  # whoever holds one may call until its turn ends
+            await self._queue.add(self._number)

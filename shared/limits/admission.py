@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.errors import ApiError, RateLimited
 from shared.limits.circuit_breaker import CircuitBreakers, trips
+from shared.limits.refusals import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable
@@ -80,6 +81,7 @@ class Admission:
         limiter.on_change = self._limiter_changed
         self.on_change: Callable[[], None] = _nobody_listens
         self._breakers = CircuitBreakers(api, breaker)
+        self._refusals = Refusals(api)
         self._reported = asyncio.Event()
         self._line = asyncio.Lock()
         self._wanted = 0  # calls that synchronous callers wait to make
@@ -135,6 +137,7 @@ class Admission:
 
     def report(self, call: Admitted, error: ApiError | None, now: float) -> None:
         """Take note of a call's response: an error, or success."""
+        self._refusals.count(isinstance(error, RateLimited))
         if isinstance(error, RateLimited):
             self._limiter.limited(call.permit, error.retry_after_seconds, now)
         elif not trips(error):

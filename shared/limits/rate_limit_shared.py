@@ -17,8 +17,8 @@ fairness      A permit knows the average time for which its receivers had to wai
               together. The number of doublings travels in the permit, and successes undo them.
 late calls    The network moves calls against one another, so that some come too early for `APART`. After the first
               refusals a permit's calls are farther apart; if that does not help, somebody else calls too.
-storage away  Nobody can receive a permit, and who holds one ends its turn. When no lease can be left, each instance
-              takes itself for one of `CROWD`.
+storage away  Nobody can receive a permit, and who holds one ends its turn. Then no call is made: whoever cannot reach
+              storage does not know whether others can.
 """
 
 from __future__ import annotations
@@ -47,12 +47,14 @@ REQUEST_SECONDS = 0.28
 """From one request for a permit to the next: not more than 15,000 storage operations an hour, whatever happens."""
 PATIENCE = 0.85
 """Share of the others' average wait after which one asks for the next permit. More is fairer; 1 would wait for ever."""
+BELIEVED_WAITS = 2.0
+"""A permit's average wait is believed up to so many times what this instance waited for it, and a turn: instances that
+share fairly wait for about as long as one another."""
 HEAD_START_SECONDS = 0.035
 """How much later than others one asks for what one has put back, for each instance that there seems to be."""
 MAX_DOUBLINGS = 6
 FORGIVEN_AFTER = 100
 """Successes that undo one doubling: less than one call in 100 is answered 429 where only the network is to blame."""
-CROWD = 64
 MAX_PERMITS = 32
 """As many as one request can ask for (Azure Storage, "Get Messages")."""
 NEW_PERMIT = "{}"
@@ -86,12 +88,13 @@ class Message(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Permit:
-    """One that is held. Times are seconds of the loop's clock.
+    """One that is held. Times are seconds of the loop's clock, but for `refused_at`.
 
     doublings      of its rest after the next 429
     mean_wait      seconds, of those who received it
     next_at        when its next call may go
     ends_at        the end of the turn, after which no call goes
+    refused_at     when a call with it was answered 429 for the last time, in seconds since 1970; 0 if none was
     """
 
     message: Message
@@ -99,36 +102,46 @@ class Permit:
     mean_wait: float
     next_at: float
     ends_at: float
+    refused_at: int = 0
 
-    @property
-    def text(self) -> str:
-        """What travels with it."""
+    def text(self, resource: str = "") -> str:
+        """What travels with it. `resource` stands for the API's resource that this instance calls."""
         return json.dumps(
             {
                 "doublings": round(self.doublings, 3),
                 "meanWaitSeconds": round(self.mean_wait, 3),
                 "received": self.message.dequeue_count,
+                "refusedAt": self.refused_at,
+                "resource": resource,
             }
         )
 
 
-class _Written(NamedTuple):
+class Written(NamedTuple):
     """What travels with a permit. `received`: how often it had been when it was put back."""
 
     doublings: float = 0.0
     mean_wait: float = 0.0
     received: int = 0
+    refused_at: int = 0
+    resource: str = ""
 
 
-def _read(body: bytes) -> _Written:
+def read_permit(body: bytes) -> Written:
     """What travels with a permit; nothing is known of one that somebody else has written."""
     try:
         read = json.loads(body)
-        written = _Written(float(read["doublings"]), float(read["meanWaitSeconds"]), int(read["received"]))
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return _Written()
+        written = Written(
+            float(read["doublings"]),
+            float(read["meanWaitSeconds"]),
+            int(read["received"]),
+            int(read.get("refusedAt", 0)),
+            str(read.get("resource", "")),
+        )
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError):
+        return Written()
     is_possible = 0 <= written.doublings <= MAX_DOUBLINGS and 0 <= written.mean_wait < math.inf
-    return written if is_possible else _Written()
+    return written if is_possible else Written()
 
 
 class Permits:
@@ -156,7 +169,6 @@ class Permits:
         self._asked_in_vain = False
         self._is_asking = False
         self._last_call_at = -math.inf
-        self._away_since = math.inf
 
     @property
     def share(self) -> float:
@@ -176,29 +188,24 @@ class Permits:
         Calls are at least as far apart as those of an instance that has all permits.
         """
         due = min((permit.next_at for permit in self._usable(now)), default=math.inf)
-        if due == math.inf and self._away_since < math.inf:
-            crowd = self._last_call_at + CROWD * self._period / self.number
-            due = max(self._away_since + self.lease_seconds, crowd)
         return max(now, due, self._silent_until, self._last_call_at + self._period / self.number)
 
-    def take(self, now: float) -> Permit | None:
-        """Make a call now: returns its permit, None if it goes without. Raises `RuntimeError` before `ready_at`."""
+    def take(self, now: float) -> Permit:
+        """Make a call now: returns its permit. Raises `RuntimeError` before `ready_at`."""
         if self.ready_at(now) > now:
             raise RuntimeError("there is no permit for a call yet")
         self._last_call_at = now
-        permit = min(self._usable(now), key=lambda permit: permit.next_at, default=None)
-        if permit is not None:
-            apart = APART_AFTER_REFUSAL if 0 < permit.doublings <= NETWORK_DOUBLINGS else APART
-            permit.next_at = now + apart * self._period
+        permit = min(self._usable(now), key=lambda permit: permit.next_at)
+        apart = APART_AFTER_REFUSAL if 0 < permit.doublings <= NETWORK_DOUBLINGS else APART
+        permit.next_at = now + apart * self._period
         return permit
 
-    def succeeded(self, permit: Permit | None) -> None:
+    def succeeded(self, permit: Permit) -> None:
         """The call with this permit was not refused for coming too early."""
-        if permit is not None:
-            permit.doublings = max(0.0, permit.doublings - 1 / FORGIVEN_AFTER)
-            self._doublings = max(0.0, self._doublings - 1 / FORGIVEN_AFTER)
+        permit.doublings = max(0.0, permit.doublings - 1 / FORGIVEN_AFTER)
+        self._doublings = max(0.0, self._doublings - 1 / FORGIVEN_AFTER)
 
-    def limited(self, permit: Permit | None, retry_after_seconds: float | None, now: float) -> None:
+    def limited(self, permit: Permit, retry_after_seconds: float | None, now: float) -> None:
         """The call with this permit was answered 429; one that has gone back by now rests no longer for it.
 
         Whoever is asked to wait for longer than permits are held makes no call at all until then, and holds none.
@@ -206,9 +213,6 @@ class Permits:
         asked = retry_after_seconds or 0.0
         if asked > self.lease_seconds:
             self._silent_until = self._waiting_since = max(self._silent_until, now + asked)
-        if permit is None:
-            self._last_call_at = now + asked
-            return
         own, known = permit.doublings, max(permit.doublings, self._doublings)
         rest = self._rng.expovariate(1 / 2.0**known)
         permit.next_at = max(permit.next_at, now + max(rest, asked))
@@ -232,7 +236,6 @@ class Permits:
 
     def gone_back(self, permit: Permit, unseen_seconds: int, now: float) -> None:
         """The queue has taken a permit back."""
-        self._away_since = math.inf
         self._put_back[permit.message.id] = permit
         if not unseen_seconds:
             instances = self._mean_wait * self.number / TURN_SECONDS
@@ -252,7 +255,6 @@ class Permits:
     def received(self, messages: Sequence[Message], asked_at: float, now: float) -> None:
         """The queue's answer to a request that was sent at `asked_at`."""
         self._is_asking = False
-        self._away_since = math.inf
         for message in messages:
             self._hold(message, asked_at, now)
         others_wait = not messages or (self._asked_in_vain and not self._asking_again)
@@ -263,7 +265,6 @@ class Permits:
     def failed(self, now: float) -> None:
         """Storage did not answer a request, or did not take a permit back."""
         self._is_asking = False
-        self._away_since = min(self._away_since, now)
         self._waiting_since = now  # it is not others who keep it waiting
         self._ask_at = now + 1 / self._rng.uniform(SPREAD, 1.0)
 
@@ -300,10 +301,12 @@ class Permits:
         next_at = now + self._rest_of_period
         if own is not None and message.dequeue_count == own.message.dequeue_count + 1:
             next_at = max(now, own.next_at)
-        doublings, mean_wait, received = _read(message.body)
+        written = read_permit(message.body)
         wait = now - self._waiting_since
         self._waiting_since = now
-        was_put_back = message.dequeue_count == received + 1
+        mean_wait = min(written.mean_wait, BELIEVED_WAITS * wait + TURN_SECONDS)
+        was_put_back = message.dequeue_count == written.received + 1
         self._mean_wait = (mean_wait or wait) if was_put_back else 0.0
         ends_at = asked_at + TURN_SECONDS * self._rng.uniform(SPREAD, 1.0)
-        self._held.append(Permit(message, doublings, (mean_wait + wait) / 2, next_at, ends_at))
+        mean_wait = (mean_wait + wait) / 2
+        self._held.append(Permit(message, written.doublings, mean_wait, next_at, ends_at, written.refused_at))

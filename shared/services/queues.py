@@ -237,12 +237,9 @@ class PermitQueue(_Queue):
             await self._client.send_message(NEW_PERMIT, time_to_live=FOREVER)
 
     @_raising_storage_trouble
-    async def remove(self, most: int) -> int:
-        """Delete up to `most` of those that are visible now. Returns how many."""
-        messages = await self.receive(most, lease_seconds=30)
-        for message in messages:
-            await self._client.delete_message(message.id, message.pop_receipt)
-        return len(messages)
+    async def clear(self) -> None:
+        """Delete all permits, held ones included."""
+        await self._client.clear_messages()
 
 
 class Queues:

@@ -1,24 +1,34 @@
-"""The permits of a shared limit: a queue, and this instance's part in it.
+"""Receives permits from their queue and puts them back.
 
-What permits are and when they are asked for, used and put back says `shared.limits.rate_limit_shared`.
+`shared.limits.rate_limit_shared` decides when that is done, and when a call may go.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import math
+import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from shared.errors import QueueMissing, StorageTrouble
+from shared.limits.rate_limit_shared import read_permit
+from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from shared.limits.rate_limit_shared import Permit, Permits
     from shared.services.queues import PermitQueue
 
 log = logging.getLogger(__name__)
+
+FAILING_SECONDS = 30.0
+"""Requests that have failed for so long in a row are told, since no call can be made meanwhile."""
+SAY_AGAIN_SECONDS = 3600.0
 
 
 class SharedLimit:
@@ -28,12 +38,15 @@ class SharedLimit:
     next call may go at another time.
     """
 
-    def __init__(self, permits: Permits, queue: PermitQueue) -> None:
+    def __init__(self, permits: Permits, queue: PermitQueue, endpoint: str = "") -> None:
         self._permits = permits
         self._queue = queue
+        self._resource = resource_of(endpoint)
         self._requests: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self._failing_since: dict[str, float] = {}
+        self._said_at: dict[str, float] = {}
         self.on_change: Callable[[], None] = lambda: None
 
     @property
@@ -50,18 +63,19 @@ class SharedLimit:
         """When the next call may go; infinity while there is no permit for it."""
         return self._permits.ready_at(now)
 
-    def take(self, now: float) -> Permit | None:
+    def take(self, now: float) -> Permit:
         """Make a call now. Raises `RuntimeError` before `ready_at`."""
         permit = self._permits.take(now)
         self._advance()
         return permit
 
-    def succeeded(self, permit: Permit | None) -> None:
+    def succeeded(self, permit: Permit) -> None:
         """The call was not refused for coming too early."""
         self._permits.succeeded(permit)
 
-    def limited(self, permit: Permit | None, retry_after_seconds: float | None, now: float) -> None:
+    def limited(self, permit: Permit, retry_after_seconds: float | None, now: float) -> None:
         """The call was answered 429."""
+        permit.refused_at = int(time.time())
         self._permits.limited(permit, retry_after_seconds, now)
         self._advance()
 
@@ -82,9 +96,9 @@ class SharedLimit:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for permit, unseen_seconds in self._permits.leaving(now):
-            self._start(partial(self._put_back, permit, unseen_seconds), loop)
+            self._start("put back", partial(self._put_back, permit, unseen_seconds), loop)
         if most := self._permits.to_ask(now):
-            self._start(partial(self._ask, most), loop)
+            self._start("received", partial(self._ask, most), loop)
         self._come_back_at(self._permits.next_step_at(now), loop)
 
     def _come_back_at(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
@@ -98,22 +112,43 @@ class SharedLimit:
         self._timer = None
         self._advance()
 
-    def _start(self, request: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop) -> None:
-        task = loop.create_task(self._run(request, loop))
+    def _start(
+        self, what: str, request: Callable[[], Coroutine[Any, Any, None]], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        task = loop.create_task(self._run(what, request, loop))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
-    async def _run(self, request: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop) -> None:
+    async def _run(
+        self, what: str, request: Callable[[], Coroutine[Any, Any, None]], loop: asyncio.AbstractEventLoop
+    ) -> None:
         """Make a request. However it fails, the next one follows: whoever waits for a permit has nobody else to ask."""
         try:
             await request()
-        except StorageTrouble:
+        except Exception as error:
+            if not isinstance(error, StorageTrouble):
+                log.exception("a permit could not be %s, for a reason that nobody foresaw", what)
             self._permits.failed(loop.time())
-        except Exception:
-            log.exception("a request for permits failed in a way that nobody foresaw")
-            self._permits.failed(loop.time())
+            self._say_if_it_lasts(what, error, loop.time())
+        else:
+            self._failing_since.pop(what, None)
         self._advance()
         self.on_change()
+
+    def _say_if_it_lasts(self, what: str, error: Exception, now: float) -> None:
+        since = self._failing_since.setdefault(what, now)
+        if now - since >= FAILING_SECONDS and self._is_time_to_say(what, now):
+            log.warning(
+                "for %d s permits could not be %s, and no call is made without one: %s. If storage refuses the app, "
+                "give it the role Storage Queue Data Contributor on that queue",
+                now - since, what, one_line(error),
+            )  # fmt: skip
+
+    def _is_time_to_say(self, what: str, now: float) -> bool:
+        if now - self._said_at.get(what, -math.inf) < SAY_AGAIN_SECONDS:
+            return False
+        self._said_at[what] = now
+        return True
 
     async def _ask(self, most: int) -> None:
         loop = asyncio.get_running_loop()
@@ -124,7 +159,19 @@ class SharedLimit:
             await self._queue.create(self._permits.number)
             messages = []
         self._permits.received(messages, asked_at, loop.time())
+        resources = {read_permit(message.body).resource for message in messages}
+        if resources - {"", self._resource} and self._is_time_to_say("shared with another resource", loop.time()):
+            log.warning(
+                "the permits in queue %s are also used by an app that calls another resource, so that both share one "
+                "limit: give one of the two apps another PERMITS_QUEUE", self._queue.name,
+            )  # fmt: skip
 
     async def _put_back(self, permit: Permit, unseen_seconds: int) -> None:
-        if await self._queue.put_back(permit.message, permit.text, unseen_seconds):  # type: ignore[arg-type]
+        text = permit.text(self._resource)
+        if await self._queue.put_back(permit.message, text, unseen_seconds):  # type: ignore[arg-type]
             self._permits.gone_back(permit, unseen_seconds, asyncio.get_running_loop().time())
+
+
+def resource_of(endpoint: str) -> str:
+    """What a permit says of the resource that its holder calls: a digest of the host's name."""
+    return hashlib.sha256((urlsplit(endpoint).hostname or "").encode()).hexdigest()[:8] if endpoint else ""

@@ -69,46 +69,63 @@ class TestQueue:
         assert await queue.put_back(others, "{}", 0)
 
 
+def count_of(queue: PermitQueue, number: int = PERMITS) -> PermitCount:
+    permits = Permits(number)
+    permits.lease_seconds = 1  # nobody holds one
+    return PermitCount(queue, permits)
+
+
 class TestCount:
     async def test_there_is_none_without_a_queue(self, queue: PermitQueue) -> None:
-        assert await PermitCount(queue, PERMITS).read() == 0
+        assert await count_of(queue).read() == 0
 
     async def test_the_first_tick_creates_them(self, queue: PermitQueue) -> None:
-        count = PermitCount(queue, PERMITS)
+        count = count_of(queue)
         await count.keep()
         assert await count.read() == PERMITS
 
-    @pytest.mark.parametrize("lost", [1, PERMITS])
-    async def test_lost_ones_are_replaced(
-        self, queue: PermitQueue, lost: int, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        count = PermitCount(queue, PERMITS)
-        await count.keep()
-        assert await queue.remove(lost) == lost
+    async def test_lost_ones_are_replaced(self, queue: PermitQueue, caplog: pytest.LogCaptureFixture) -> None:
+        await queue.create(PERMITS - 3)
+        count = count_of(queue)
         with caplog.at_level(logging.WARNING):
             await count.keep()
         assert await count.read() == PERMITS
-        assert f"{lost} of {PERMITS} were missing in {queue.name}" in caplog.text
+        assert f"3 of {PERMITS} were missing in {queue.name}" in caplog.text
 
-    async def test_one_too_many_is_removed_although_it_is_held_at_first(
-        self, queue: PermitQueue, caplog: pytest.LogCaptureFixture
+    async def test_all_are_replaced_if_all_are_lost(self, queue: PermitQueue) -> None:
+        count = count_of(queue)
+        await count.keep()
+        await queue.clear()
+        await count.keep()
+        assert await count.read() == PERMITS
+
+    @pytest.mark.parametrize("surplus", [1, 33, 70])
+    async def test_those_too_many_go_although_they_are_held(
+        self, queue: PermitQueue, surplus: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        count = PermitCount(queue, PERMITS)
+        """More than one request may receive, too."""
+        await queue.create(PERMITS + surplus)
+        assert await queue.receive(32, lease_seconds=30)
+        count = count_of(queue)
+        with caplog.at_level(logging.WARNING):
+            await count.keep()
+        assert await count.read() == PERMITS
+        assert f"{queue.name} has {PERMITS + surplus}, {PERMITS} allowed" in caplog.text
+
+    async def test_whoever_holds_one_of_too_many_does_not_put_it_back(self, queue: PermitQueue) -> None:
         await queue.create(PERMITS + 1)
-        assert len(await queue.receive(32, lease_seconds=2)) == PERMITS + 1
-        with caplog.at_level(logging.WARNING):
-            await count.keep()
-        assert await count.read() == PERMITS
-        assert f"{queue.name} has {PERMITS + 1}, 1 removed, {PERMITS} allowed" in caplog.text
+        (held,) = await queue.receive(1, lease_seconds=30)
+        await count_of(queue).keep()
+        assert not await queue.put_back(held, "{}", 0)
 
     async def test_another_setting_is_another_number(self, queue: PermitQueue) -> None:
-        await PermitCount(queue, PERMITS).keep()
+        await count_of(queue).keep()
         for number in (3, 7):
-            await PermitCount(queue, number).keep()
-            assert await PermitCount(queue, number).read() == number
+            await count_of(queue, number).keep()
+            assert await count_of(queue, number).read() == number
 
     async def test_the_right_number_is_left_alone(self, queue: PermitQueue, caplog: pytest.LogCaptureFixture) -> None:
-        count = PermitCount(queue, PERMITS)
+        count = count_of(queue)
         await count.keep()
         caplog.clear()
         await count.keep()

@@ -14,6 +14,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from pydantic import SecretStr
 
 from shared.batching.outcomes import Retry
+from shared.limits.rate_limit_shared import Permits
 from shared.messages.cloud_event import EventType, new_event
 from shared.messages.update import BatchKey
 from shared.messages.watch import Target
@@ -125,7 +126,10 @@ class Echoing:
 
         return refuse
 
-    async def receive_messages(self, **_: Any) -> Any:
+    def receive_messages(self, **_: Any) -> Any:
+        return self
+
+    async def by_page(self) -> Any:
         if self._error:
             raise self._error
         yield
@@ -201,7 +205,7 @@ def uses_of_azure(error: Exception) -> list[Callable[[], Awaitable[Any]]]:
         EventType.METADATA_UPDATED, source="https://a", subject="s", identity="i", time=None, data={"k": "v"}
     )
 
-    permits = PermitCount(PermitQueue(Echoing(error)), 10)  # type: ignore[arg-type]
+    permits = PermitCount(PermitQueue(Echoing(error)), Permits(10))  # type: ignore[arg-type]
     return [
         permits.keep,
         lambda: queue.receive(1, 1),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.permits import PermitStore, SimulatedPermitQueue
 from benchmarks.virtual import run_virtual
-from shared.errors import QueueMissing
+from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.rate_limit_shared import Permits
@@ -73,3 +76,95 @@ class TestUnforeseenErrors:
         run_virtual(call(limit_of(queue), 20))
         assert has_raised()
         assert "nobody foresaw this" in caplog.text
+
+
+HOUR = 3600.0
+
+
+class Refusing(SimulatedPermitQueue):
+    """A queue at which the app lacks a right."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(PermitStore(PERMITS, random.Random(1)))
+
+        async def refuse(*_: Any) -> Any:
+            raise StorageTrouble("queue permits: HttpResponseError AuthorizationPermissionMismatch")
+
+        setattr(self, method, refuse)
+
+
+async def want_for(limit: SharedLimit, seconds: float) -> None:
+    """Have calls to make for so long, and make those that may go."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (now := loop.time()) < end:
+        limit.want(PERMITS, now)
+        if limit.ready_at(now) <= now:
+            limit.take(now)
+        await asyncio.sleep(0.5)
+    await limit.aclose()
+
+
+class TestPermitsRefused:
+    @pytest.mark.parametrize("method", ["receive", "put_back"])
+    def test_the_log_says_so_within_a_minute_with_what_to_do(
+        self, method: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        run_virtual(want_for(limit_of(Refusing(method)), 60))
+        (line,) = caplog.messages
+        assert "AuthorizationPermissionMismatch" in line
+        assert "give it the role Storage Queue Data Contributor on that queue" in line
+
+    def test_and_again_each_hour(self, caplog: pytest.LogCaptureFixture) -> None:
+        run_virtual(want_for(limit_of(Refusing("receive")), 3 * HOUR + 60))
+        assert len(caplog.messages) == 4
+
+    def test_trouble_that_passes_is_no_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        store = PermitStore(PERMITS, random.Random(1), away=[(10.0, 25.0), (40.0, 55.0)])
+        run_virtual(want_for(limit_of(SimulatedPermitQueue(store)), 120))
+        assert caplog.messages == []
+
+
+class TestOtherResource:
+    """Two apps with different resources that have one storage account in common share its permits unknowingly."""
+
+    @staticmethod
+    async def _share(seconds: float, *endpoints: str) -> PermitStore:
+        store = PermitStore(PERMITS, random.Random(1))
+        limits = [SharedLimit(Permits(PERMITS, random.Random(1)), SimulatedPermitQueue(store), e) for e in endpoints]
+        await asyncio.gather(*(want_for(limit, seconds) for limit in limits))
+        return store
+
+    def test_each_app_says_so_once_an_hour_with_what_to_do(self, caplog: pytest.LogCaptureFixture) -> None:
+        run_virtual(self._share(HOUR + 600, "https://a.cognitiveservices.azure.com", "https://b.example"))
+        assert len(caplog.messages) == 4
+        assert all("give one of the two apps another PERMITS_QUEUE" in line for line in caplog.messages)
+
+    def test_instances_with_one_resource_say_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+        run_virtual(self._share(120, "https://a.example/", "https://A.example"))
+        assert caplog.messages == []
+
+    def test_a_permit_tells_the_hosts_name_to_nobody(self) -> None:
+        store = run_virtual(self._share(30, "https://a.example"))
+        texts = [json.loads(one.body) for one in store.receive(32, 1, 1000.0)]
+        assert {text["resource"] for text in texts if text} == {"b8e74533"}
+
+
+def test_a_permit_that_was_refused_says_when() -> None:
+    """So that `vision-relay status` can show that calls are refused."""
+
+    async def refuse_one(store: PermitStore) -> None:
+        loop = asyncio.get_running_loop()
+        limit = limit_of(SimulatedPermitQueue(store))
+        limit.want(1, loop.time())
+        while limit.ready_at(loop.time()) > loop.time():
+            await asyncio.sleep(0.1)
+        limit.limited(limit.take(loop.time()), 1.0, loop.time())
+        limit.want(0, loop.time())
+        await asyncio.sleep(5)
+
+    store = PermitStore(1, random.Random(1))
+    before = time.time()
+    run_virtual(refuse_one(store))
+    ((message),) = store.receive(32, 1, 1000.0)
+    assert int(before) <= json.loads(message.body)["refusedAt"] <= time.time()
