@@ -7,7 +7,7 @@
     ├── InvalidMessage              this message: it will never be valid, so it is dead-lettered
     ├── MessageAbandoned            nobody: the message goes back to its queue and is delivered again
     │   └── MaxWaitExceeded         it has waited long enough for an API that cannot be asked
-    ├── StorageTrouble              wait: storage, or the way to it, did not do what it was asked
+    ├── StorageTrouble              wait: storage or the topic, or the way there, did not do what it was asked
     │   └── QueueMissing            the queue does not exist
     └── ApiError                    an API's answer, or that there was none
         ├── Unavailable             wait: the service is in trouble or cannot be reached
@@ -55,7 +55,7 @@ class MaxWaitExceeded(MessageAbandoned):
 
 
 class StorageTrouble(RelayError):
-    """An operation of storage failed in spite of retries, whatever the reason and in whichever library."""
+    """Storage, or the Event Grid topic, failed in spite of retries, whatever the reason and in whichever library."""
 
 
 class QueueMissing(StorageTrouble):

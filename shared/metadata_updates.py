@@ -25,8 +25,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import AzureError
-
 from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, settle
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter, event_id
@@ -125,7 +123,7 @@ class MetadataUpdates:
             failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error))
             processing.read(error.traceparent, 0)
             failed = Failed(failure, None, error.correlation_id, error.traceparent, error.text or "")
-        except (RelayError, AzureError):
+        except RelayError:
             raise
         except Exception as error:
             if delivery.dequeue_count < DEAD_LETTER_BUG_FROM_DEQUEUE:

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from azure.core.exceptions import AzureError
-
 from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited, StorageTrouble
 from shared.messages import dead_letter, event_id
 from shared.messages.cloud_event import Event, EventType, new_event
@@ -230,7 +228,7 @@ class TrainingWatches:
             return []
         try:
             return await self._queue.receive(most, self._lease_seconds)
-        except (StorageTrouble, AzureError) as trouble:
+        except StorageTrouble as trouble:
             log.warning("no more watches are collected now: %s", one_line(trouble))
             return []
 
@@ -253,7 +251,7 @@ class TrainingWatches:
             await self._dead_letter(
                 message, error.text or "", replace(why, redrives=error.redrives), error, traceparent
             )
-        except (StorageTrouble, AzureError) as trouble:
+        except StorageTrouble as trouble:
             _log_trouble(message, trouble)
         except Exception as error:
             await self._failed(tick, message, error)
@@ -296,7 +294,7 @@ class TrainingWatches:
                 "watch %s (correlation id %s) is dead-lettered: %s", message.id, known_by, one_line(why.message)
             )
             await self._queue.delete(message)
-        except (StorageTrouble, AzureError) as trouble:
+        except StorageTrouble as trouble:
             log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
         except Exception:  # trouble with one watch must not end the tick for all others
             log.exception("watch %s stays in its queue", message.id)
@@ -304,7 +302,7 @@ class TrainingWatches:
     async def _publish_rejected(self, event: Event) -> None:
         try:
             await self._events.publish(event)
-        except (StorageTrouble, AzureError):
+        except StorageTrouble:
             raise
         except Exception:  # perhaps the error for which the watch is dead-lettered
             log.exception("%s of %s is not published", event.type, event.subject)
@@ -390,7 +388,7 @@ class TrainingWatches:
                         message = await self._queue.rewrite(message, text, self._lease_seconds)
                     await self._publish(tick, message, following, event)
                 self._failures.pop(message.id, None)
-            except (StorageTrouble, AzureError) as trouble:
+            except StorageTrouble as trouble:
                 _log_trouble(message, trouble)
             except Exception as bug:
                 await self._failed(tick, message, bug, watch)
@@ -440,7 +438,7 @@ class TrainingWatches:
     async def _put_one_back(self, message: Received, text: str | None) -> None:
         try:
             await self._queue.put_back(message, text)
-        except (StorageTrouble, AzureError) as trouble:
+        except StorageTrouble as trouble:
             _log_trouble(message, trouble)
 
     def _new_event(
@@ -473,7 +471,7 @@ def _raw(message: Received) -> str:
     return message.body.decode("utf-8", "backslashreplace")
 
 
-def _log_trouble(message: Received, trouble: StorageTrouble | AzureError) -> None:
+def _log_trouble(message: Received, trouble: StorageTrouble) -> None:
     log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
 
 
