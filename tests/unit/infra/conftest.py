@@ -1,6 +1,8 @@
 """What the deployment's files say, read with real parsers."""
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +15,16 @@ ROOT = Path(__file__).parents[3]
 INFRA = ROOT / "infra"
 
 Bicep = dict[str, Any]
+
+
+NOT_OURS = {"node_modules", "build", "htmlcov"}
+
+
+def project_files() -> Iterator[Path]:
+    """All files, without what commands have made or installed."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in NOT_OURS and (name[0] != "." or name == ".github")]
+        yield from (Path(folder) / name for name in names)
 
 
 def read_bicep(path: Path) -> Bicep:

@@ -1,27 +1,17 @@
 """Every YAML and JSON file of the repository can be read, and no key stands twice in one object."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.check.files import DuplicateKeyError, read_json, read_yaml
-from tests.unit.infra.conftest import ROOT
+from tests.unit.infra.conftest import ROOT, project_files
 
 READERS = {".json": read_json, ".yaml": read_yaml, ".yml": read_yaml}
-NOT_OURS = {"node_modules", "build", "htmlcov"}
-
-
-def files() -> Iterator[Path]:
-    """All of them, without what commands have made or installed."""
-    for folder, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in NOT_OURS and (name[0] != "." or name == ".github")]
-        yield from (Path(folder) / name for name in names if Path(name).suffix in READERS)
 
 
 def test_no_key_of_a_file_stands_twice() -> None:
-    found = list(files())
+    found = [path for path in project_files() if path.suffix in READERS]
     assert {path.name for path in found} >= {"settings.yaml", "main.parameters.json", "deploy.yml", "host.json"}
     for path in found:
         try:

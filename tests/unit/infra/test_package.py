@@ -33,6 +33,8 @@ MADE = [  # by the project's commands, or by hand
     "local/azurite/node_modules/azurite/package.json",
     "node_modules/azurite/package.json",
     "vision_relay.egg-info/PKG-INFO",
+    "contracts/__main__.py",
+    "infra/main.bicep",
     "ops/commands/send.py",
     "tests/npm/package.json",
 ]
@@ -45,7 +47,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, project)
-    for name in ("functions", "shared", "contracts", "infra"):
+    for name in ("functions", "shared"):
         shutil.copytree(ROOT / name, project / name)
     for name in MADE:
         (project / name).parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.check.files import read_yaml
-from tests.unit.infra.conftest import INFRA, ROOT, Bicep
+from tests.unit.infra.conftest import INFRA, ROOT, Bicep, project_files
 
 OF_AZD = {"AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME", "AZURE_LOCATION"}
 """What `azd pipeline config` hands over by itself. Who deploys (`AZURE_PRINCIPAL_ID`) azd finds out anew."""
@@ -71,16 +71,11 @@ def test_an_azd_that_deletes_other_groups_is_refused(project: dict[str, Any]) ->
 def test_dependabot_looks_at_every_lock_file() -> None:
     [config] = read_yaml(ROOT / ".github/dependabot.yml")
     watched = {update["package-ecosystem"]: update for update in config["updates"]}
-    folders = {"/" + str(path.parent.relative_to(ROOT)) for path in _tracked("package-lock.json")}
+    files = list(project_files())
+    folders = {"/" + str(path.parent.relative_to(ROOT)) for path in files if path.name == "package-lock.json"}
     assert folders
     assert set(watched["npm"]["directories"]) == folders
-    pins = {"/" + str(path.parent.relative_to(ROOT)).removeprefix(".") for path in _tracked("*.in")} | {"/"}
+    pins = {"/" + str(path.parent.relative_to(ROOT)).removeprefix(".") for path in files if path.suffix == ".in"} | {
+        "/"
+    }
     assert set(watched["pip"]["directories"]) == pins
-
-
-def _tracked(pattern: str) -> list[Any]:
-    return [
-        path
-        for path in ROOT.rglob(pattern)
-        if not {"node_modules", "build"} & set(path.parts) and "/.venv" not in str(path)
-    ]
