@@ -1,11 +1,14 @@
-"""`send`: every message of a plan into the queue, once each, whatever happens on the way.
+"""Sends every message of a journal into the queue exactly once, however often it is broken off.
 
-Storage has no idempotent put: who is killed between a put and taking note of it cannot know whether the message is
-there. So a message goes in two steps. First it gets a place in the queue, which says nothing and which nobody sees; the
-place's id and pop receipt are written to the journal. Then the place is given its content and is let be seen, which a
-pop receipt permits only once: doing it again is refused, and the refusal says that it was done. A send that was broken
-off asks for that of every place in its journal. At worst, the places of one wave that was being reserved are left
-behind, with nothing in them.
+Storage has no idempotent put: who is killed between a put and its response cannot know whether the message is there. So
+each message goes in two steps.
+
+1. Reserve: put an invisible placeholder, and write its id and pop receipt to the journal.
+2. Release: replace its content by the message's, and make it visible. A pop receipt permits this once. A second attempt
+   is refused, which proves that the first succeeded.
+
+A send that resumes releases every placeholder in its journal. At worst, the placeholders of the wave that was being
+reserved stay behind, with nothing in them.
 """
 
 from __future__ import annotations
@@ -30,20 +33,20 @@ if TYPE_CHECKING:
     from ops.storage import OpsQueue
 
 WAVE = 32
-"""Messages that are reserved, then released, at the same time; at worst so many empty places are left behind."""
+"""So many messages are reserved, then released, at the same time."""
 
 T = TypeVar("T")
 
 
 class Stop:
-    """Becomes true with the first Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once."""
+    """Is asked for by the first Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once."""
 
     def __init__(self) -> None:
         self.is_asked = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen as long as the block."""
+        """Listen during the block."""
         before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -58,12 +61,12 @@ class Stop:
 
 
 async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[[int, int], None]) -> int:
-    """Send what the journal has not sent yet; return how many messages may be there twice.
+    """Send what is not sent yet; return how many messages may be in the queue twice.
 
-    That number is 0 unless the send was broken off for longer than a place can be reserved. `on_sent` is told of
-    messages and images as they go. Raises `AzureError` where storage fails; what is done by then is in the journal.
+    That is 0 unless the send was broken off for longer than a placeholder can be invisible. `on_sent` gets the numbers
+    of messages and images that were just sent. Raises `AzureError`; what was done before is in the journal.
     """
-    doubtful = await _settle_earlier(journal, queue, on_sent)
+    doubtful = await _release_earlier(journal, queue, on_sent)
     reserved: list[Reservation] = []
     after = 0
     while True:
@@ -72,7 +75,8 @@ async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[
             return doubtful
         after = planned[-1].number if planned else after
         releasing, reserving = await asyncio.gather(
-            _all(_release(queue, place) for place in reserved), _all(_reserve(queue, message) for message in planned)
+            _all(_release(queue, placeholder) for placeholder in reserved),
+            _all(_reserve(queue, message) for message in planned),
         )
         released, reserved = releasing[0], reserving[0]
         journal.write(released=released, reserved=reserved)
@@ -81,15 +85,15 @@ async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[
             raise failed
 
 
-async def _settle_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[[int, int], None]) -> int:
-    """Release what an earlier run had reserved. A message of whose place nobody can know any more is planned again."""
+async def _release_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[[int, int], None]) -> int:
+    """Release what an earlier run had reserved. A message whose placeholder may have expired is planned again."""
     earlier = journal.reserved()
     doubtful: list[Message] = []
     for first in range(0, len(earlier), WAVE):
         wave = earlier[first : first + WAVE]
-        settled, failures = await _all(_settle(queue, place) for place in wave)
-        released = [message for message, is_sent in settled if is_sent]
-        doubtful += [message for message, is_sent in settled if not is_sent]
+        found, failures = await _all(_release_of_earlier_run(queue, placeholder) for placeholder in wave)
+        released = [message for message, is_sent in found if is_sent]
+        doubtful += [message for message, is_sent in found if not is_sent]
         journal.write(released=released, reserved=())
         on_sent(len(released), sum(message.images for message in released))
         for failed in failures:
@@ -98,11 +102,11 @@ async def _settle_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[[
     return len(doubtful)
 
 
-async def _settle(queue: OpsQueue, place: Reservation) -> tuple[Message, bool]:
-    """Release a place of an earlier run. Once its time is over, a used-up receipt no longer says by whom."""
-    is_released = await queue.release(place.id, place.pop_receipt, place.message.body)
-    has_lapsed = time.time() - place.at >= RESERVED_FOR.total_seconds()
-    return place.message, is_released or not has_lapsed
+async def _release_of_earlier_run(queue: OpsQueue, placeholder: Reservation) -> tuple[Message, bool]:
+    """Release a placeholder; whether its message is sent. After its time, a refusal no longer proves that."""
+    is_released = await queue.release(placeholder.id, placeholder.pop_receipt, placeholder.message.body)
+    has_lapsed = time.time() - placeholder.at >= RESERVED_FOR.total_seconds()
+    return placeholder.message, is_released or not has_lapsed
 
 
 async def _reserve(queue: OpsQueue, message: Message) -> Reservation:
@@ -111,14 +115,14 @@ async def _reserve(queue: OpsQueue, message: Message) -> Reservation:
     return Reservation(message, message_id, pop_receipt, at)
 
 
-async def _release(queue: OpsQueue, place: Reservation) -> Message:
-    """Whether the place is released now or was before, its message is sent."""
-    await queue.release(place.id, place.pop_receipt, place.message.body)
-    return place.message
+async def _release(queue: OpsQueue, placeholder: Reservation) -> Message:
+    """Release a placeholder. If it is refused, an attempt before it succeeded: the message is sent."""
+    await queue.release(placeholder.id, placeholder.pop_receipt, placeholder.message.body)
+    return placeholder.message
 
 
 async def _all(work: Iterable[Awaitable[T]]) -> tuple[list[T], list[AzureError]]:
-    """What was done, and how the rest failed. Raises whatever nobody foresaw."""
+    """The results, and the errors of storage. Raises any other error."""
     done: list[T] = []
     failed: list[AzureError] = []
     for result in await asyncio.gather(*work, return_exceptions=True):

@@ -1,7 +1,4 @@
-"""The journal of a send: its messages, and how far each has come.
-
-It is a database that is written through to the disk, so that a send that was broken off goes on where it was.
-"""
+"""Keeps the messages of a send and the state of each on disk, so that a send that was broken off can resume."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ if TYPE_CHECKING:
     from ops.catalogue.database import Group
 
 COMPLETE = "complete"
-"""The fact that says when a send was complete."""
+"""The name of the fact that says when a send was complete."""
 
 _PLANNED, _RESERVED, _RELEASED = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A place that a message has in the queue: nobody sees it before it is released. `at` is in seconds since 1970."""
+    """A message and its invisible placeholder in the queue. `at` is in seconds since 1970."""
 
     message: Message
     id: str
@@ -37,7 +34,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of a plan is sent, in messages and images."""
+    """How much of a send is done, in messages and images."""
 
     messages: int
     messages_sent: int
@@ -55,7 +52,7 @@ class JournalBusy(Exception):
 
 
 class Journal:
-    """The messages of one send and what became of each. Every change is on the disk when its method returns."""
+    """The messages of one send. Every change is on the disk when its method returns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,7 +68,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, groups: Iterable[Group], correlation_id: str | None, facts: dict[str, str]) -> Journal:
-        """Write the plan of a catalogue, in the place of any other. It is there as a whole or not at all."""
+        """Write all messages of a catalogue, and replace an earlier journal. A crash leaves no half of it."""
         unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
         unfinished.unlink(missing_ok=True)
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
@@ -99,20 +96,20 @@ class Journal:
         return cls(path)
 
     def close(self) -> None:
-        """Close the file, and let others send."""
+        """Close the file; another process may open it then."""
         self._connection.close()
 
     @property
     def facts(self) -> dict[str, str]:
-        """What was written down about the send: its file, its queue, when it was complete."""
+        """What was noted about the send: when it began, what it found, when it was complete."""
         return dict(self._connection.execute("SELECT name, value FROM facts"))
 
     def note(self, name: str, value: str) -> None:
-        """Write something down about the send."""
+        """Note a fact about the send."""
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def finish(self, at: str) -> None:
-        """Note when all was sent, and give back the disk that its messages took."""
+        """Note when the send was complete, and free the disk space of its messages."""
         self._connection.execute("UPDATE messages SET body = ''")
         self.note(COMPLETE, at)
         self._connection.execute("VACUUM")
@@ -126,14 +123,14 @@ class Journal:
         return Progress(messages, sent, int(images), int(images_sent))
 
     def reserved(self) -> list[Reservation]:
-        """Messages that have a place in the queue of which it is not known whether they were released."""
+        """Messages that were reserved, and of which it is not known whether they were released."""
         found = self._connection.execute(
             "SELECT number, body, images, id, receipt, reserved_at FROM messages WHERE state = 1 ORDER BY number"
         )
         return [Reservation(Message(*row[:3]), *row[3:]) for row in found]
 
     def planned(self, most: int, after: int = 0) -> list[Message]:
-        """The next messages that have no place in the queue yet."""
+        """The next messages that are neither reserved nor released."""
         found = self._connection.execute(
             "SELECT number, body, images FROM messages WHERE number > ? AND state = 0 ORDER BY number LIMIT ?",
             (after, most),
@@ -141,7 +138,7 @@ class Journal:
         return [Message(*row) for row in found]
 
     def write(self, *, released: Iterable[Message], reserved: Iterable[Reservation]) -> None:
-        """Note that messages were released, and that others were reserved: both or neither."""
+        """Note that messages were released and others reserved, in one transaction."""
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany(
             f"UPDATE messages SET state = {_RELEASED} WHERE number = ?",  # noqa: S608 - a number of ours
@@ -149,12 +146,15 @@ class Journal:
         )
         self._connection.executemany(
             f"UPDATE messages SET state = {_RESERVED}, id = ?, receipt = ?, reserved_at = ? WHERE number = ?",  # noqa: S608
-            ((place.id, place.pop_receipt, place.at, place.message.number) for place in reserved),
+            (
+                (placeholder.id, placeholder.pop_receipt, placeholder.at, placeholder.message.number)
+                for placeholder in reserved
+            ),
         )
         self._connection.execute("COMMIT")
 
     def plan_again(self, messages: Iterable[Message]) -> None:
-        """Note that messages have no place in the queue after all."""
+        """Note that messages have to be reserved again."""
         self._connection.executemany(
             f"UPDATE messages SET state = {_PLANNED} WHERE number = ?",  # noqa: S608
             ((message.number,) for message in messages),
@@ -162,6 +162,6 @@ class Journal:
 
 
 def _sync(path: Path) -> None:
-    """See that what a file has is on the disk, before it gets its name."""
+    """Write a file through to the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

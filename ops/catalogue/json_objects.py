@@ -93,10 +93,11 @@ class JsonObjects:
             fields["imageIds"] = [fields.pop("imageId")]
         if isinstance(fields.get("imageIds"), list):
             fields["imageIds"] = [plain_id(each) if isinstance(each, str) else each for each in fields["imageIds"]]
-        if self._project_id is not None:
-            fields.setdefault("projectId", self._project_id)
-        if isinstance(fields.get("projectId"), str):
-            fields["projectId"] = plain_id(fields["projectId"])
+        project_id = fields.get("projectId", self._project_id)
+        if isinstance(project_id, str):
+            fields["projectId"] = project_id = plain_id(project_id)
+        if self._project_id not in (None, project_id):
+            raise InvalidMessage("projectId: is not the project that --project-id says")
         has_its_own = fields.get("correlationId") is not None
         if not has_its_own and self._correlation_id is not None:
             fields["correlationId"] = self._correlation_id

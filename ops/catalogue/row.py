@@ -105,11 +105,12 @@ def plain_name(text: str) -> str:
 
 def validated(fields: dict[str, Any], limits: MetadataLimits) -> MetadataUpdate:
     """The update that these fields are, by the rules of the queue itself. Raises `InvalidMessage`."""
-    update = parse_update(to_json(fields).encode("utf-8", "surrogatepass"), limits)
+    body = to_json(fields).encode("utf-8", "surrogatepass")
+    update = parse_update(body, limits)
     if not update.metadata:
         raise InvalidMessage(NO_PAIRS)
-    rest = {**update.to_dict(), "imageIds": []}
-    if content_bytes(rest) + BYTES_PER_IMAGE > MAX_CONTENT_BYTES:
+    is_large = len(body) > MAX_CONTENT_BYTES  # it may be because of its images, which can be split
+    if is_large and content_bytes({**update.to_dict(), "imageIds": []}) + BYTES_PER_IMAGE > MAX_CONTENT_BYTES:
         raise InvalidMessage(f"metadata: does not fit a message, which has {MAX_CONTENT_BYTES:,} bytes")
     return update
 

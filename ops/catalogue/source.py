@@ -27,7 +27,7 @@ from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import TextIO
+    from typing import BinaryIO, TextIO
 
     from ops.catalogue.mapping import ColumnChoices
     from shared.messages.update import MetadataLimits
@@ -78,21 +78,20 @@ class Source:
     def open(self, choices: ColumnChoices, limits: MetadataLimits, correlation_id: str | None = None) -> Iterator[Rows]:
         """Open the file. `correlation_id` is what rows without one will get. Raises `CatalogueError`."""
         choices = replace(choices, project_id=_checked_project_id(choices.project_id))
-        if self.format in (Format.CSV, Format.XLSX):
-            if self.format is Format.XLSX:
-                records = sheet_records(self.path, self.sheet)
-                yield Rows(Table(records, choices, limits, correlation_id, self.encoding), lambda: 0)
-                return
-            with self._text() as text:
-                table = CsvRecords(text, self.delimiter, self.quoting)
-                yield Rows(Table(table, choices, limits, correlation_id, self.encoding), text.buffer.tell, table)
-            return
-        if choices.of_columns:
+        if self.format in (Format.JSONL, Format.JSON) and choices.of_columns:
             raise CatalogueError(f"{', '.join(choices.of_columns)}: JSON has no columns; leave this out")
+        if self.format is Format.XLSX:
+            sheet = sheet_records(self.path, self.sheet)
+            yield Rows(Table(sheet, choices, limits, correlation_id, self.encoding), lambda: 0)
+            return
         with self._text() as text:
-            values = json_lines(text) if self.format is Format.JSONL else json_values(text)
-            objects = JsonObjects(values, choices.project_id, limits, correlation_id, self.encoding)
-            yield Rows(objects, text.buffer.tell)
+            if self.format is Format.CSV:
+                records = CsvRecords(text, self.delimiter, self.quoting)
+                yield Rows(Table(records, choices, limits, correlation_id, self.encoding), text.buffer.tell, records)
+            else:
+                values = json_lines(text) if self.format is Format.JSONL else json_values(text)
+                objects = JsonObjects(values, choices.project_id, limits, correlation_id, self.encoding)
+                yield Rows(objects, text.buffer.tell)
 
     def _text(self) -> TextIO:
         return self.path.open(encoding=self.encoding, errors=KEEP, newline="")
@@ -123,7 +122,13 @@ def open_source(file: str, scratch: Path, reading: Reading) -> Source:
     """
     name = "standard input" if file == STANDARD_INPUT else one_line(file)
     beside = Path("standard-input" if file == STANDARD_INPUT else file)
-    path = _kept(scratch / "standard-input") if file == STANDARD_INPUT else beside
+    if file == STANDARD_INPUT:
+        path = _kept(sys.stdin.buffer, scratch)
+    elif beside.is_fifo():
+        with beside.open("rb") as pipe:
+            path = _kept(pipe, scratch)
+    else:
+        path = beside
     head = _head(path)
     if head.startswith(b"\x1f\x8b"):
         path = _unpacked(path, scratch / "unpacked", name)
@@ -144,9 +149,10 @@ def open_source(file: str, scratch: Path, reading: Reading) -> Source:
     )
 
 
-def _kept(path: Path) -> Path:
+def _kept(stream: BinaryIO, scratch: Path) -> Path:
+    path = scratch / "standard-input"
     with path.open("wb") as kept:
-        shutil.copyfileobj(sys.stdin.buffer, kept, PIECE_BYTES)
+        shutil.copyfileobj(stream, kept, PIECE_BYTES)
     return path
 
 

@@ -53,6 +53,8 @@ class Table:
             raise CatalogueError("the file is empty")
         if header.problem:
             raise CatalogueError(f"the header cannot be read: {header.problem}; {_NOT_QUOTED}")
+        if any(map(_ID_ON_NEXT_LINE.search, header.cells)):
+            raise CatalogueError(f"the header goes over lines that look like rows; {_NOT_QUOTED}")
         sample = list(islice(found, SAMPLE_ROWS))
         self._records = chain(sample, found)
         self.header_text = header.text

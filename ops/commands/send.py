@@ -22,7 +22,7 @@ from ops.catalogue.costs import Estimate, costliest_columns, estimate
 from ops.catalogue.database import read_catalogue
 from ops.catalogue.invalid_rows import invalid_rows_path, write_invalid_rows
 from ops.catalogue.row import CatalogueError, problem_of
-from ops.catalogue.source import STANDARD_INPUT, Format, scratch_folder
+from ops.catalogue.source import Format, scratch_folder
 from ops.commands.options import (
     CatalogueOptions,
     CorrelationOption,
@@ -346,7 +346,7 @@ class _Send:
         if not after.is_complete:
             self._output.hint("stopped; type the same again, and it resumes")
             return Exit.INTERRUPTED
-        if self._options.file != STANDARD_INPUT:
+        if Path(self._options.file).is_file():
             self._output.hint(f"what comes of it: {self._options.command('verify', '--wait')}")
         return Exit.OK
 

@@ -3,6 +3,8 @@
 import base64
 import csv
 import json
+import os
+import threading
 from collections import Counter
 from typing import Any
 
@@ -150,6 +152,18 @@ def test_json_lines_come_from_standard_input(bench: Bench) -> None:
     assert result.code == 0, result.err
     [message] = sent(bench)
     assert images_of([message]) == Counter(map(str, ids))
+
+
+def test_a_pipe_is_read_like_standard_input(bench: Bench) -> None:
+    path = bench.folder / "pipe"
+    os.mkfifo(path)
+    image = bench.ids(1)[0]
+    writer = threading.Thread(target=path.write_text, args=(f"id,a\n{image},x\n",))
+    writer.start()
+    result = bench.run("send", "pipe", "--project-id", str(bench.project_id))
+    writer.join(10)
+    assert result.code == 0, result.err
+    assert images_of(sent(bench)) == Counter([str(image)])
 
 
 def test_a_wrong_line_of_json_is_named(bench: Bench) -> None:

@@ -212,6 +212,10 @@ class TestRowsThatDisappear:
         assert (rows[0].where, "--quoting none" in rows[0].text) == ("2-4", True)
         assert [row.line for row in rows[1:]] == [5]
 
+    def test_a_header_that_swallows_rows_is_told(self, read: Read) -> None:
+        with pytest.raises(CatalogueError, match=r"the header goes over lines that look like rows.*--quoting none"):
+            read(f'id\t"title\n{IDS[0]}\tx"\n{IDS[1]}\ty\n')
+
     def test_a_value_that_holds_other_rows_is_warned_about(self, read: Read) -> None:
         rows = read(f'id\ttitle\n{IDS[0]}\t"Harbour\n{IDS[1]}\tMarket"\n{IDS[2]}\tx\n')
         assert isinstance(rows[0], Problem)
@@ -386,6 +390,13 @@ class TestCauses:
 
 
 class TestJsonArrays:
+    def test_an_object_of_another_project_than_the_option_says_is_refused(self, read: Read) -> None:
+        line = json.dumps({"imageId": IMAGE, "projectId": IDS[1], "metadata": {"a": "b"}})
+        [row] = read(line, project_id=PROJECT)
+        assert isinstance(row, Problem)
+        assert "not the project that --project-id says" in row.text
+        assert isinstance(read(line, project_id=f"{{{IDS[1]}}}")[0], Row)
+
     @pytest.mark.parametrize(
         ("content", "lines"),
         [
