@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import calls, catalogue, cpu, http, limit, lone, plots, report, watches, whole_path, worker
+from benchmarks import calls, catalogue, cpu, http, limit, lone, plots, report, searches, watches, whole_path, worker
 from benchmarks.results import Figure
 from benchmarks.sizes import FULL, QUICK, Sizes
 
@@ -24,6 +24,7 @@ Results = Mapping[str, Sequence[Figure]]
 
 CASES: Mapping[str, tuple[str, Callable[[Sizes], Sequence[Figure]]]] = {
     "calls": ("API calls for a backlog", calls.run),
+    "searches": ("Searches for a bad message", searches.run),
     "instances": ("Instances on one limit", lambda sizes: limit.run(limit.sharing(sizes))),
     "scaling": ("Instances that stop and start", lambda sizes: limit.run(limit.scaling(sizes))),
     "limits": ("One limit when something is out of the ordinary", lambda sizes: limit.run(limit.unusual(sizes))),

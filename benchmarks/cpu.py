@@ -42,9 +42,9 @@ def run_cpu(sizes: Sizes) -> list[Figure]:
     found = run_alone(_measure_cpu, [sizes.cpu_messages] * sizes.samples)
     costs = {w: {name: [cost[w][name] for cost in found] for name in (OURS, LEAST)} for w in WINDOWS}
     absolutes = [absolute(f"window {w:,}", "µs a message", cost) for w, cost in costs.items()]
-    ratios = [ratio(f"window {w:,} ÷ {LEAST}", cost[OURS], cost[LEAST], most=3) for w, cost in costs.items()]
+    ratios = [ratio(f"window {w:,} ÷ {LEAST}", cost[OURS], cost[LEAST], most=6) for w, cost in costs.items()]
     name = f"growth from {SMALL:,} to {LARGE:,} ÷ that of the {LEAST}"
-    return [*absolutes, *ratios[1:], ratio(name, ratios[2].samples, ratios[0].samples, most=1.1)]
+    return [*absolutes, *ratios[1:], ratio(name, ratios[2].samples, ratios[0].samples, most=1.5)]
 
 
 def _measure_cpu(messages: int) -> dict[int, dict[str, float]]:
@@ -152,7 +152,7 @@ def run_memory(sizes: Sizes) -> list[Figure]:
     """KiB a message, of ours and of a bare task."""
     ours, bare = (run_alone(work, [sizes.waiting] * sizes.samples) for work in (_measure_memory, _measure_bare_memory))
     peers = {"a task with its parsed body": bare}
-    return [Figure("waiting message", "KiB", ours, most=3, peers=peers, noise=MEASURED_NOISE)]
+    return [Figure("waiting message", "KiB", ours, most=6, peers=peers, noise=MEASURED_NOISE)]
 
 
 def _measure_memory(messages: int) -> float:

@@ -40,10 +40,10 @@ async def _run(sizes: Sizes) -> list[Figure]:
         {name: [costs[place][what] for costs in rounds] for place, name in enumerate(CLIENTS)} for what in (0, 1)
     )
     figures = [absolute("images a second", "images/s", speed), absolute("CPU", "µs a message", cpu)]
-    for client, least in ((SDK_ONE_EACH, 20), (SDK_PACKED, 1)):
+    for client, least, most in ((SDK_ONE_EACH, 20, 1), (SDK_PACKED, 0.8, 1.1)):
         figures += [
             ratio(f"speed ÷ {client}", speed[OURS], speed[client], least=least),
-            ratio(f"CPU ÷ {client}", cpu[OURS], cpu[client], most=1),
+            ratio(f"CPU ÷ {client}", cpu[OURS], cpu[client], most=most),
         ]
     return figures
 

@@ -36,6 +36,18 @@ class NoQueue(Queue):
         raise RuntimeError(f"nothing should be written here: {text}")
 
 
+class ListQueue(Queue):
+    """Keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.name = "list"
+        self.sent: list[str] = []
+
+    async def send(self, text: str) -> None:
+        """Keep it."""
+        self.sent.append(text)
+
+
 def shared_limit(calls_per_second: float, queue: PermitQueue, rng: Random) -> SharedLimit:
     """The deployed limiter, with a queue of permits."""
     return SharedLimit(Permits(calls_per_second, rng), queue)
@@ -61,14 +73,17 @@ def new_batcher(
 
 
 def new_handler(
-    batcher: Batcher[BatchKey], telemetry: Telemetry = OFF, kind: type[MetadataUpdates] = MetadataUpdates
+    batcher: Batcher[BatchKey],
+    telemetry: Telemetry = OFF,
+    kind: type[MetadataUpdates] = MetadataUpdates,
+    written: Queue | None = None,
 ) -> MetadataUpdates:
-    """What the function behind the updates queue calls."""
-    nowhere = NoQueue()
+    """What the function behind the updates queue calls. Dead letters and events go to `written`; None is expected."""
+    written = written or NoQueue()
     return kind(
         batcher,
-        nowhere,
-        EventPublisher(nowhere),
+        written,
+        EventPublisher(written),
         source="http://127.0.0.1",
         publish_updated=False,
         telemetry=telemetry,

@@ -1,5 +1,6 @@
-"""The same function on many arguments, in processes that are set up as the app sets up its own."""
+"""The same function on many arguments, in processes of their own, whose log lines go nowhere."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,7 +13,8 @@ R = TypeVar("R")
 
 def run_all(work: Callable[[A], R], arguments: Sequence[A], workers: int = min(2, os.cpu_count() or 1)) -> list[R]:
     """Return what `work` returns for each argument, in their order."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context, silence = get_context("spawn"), (logging.CRITICAL,)
+    with ProcessPoolExecutor(workers, context, initializer=logging.disable, initargs=silence) as pool:
         return list(pool.map(work, arguments))
 
 
