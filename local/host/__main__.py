@@ -15,7 +15,7 @@ from local.host.host import App, run_app
 from local.host.host_config import read_host_config
 from local.host.invocation_logs import InvocationLogs
 from local.host.invoker import Invoker
-from local.host.settings import load_settings, local_options, thread_count
+from local.host.settings import OWN_SETTINGS, load_settings, local_options, thread_count
 
 EXIT_NOT_STARTED = 2
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the queue and timer triggers of an Azure Functions app (Python v2 model) on this machine.",
         epilog=(
             "Settings of this host alone: LOCAL_HOST_LEASE_SECONDS (600), how long a received message is invisible "
-            "without renewal; LOCAL_HOST_DRAIN_SECONDS (30), how long invocations may go on after a stop; "
+            "without renewal; LOCAL_HOST_DRAIN_SECONDS (10), how long invocations may go on after a stop; "
             "LOCAL_HOST_SHOW_DROPPED (false), write the log lines that Azure would drop too, marked [dropped]. "
             "SIGUSR1 lets everything that is executing fail, as when Azure's Python worker ends."
         ),
@@ -98,6 +98,8 @@ def _load(app_root: Path, settings_file: Path | None, logs: InvocationLogs) -> A
     config = read_host_config(app_root, settings)
     # The app reads its settings from the environment, possibly while it is imported, and its files from its root.
     os.environ.update(settings)
+    for name in OWN_SETTINGS:
+        os.environ.pop(name, None)
     os.chdir(app_root)
     return App(app_root, settings, config, options, index(import_app(app_root), settings))
 

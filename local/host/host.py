@@ -1,6 +1,7 @@
 """Runs an app's functions until it is asked to stop, or its worker is lost."""
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from local.host.app_model import AppFunction, QueueTrigger
 from local.host.errors import one_line
@@ -64,7 +65,7 @@ class End(Enum):
 
 
 async def run_app(app: App, invoker: Invoker, restart: Callable[[], NoReturn]) -> NoReturn:
-    """Run the app and end the process: with code 0 after SIGTERM or SIGINT, 1 after a failure.
+    """Run the app and end the process: with code 0 after SIGTERM or SIGINT, 1 after a failure, such as of storage.
 
     What still runs when the drain is over is not told and not answered: the process is gone, as in Azure. If the worker
     is lost, by an invocation that outlasts its time or by SIGUSR1, all its invocations have failed, their messages are
@@ -74,15 +75,17 @@ async def run_app(app: App, invoker: Invoker, restart: Callable[[], NoReturn]) -
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    failure: asyncio.Future[None] = loop.create_future()
     attribute_tasks(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, invoker.lose_worker, "the worker has ended")
     async with open_queue_services(app.settings) as services:
-        listeners = [_listener(app, function, services, invoker) for function in app.functions]
+        fail = functools.partial(_fail, failure)
+        listeners = [_listener(app, function, services, invoker, fail) for function in app.functions]
         runs = [asyncio.create_task(listener.run()) for listener in listeners]
         log.info("%s: %s", READY, ", ".join(_describe(function) for function in app.functions))
-        end = await _end(stop, invoker.worker_lost, runs)
+        end = await _end(stop, invoker.worker_lost, failure, runs)
         if end is End.WORKER_LOST:
             await _release(listeners, runs)
             if not stop.is_set():
@@ -98,14 +101,26 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-async def _end(stop: asyncio.Event, worker_lost: asyncio.Event, runs: Sequence[asyncio.Task[None]]) -> End:
+def _fail(failure: asyncio.Future[None], error: Exception) -> None:
+    """Have the host end for this error, unless it ends for another."""
+    if not failure.done():
+        failure.set_exception(error)
+
+
+async def _end(
+    stop: asyncio.Event,
+    worker_lost: asyncio.Event,
+    failure: asyncio.Future[None],
+    runs: Sequence[asyncio.Task[None]],
+) -> End:
     waits = [asyncio.create_task(event.wait()) for event in (stop, worker_lost)]
-    await asyncio.wait([*waits, *runs], return_when=asyncio.FIRST_COMPLETED)
+    ends: list[asyncio.Future[Any]] = [*waits, failure, *runs]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-    failures = [error for run in runs if run.done() and (error := run.exception())]
+    failures = [error for end in (failure, *runs) if end.done() and (error := end.exception())]
     for error in failures:
-        log.error("host failed: %s", one_line(error), exc_info=error)
+        log.error("an unhandled exception has occurred, the host is shutting down: %s", one_line(error))
     if failures:
         return End.FAILED
     return End.WORKER_LOST if worker_lost.is_set() else End.ASKED
@@ -142,11 +157,13 @@ async def _ended(runs: Sequence[asyncio.Task[None]], within_seconds: float) -> b
     return not running
 
 
-def _listener(app: App, function: AppFunction, services: QueueServices, invoker: Invoker) -> Listener:
+def _listener(
+    app: App, function: AppFunction, services: QueueServices, invoker: Invoker, fail: Callable[[Exception], None]
+) -> Listener:
     trigger = function.trigger
     if isinstance(trigger, QueueTrigger):
         queue = TriggerQueue(services.service(trigger.connection), trigger.queue_name)
-        return QueueListener(function, trigger, queue, app.config.queues, app.options.lease_seconds, invoker)
+        return QueueListener(function, trigger, queue, app.config.queues, app.options.lease_seconds, invoker, fail)
     lock = lock_file(app.root, function.name, app.settings.get("AzureWebJobsStorage", ""))
     return TimerListener(function, trigger, lock, invoker)
 

@@ -7,11 +7,11 @@ message's pop receipt; whoever deletes or releases the message needs the newest 
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from azure.storage.queue import QueueMessage
 
-from local.host.errors import one_line
 from local.host.queues import MessageGoneError, StorageTrouble, TriggerQueue
 
 # How often leases are looked through, as a share of half a lease and in seconds at most.
@@ -33,10 +33,14 @@ class Lease:
 
 
 class Leases:
-    """The leases of one queue, renewed by one loop that looks them through at every tick."""
+    """The leases of one queue, renewed by one loop that looks them through at every tick.
 
-    def __init__(self, queue: TriggerQueue, lease_seconds: int) -> None:
+    `fail` is told of a renewal that storage refuses for good.
+    """
+
+    def __init__(self, queue: TriggerQueue, lease_seconds: int, fail: Callable[[Exception], None]) -> None:
         self._queue = queue
+        self._fail = fail
         self._lease_seconds = lease_seconds
         self._half_seconds = lease_seconds / 2
         self._leases: set[Lease] = set()
@@ -66,17 +70,13 @@ class Leases:
 
     async def _renew(self, lease: Lease) -> None:
         try:
-            lease.pop_receipt = await self._queue.hide(
-                lease.message_id, lease.pop_receipt, self._lease_seconds, retries=0
-            )
+            lease.pop_receipt = await self._queue.hide(lease.message_id, lease.pop_receipt, self._lease_seconds)
             lease.renew_at = time.monotonic() + self._half_seconds
         except MessageGoneError:
             lease.is_lost = True
             log.warning("queue %s: the lease of message %s is lost", self._queue.name, lease.message_id)
         except StorageTrouble as error:
-            # It stays due, so the next tick tries again.
-            log.warning(
-                "queue %s: message %s cannot be renewed: %s", self._queue.name, lease.message_id, one_line(error)
-            )
+            lease.is_lost = True
+            self._fail(error)
         finally:
             lease.renewal = None

@@ -7,7 +7,7 @@ JITTER = 0.2
 
 
 class PollingBackOff:
-    """Randomised exponential back-off from 100 ms up to `maxPollingInterval`.
+    """Randomised exponential back-off from 100 ms up to `maxPollingInterval`: 100, 200, 300, 500, 900 ms and so on.
 
     The jitter keeps several hosts on one queue from asking in step.
     """
@@ -22,8 +22,8 @@ class PollingBackOff:
         if found:
             self._in_vain = 0
             return 0.0
-        delay = MINIMUM_SECONDS * 2.0**self._in_vain
-        if delay < self._maximum_seconds:
+        longer = MINIMUM_SECONDS * 2.0 ** (self._in_vain - 1) if self._in_vain else 0.0
+        if longer < self._maximum_seconds:
             self._in_vain += 1
         jitter = self._random.uniform(1 - JITTER, 1 + JITTER)
-        return max(MINIMUM_SECONDS, min(delay * jitter, self._maximum_seconds))
+        return min(MINIMUM_SECONDS + longer * jitter, self._maximum_seconds)

@@ -55,6 +55,10 @@ class HostProcess(StartStop):
         """Stop as Ctrl-C does (SIGINT); otherwise like `stop`."""
         return await self._process.interrupt(STOP_TIMEOUT_SECONDS)
 
+    async def wait(self) -> int:
+        """Wait until it ends by itself, as it does without storage; returns the exit code. Raises TimeoutError."""
+        return await self._process.wait(STOP_TIMEOUT_SECONDS)
+
     async def kill(self) -> None:
         """Kill it (SIGKILL): messages in process come back when their leases end."""
         await self._process.kill()

@@ -5,7 +5,8 @@ import base64
 import binascii
 import functools
 import logging
-from collections.abc import Coroutine
+import re
+from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 
 from azure.storage.queue import QueueMessage
@@ -17,12 +18,12 @@ from local.host.host_config import MessageEncoding, QueuesConfig
 from local.host.invoker import Invoker
 from local.host.leases import Lease, Leases
 from local.host.polling import PollingBackOff
-from local.host.queues import MessageGoneError, StorageTrouble, TriggerQueue
+from local.host.queues import MessageGoneError, StorageTrouble, TriggerQueue, is_polled_over
 from local.host.waiting import is_set_within
 
-RELEASE_RETRIES = 3
-
 log = logging.getLogger("host")
+
+_BLANKS = re.compile(r"[ \t\r\n]+")
 
 
 class Disposition(Enum):
@@ -31,15 +32,16 @@ class Disposition(Enum):
     DELETE = auto()
     RELEASE = auto()
     POISON = auto()
+    LEAVE = auto()
 
 
 def disposition(*, succeeded: bool, dequeue_count: int, max_dequeue_count: int, has_poison_queue: bool) -> Disposition:
     """Decide it as the Azure Functions host does."""
     if succeeded:
         return Disposition.DELETE
-    if has_poison_queue and dequeue_count >= max_dequeue_count:
-        return Disposition.POISON
-    return Disposition.RELEASE
+    if not has_poison_queue:
+        return Disposition.LEAVE
+    return Disposition.POISON if dequeue_count >= max_dequeue_count else Disposition.RELEASE
 
 
 def decode_body(text: str, encoding: MessageEncoding) -> bytes:
@@ -47,13 +49,16 @@ def decode_body(text: str, encoding: MessageEncoding) -> bytes:
     if encoding is MessageEncoding.NONE:
         return text.encode()
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(_BLANKS.sub("", text), validate=True)  # .NET reads over blanks and line ends
     except binascii.Error as error:
         raise ValueError(f"the message is not Base64 ({error}); host.json: messageEncoding") from error
 
 
 class QueueListener:
-    """Runs one function on the messages of one queue until it is told to stop."""
+    """Runs one function on the messages of one queue until it is told to stop.
+
+    `fail` is told what ends the host: what storage refuses for good, but for a receive that `is_polled_over`.
+    """
 
     def __init__(
         self,
@@ -63,14 +68,16 @@ class QueueListener:
         config: QueuesConfig,
         lease_seconds: int,
         invoker: Invoker,
+        fail: Callable[[Exception], None],
     ) -> None:
+        self._fail = fail
         self._function = function
         self._trigger = trigger
         self._queue = queue
         self._config = config
         self._lease_seconds = lease_seconds
         self._invoker = invoker
-        self._leases = Leases(queue, lease_seconds)
+        self._leases = Leases(queue, lease_seconds, fail)
         self._back_off = PollingBackOff(config.max_polling_interval.total_seconds())
         self._in_process: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
@@ -113,6 +120,10 @@ class QueueListener:
         try:
             messages = await self._queue.receive(self._config.batch_size, self._lease_seconds)
         except StorageTrouble as error:
+            if not is_polled_over(error):
+                self._fail(error)
+                self.stop()
+                return []
             if not self._in_trouble:
                 log.warning("queue %s: cannot be read, trying on: %s", self._queue.name, one_line(error))
             self._in_trouble = True
@@ -133,8 +144,9 @@ class QueueListener:
         self._in_process.discard(task)
         if len(self._in_process) <= self._config.new_batch_threshold:
             self._room.set()
-        if not task.cancelled() and (error := task.exception()):
-            log.error("queue %s: a message was left alone: %s", self._queue.name, one_line(error))
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._fail(error)
 
     async def _deliver(self, message: QueueMessage) -> None:
         lease = self._leases.add(message)
@@ -146,13 +158,6 @@ class QueueListener:
             await self._settle(message, lease, succeeded)
         except MessageGoneError:
             log.warning("queue %s: message %s is gone before it was settled", self._queue.name, message.id)
-        except StorageTrouble as error:
-            log.warning(
-                "queue %s: message %s cannot be settled and comes back when its lease ends: %s",
-                self._queue.name,
-                message.id,
-                one_line(error),
-            )
 
     async def _invoke(self, message: QueueMessage) -> bool | None:
         """Return whether the function returned, or None if it must not be called with this message."""
@@ -174,11 +179,13 @@ class QueueListener:
                 await self._queue.delete(lease.message_id, lease.pop_receipt)
             case Disposition.RELEASE:
                 seconds = self._config.visibility_timeout.total_seconds()
-                await self._queue.hide(lease.message_id, lease.pop_receipt, seconds, retries=RELEASE_RETRIES)
+                await self._queue.hide(lease.message_id, lease.pop_receipt, seconds)
             case Disposition.POISON:
                 await self._queue.copy_to_poison(message.content)
                 await self._queue.delete(lease.message_id, lease.pop_receipt)
                 log.warning("queue %s: message %s is poison", self._queue.name, message.id)
+            case Disposition.LEAVE:
+                log.warning("queue %s: message %s comes back when its lease ends", self._queue.name, message.id)
 
     def _disposition(self, message: QueueMessage, succeeded: bool | None) -> Disposition:
         if succeeded is None and self._queue.has_poison_queue:

@@ -1,9 +1,9 @@
 """Storage queues as the host uses them, on the SDK's async client."""
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 from urllib.request import getproxies
 
 import aiohttp
@@ -18,14 +18,15 @@ from local.host.errors import HostStartError
 POISON_SUFFIX = "-poison"
 MAX_QUEUE_NAME_CHARACTERS = 63
 POISON_TIME_TO_LIVE_SECONDS = 7 * 24 * 3600
-# Many invocations may end at once; more connections than this make neither side faster.
-MAX_CONNECTIONS = 64
-# Of them for deletes: a batch of invocations ends at once, and a receive must not wait until all of it is deleted.
-MAX_DELETES = 16
 CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 30
+READ_TIMEOUT_SECONDS = 100
+"""A request that is never answered is given up after so long, as by the Azure host's client."""
+
+RETRIES = {"retry_total": 5, "initial_backoff": 0.5, "increment_base": 1.8, "random_jitter_range": 0.5}
+"""Six tries within 21 to 28 s, as the Azure host's client makes them."""
 
 NOT_FOUND = 404
+CONFLICT = 409
 POP_RECEIPT_MISMATCH = "PopReceiptMismatch"
 
 # What a call to the service may raise when the service, or the way to it, is in trouble.
@@ -43,7 +44,6 @@ class TriggerQueue:
         self.name = name
         self._queue = service.get_queue_client(name)
         self._poison = _poison_queue(service, name)
-        self._deleting = asyncio.Semaphore(MAX_DELETES)
 
     @property
     def has_poison_queue(self) -> bool:
@@ -55,8 +55,6 @@ class TriggerQueue:
         pages = self._queue.receive_messages(
             messages_per_page=at_most,
             visibility_timeout=lease_seconds,
-            # The listener asks again by itself, at a pace of its own.
-            retry_total=0,
         ).by_page()
         try:
             async for page in pages:
@@ -67,19 +65,16 @@ class TriggerQueue:
 
     async def delete(self, message_id: str, pop_receipt: str) -> None:
         """Delete a message. Raises MessageGoneError."""
-        async with self._deleting:
-            with _told_if_gone():
-                await self._queue.delete_message(message_id, pop_receipt)
+        with _told_if_gone():
+            await self._queue.delete_message(message_id, pop_receipt)
 
-    async def hide(self, message_id: str, pop_receipt: str, seconds: float, *, retries: int) -> str:
+    async def hide(self, message_id: str, pop_receipt: str, seconds: float) -> str:
         """Make a message visible again after so long from now; returns its new pop receipt.
 
         Raises MessageGoneError.
         """
         with _told_if_gone():
-            updated = await self._queue.update_message(
-                message_id, pop_receipt, visibility_timeout=math.ceil(seconds), retry_total=retries
-            )
+            updated = await self._queue.update_message(message_id, pop_receipt, visibility_timeout=math.ceil(seconds))
         return str(updated.pop_receipt)
 
     async def copy_to_poison(self, text: str) -> None:
@@ -91,6 +86,15 @@ class TriggerQueue:
         except ResourceNotFoundError:
             await _create(self._poison)
             await self._poison.send_message(text, time_to_live=POISON_TIME_TO_LIVE_SECONDS)
+
+
+def is_polled_over(error: Exception) -> bool:
+    """Whether the listener goes on after a receive that failed so.
+
+    That is while a queue is being deleted, and after an error of the service's own. After anything else the host ends.
+    """
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    return status is not None and (status == CONFLICT or status >= 500)
 
 
 @contextmanager
@@ -137,15 +141,7 @@ class QueueServices:
         return self._services[connection]
 
     def _open(self, connection: str) -> QueueServiceClient:
-        options = {
-            "transport": self._transport,
-            # The SDK's own first retry comes after 15 s.
-            "initial_backoff": 1,
-            "increment_base": 2,
-            "random_jitter_range": 1,
-            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
-        }
+        options: dict[str, Any] = {"transport": self._transport, **RETRIES}
         if connection_string := self._settings.get(connection):
             try:
                 return QueueServiceClient.from_connection_string(connection_string, **options)
@@ -179,11 +175,16 @@ async def open_queue_services(settings: Mapping[str, str]) -> AsyncIterator[Queu
         # As the SDK makes its own sessions, but for the limit.
         session = await resources.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+                connector=aiohttp.TCPConnector(limit=0),  # a receive must not wait until all that ended is deleted
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=bool(getproxies()),  # asking for each request takes a millisecond
             )
         )
-        transport = AioHttpTransport(session=session, session_owner=False)
+        transport = AioHttpTransport(
+            session=session,
+            session_owner=False,
+            connection_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+        )
         yield QueueServices(settings, transport, resources)

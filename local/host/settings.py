@@ -9,6 +9,9 @@ from pathlib import Path
 from local.host.errors import HostStartError
 
 SETTINGS_FILE = "local.settings.json"
+OWN_SETTINGS = ("LOCAL_HOST_LEASE_SECONDS", "LOCAL_HOST_DRAIN_SECONDS", "LOCAL_HOST_SHOW_DROPPED")
+"""They are this host's alone: the app does not see them, and does not take them for misspelt ones of its own."""
+
 TRUE_VALUES = {"1", "true"}
 
 _PERCENT_NAME = re.compile(r"%([^%]+)%")
@@ -25,7 +28,7 @@ class LocalOptions:
     """
 
     lease_seconds: int = 600
-    drain_seconds: int = 30
+    drain_seconds: int = 10
     show_dropped: bool = False
 
 
@@ -78,10 +81,11 @@ def is_disabled(function_name: str, settings: Mapping[str, str]) -> bool:
 
 def local_options(settings: Mapping[str, str]) -> LocalOptions:
     """Read what can be set of this host alone. Raises HostStartError."""
+    lease, drain, show_dropped = OWN_SETTINGS
     return LocalOptions(
-        lease_seconds=_whole_number(settings, "LOCAL_HOST_LEASE_SECONDS", LocalOptions.lease_seconds, least=1),
-        drain_seconds=_whole_number(settings, "LOCAL_HOST_DRAIN_SECONDS", LocalOptions.drain_seconds, least=0),
-        show_dropped=settings.get("LOCAL_HOST_SHOW_DROPPED", "").lower() in TRUE_VALUES,
+        lease_seconds=_whole_number(settings, lease, LocalOptions.lease_seconds, least=1),
+        drain_seconds=_whole_number(settings, drain, LocalOptions.drain_seconds, least=0),
+        show_dropped=settings.get(show_dropped, "").lower() in TRUE_VALUES,
     )
 
 

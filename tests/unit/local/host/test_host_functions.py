@@ -115,7 +115,7 @@ def test_a_folder_without_function_app_is_told(tmp_path: Path) -> None:
         (False, 4, True, Disposition.RELEASE),
         (False, 5, True, Disposition.POISON),
         (False, 6, True, Disposition.POISON),
-        (False, 9, False, Disposition.RELEASE),
+        (False, 9, False, Disposition.LEAVE),
     ],
 )
 def test_what_becomes_of_a_message(
@@ -133,6 +133,7 @@ def test_what_becomes_of_a_message(
 def test_the_body_is_decoded_as_host_json_says() -> None:
     assert decode_body("aMOp", MessageEncoding.NONE) == b"aMOp"
     assert decode_body("aMOp", MessageEncoding.BASE64) == "hé".encode()
+    assert decode_body(" aM\r\nOp\t", MessageEncoding.BASE64) == "hé".encode(), "as .NET reads it"
     with pytest.raises(ValueError, match="not Base64"):
         decode_body("{}", MessageEncoding.BASE64)
 

@@ -5,9 +5,9 @@ from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
 
-from local.host.queues import MessageGoneError, TriggerQueue
+from local.host.queues import MessageGoneError, TriggerQueue, is_polled_over
 
 
 def refusal(status: int, code: str) -> HttpResponseError:
@@ -28,7 +28,7 @@ async def test_a_message_that_somebody_else_has_is_gone(status: int, code: str) 
     with pytest.raises(MessageGoneError):
         await queue.delete("id", "receipt")
     with pytest.raises(MessageGoneError):
-        await queue.hide("id", "receipt", 1.0, retries=0)
+        await queue.hide("id", "receipt", 1.0)
 
 
 async def test_any_other_refusal_of_storage_is_trouble() -> None:
@@ -36,3 +36,19 @@ async def test_any_other_refusal_of_storage_is_trouble() -> None:
 
     with pytest.raises(HttpResponseError):
         await queue.delete("id", "receipt")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (refusal(503, "ServerBusy"), True),
+        (refusal(500, "InternalError"), True),
+        (refusal(409, "QueueBeingDeleted"), True),
+        (refusal(403, "AuthenticationFailed"), False),
+        (refusal(400, "InvalidHeaderValue"), False),
+        (ServiceRequestError("no connection"), False),
+        (OSError("no route"), False),
+    ],
+)
+def test_only_errors_of_the_service_itself_are_polled_over(error: Exception, expected: bool) -> None:
+    assert is_polled_over(error) is expected

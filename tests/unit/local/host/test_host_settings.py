@@ -65,7 +65,7 @@ def test_a_function_can_be_disabled_by_a_setting(value: str, expected: bool) -> 
 
 
 def test_the_local_options_have_the_azure_hosts_lease_by_default() -> None:
-    assert local_options({}) == LocalOptions(lease_seconds=600, drain_seconds=30)
+    assert local_options({}) == LocalOptions(lease_seconds=600, drain_seconds=10)
     short = {"LOCAL_HOST_LEASE_SECONDS": "5", "LOCAL_HOST_DRAIN_SECONDS": "0"}
     assert local_options(short) == LocalOptions(lease_seconds=5, drain_seconds=0)
 
