@@ -11,7 +11,6 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.azurite.server import Azurite
-from local.queue import plain
 from local.simulation.process import SimulationProcess
 
 if TYPE_CHECKING:
@@ -134,8 +133,11 @@ class LocalCloud:
 
 
 def text_of(message: QueueMessage) -> str:
-    """What a message says: the app writes Base64, and the host copies what it was sent."""
-    return plain(message.content)
+    """What a message says, whether it is in Base64 or not: the app writes Base64, and the host copies what was sent."""
+    try:
+        return base64.b64decode(message.content, validate=True).decode()
+    except ValueError:
+        return str(message.content)
 
 
 def to_base64(text: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from local.queue import CONNECTION
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
 
 # The README's examples are these, so that they work as they are printed there.
 PROJECT = "7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10"
@@ -21,9 +21,9 @@ METADATA = {"collection": "Harbour", "decade": "1950s"}
 SETTINGS_FILE = "VISION_RELAY_SETTINGS"
 """Where `vision-relay` looks for the settings; the environment goes before what stands there."""
 
-SHELL_FUNCTIONS = """send() { .venv/bin/python -m local.queue send "$@"; }
-peek() { .venv/bin/python -m local.queue peek "$@"; }
-"""
+FROM_MAKE_RUN = "VISION_RELAY_FROM_MAKE_RUN"
+"""The settings that the shell file exports for other commands. `make run` itself does not take them for the user's own,
+since what they name ends with the run that wrote them."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,25 @@ def shell_file(places: Places) -> str:
     """What the printed commands need in their shell."""
     export = f"export {CONNECTION}={shlex.quote(places.connection)}\n" if places.connection is not None else ""
     export += "".join(f"export {name}={shlex.quote(value)}\n" for name, value in places.local)
+    export += f"export {FROM_MAKE_RUN}={shlex.quote(' '.join(name for name, _ in places.local))}\n"
     export += f'export {SETTINGS_FILE}={shlex.quote(places.settings)} PATH="$PWD/.venv/bin:$PATH"\n'
     images = f"images() {{ curl -s {places.simulation}/_control/projects/{places.project}/images; echo; }}\n"
-    return f"# Written by `make run`.\n{export}{SHELL_FUNCTIONS}{images if places.simulation is not None else ''}"
+    return f"# Written by `make run`.\n{export}{images if places.simulation is not None else ''}"
 
 
 def instructions(places: Places, shell_file_at: str, log_at: str) -> str:
     """What to type in another terminal; at most 80 columns wide if the names in it are the sample's."""
-    update = _message(projectId=places.project, imageIds=[places.image], metadata=METADATA, correlationId="scan-0815")
-    watch = f'{{"kind": "personGroup", "id": "{places.group}"}}'
+    pairs = " ".join(f"{key}={value}" for key, value in METADATA.items())
+    update = f"vision-relay put --project-id {places.project} \\\n  --image-id {places.image} \\\n  {pairs}"
     own = "" if places.connection is not None else f"\nexport {CONNECTION}='<that of your storage account>'"
     parts = [
         "The app is up. In another terminal, in this folder:",
-        f"# where all is, and the commands send and peek\n. {shlex.quote(shell_file_at)}{own}",
-        f"# give an image metadata\nsend {places.updates} '{update}'",
-        f"# be told when a training is done\nsend {places.watches} \\\n  '{watch}'",
-        f"# look at the events, up to 32 of them\npeek {places.events}",
-        f"# look at the dead letters: what could not be done, and why\npeek {places.updates}-poison\n"
-        f"peek {places.watches}-poison",
-        "# whether all is there, and how it stands; `vision-relay --help` has more\n"
-        "vision-relay doctor\nvision-relay events tail --once",
+        f"# where all is\n. {shlex.quote(shell_file_at)}{own}",
+        f"# give an image metadata\n{update}",
+        f"# be told when a training is done\nvision-relay watch personGroup {places.group}",
+        "# the events, and the dead letters: what could not be done, and why\n"
+        "vision-relay events tail --once\nvision-relay dead-letters list",
+        "# how it stands; `vision-relay --help` has more\nvision-relay status",
         "# the Azure CLI works there too\n"
         f"az storage message peek --num-messages 32 \\\n  --queue-name {places.events}",
     ]
@@ -107,9 +106,3 @@ def cloud_instructions(settings: Mapping[str, str], data: str) -> str:
 local: take these values out again before.
 
 Ctrl-C stops it."""
-
-
-def _message(**fields: Any) -> str:
-    """A message as somebody would write it by hand."""
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
-    return f"{{\n{lines}\n}}"

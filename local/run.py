@@ -27,7 +27,9 @@ from local.child_process import ChildFailedError
 from local.host.errors import HostStartError
 from local.host.process import HostProcess
 from local.host.settings import SETTINGS_FILE, read_settings_file
+from local.host.waiting import is_set_within
 from local.instructions import (
+    FROM_MAKE_RUN,
     GROUP,
     IMAGES,
     PROJECT,
@@ -63,6 +65,7 @@ HOST_LOG = "host.log"
 SHELL_FILE = "terminal.sh"
 
 FOLLOW_SECONDS = 0.2
+RESTART_SECONDS = 5.0
 
 
 def is_storage_local(settings: Mapping[str, str]) -> bool:
@@ -115,8 +118,13 @@ def places(
 
 
 def read_settings(file: Path) -> dict[str, str]:
-    """The file's values, each overridden by the environment. Raises HostStartError."""
-    return {name: os.environ.get(name) or value for name, value in read_settings_file(file).items()}
+    """The file's values, each overridden by the environment, but for what an earlier run put there.
+
+    Raises HostStartError.
+    """
+    earlier = os.environ.get(FROM_MAKE_RUN, "").split()
+    own = {name: value for name, value in os.environ.items() if value and name not in earlier}
+    return {name: own.get(name, value) for name, value in read_settings_file(file).items()}
 
 
 def with_shortened_waits(settings: Mapping[str, str]) -> dict[str, str]:
@@ -248,11 +256,18 @@ async def _seed(control: SimulationControl) -> None:
 
 
 async def _stay_up(host: HostProcess, stop_asked: asyncio.Event) -> int:
-    """Show what the host logs until it ends or is asked to."""
+    """Show what the host logs until it is asked to end. Where it ends by itself, as it does without storage, start it.
+
+    Raises ChildFailedError if it does not start again.
+    """
     with host.output.open(errors="replace") as log:
-        while host.is_running and not stop_asked.is_set():
+        while not stop_asked.is_set():
             _show(log)
-            await asyncio.sleep(FOLLOW_SECONDS)
+            if host.is_running:
+                await asyncio.sleep(FOLLOW_SECONDS)
+            elif not await is_set_within(stop_asked, RESTART_SECONDS):
+                _say("the app has ended; it is started again")
+                await host.start()
         stopping = asyncio.create_task(host.stop())
         while not stopping.done():
             _show(log)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
 from local.child_process import ChildFailedError, ChildProcess
-from local.instructions import GROUP, IMAGES, PROJECT
+from local.cloud import text_of
+from local.instructions import FROM_MAKE_RUN, GROUP, IMAGES, PROJECT
 from local.run import SAMPLE_FILE, SHELL_FILE
 from local.simulation.control import SimulationControl
 from local.terminal import WIDTH
@@ -78,15 +80,25 @@ class Running:
         )
         return done.stdout
 
-    async def peek(self, queue: str) -> list[dict[str, Any]]:
-        printed = await self.type(f"peek {queue}")
-        return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    def queue(self, name: str) -> QueueClient:
+        [account] = re.findall("^export AZURE_STORAGE_CONNECTION_STRING='(.*)'$", self.shell_file, re.MULTILINE)
+        return QueueClient.from_connection_string(account, name)
+
+    def send(self, queue: str, message: dict[str, Any]) -> None:
+        with self.queue(queue) as client:
+            client.send_message(json.dumps(message), time_to_live=-1)
+
+    def peek(self, queue: str) -> list[dict[str, Any]]:
+        """What the first messages say, in either encoding. A queue that does not exist is empty."""
+        with self.queue(queue) as client:
+            try:
+                return [json.loads(text_of(message)) for message in client.peek_messages(32)]
+            except ResourceNotFoundError:
+                return []
 
     def is_visible(self, queue: str) -> bool:
         """Whether the queue has a message that nobody works on."""
-        [account] = re.findall("^export AZURE_STORAGE_CONNECTION_STRING='(.*)'$", self.shell_file, re.MULTILINE)
-        with QueueClient.from_connection_string(account, queue) as client:
-            return bool(client.peek_messages())
+        return bool(self.peek(queue))
 
     def metadata(self) -> dict[str, str]:
         """What the simulated Custom Vision has of the sample's first image."""
@@ -136,38 +148,36 @@ WATCH = json_example(README, "kind")
 async def test_the_printed_commands_work(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         printed = await run.type(run.commands)
-        assert "image-metadata-updates-poison is empty" in printed
+        assert "no dead letters" in printed
         assert await becomes_true(lambda: run.metadata() == UPDATE["metadata"])
         assert '"decade":"1950s"' in (await run.type("images")).replace(" ", "")
 
 
-async def test_the_readmes_update_works_as_printed_in_every_way_it_and_the_quick_start_show(tmp_path: Path) -> None:
+async def test_the_readmes_messages_work_as_printed(tmp_path: Path) -> None:
     (tmp_path / "az").write_text(AZ)
     (tmp_path / "az").chmod(0o755)
     (tmp_path / "update.json").write_text(json.dumps(UPDATE))
     begin = f"cd {tmp_path}"
-    [python] = examples(QUICK_START, "python")
-    (tmp_path / "example.py").write_text(python)
     commands = [code for code in examples(README, "sh") if code.startswith("az storage message put")]
     assert len(commands) == 2
     async with running(tmp_path) as run:
-        for way in (f"{sys.executable} example.py", *commands):
-            await run.type(f"{begin}\n{way}", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        for command in commands:
+            await run.type(f"{begin}\n{command}", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
         assert await becomes_true(lambda: run.metadata() == UPDATE["metadata"])
         await run.complete_training()
         assert await becomes_true(lambda: "VisionRelay.Training.Succeeded" in run.shown)
         for queue in ("image-metadata-updates-poison", "training-watches-poison"):
-            assert await run.peek(queue) == []
+            assert run.peek(queue) == []
 
 
 async def test_the_quick_start_can_be_typed_from_top_to_bottom(tmp_path: Path) -> None:
-    run_it, source, images, letters, watch = examples(QUICK_START, "sh")
+    run_it, source, update, images, wrong_update, letters, watch = examples(QUICK_START, "sh")
     assert (run_it, source) == ("make run\n", ". .local/terminal.sh\n")  # `running` does the one, `type` the other
     async with running(tmp_path) as run:
-        await run.type(f"send image-metadata-updates '{json.dumps(UPDATE)}'")
+        await run.type(update)
         assert await becomes_true(lambda: run.metadata() == UPDATE["metadata"])
         assert IMAGES[0] in await run.type(images)
-        await run.type(f"send image-metadata-updates '{json.dumps({**UPDATE, 'imageIds': [NOT_THERE]})}'")
+        await run.type(wrong_update)
         assert await becomes_true(lambda: "dead-lettered" in run.shown)
         assert "ErrorImageNotFound" in await run.type(letters)
         assert "Training.Succeeded persongroups/employees" in await run.type(watch)
@@ -175,10 +185,10 @@ async def test_the_quick_start_can_be_typed_from_top_to_bottom(tmp_path: Path) -
 
 async def test_the_readmes_watch_leads_to_the_readmes_event(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
-        await run.type(f"send training-watches '{json.dumps(WATCH)}'")
+        run.send("training-watches", WATCH)
         await run.complete_training()
         assert await becomes_true(lambda: "VisionRelay.Training.Succeeded" in run.shown)
-        [event] = await run.peek("training-events")
+        [event] = run.peek("training-events")
     example = json_example(README, "specversion")
     same = ("specversion", "type", "subject", "datacontenttype")
     assert {name: event[name] for name in same} == {name: example[name] for name in same}
@@ -193,23 +203,23 @@ async def test_the_printed_dead_letter_is_what_comes_of_an_image_that_is_not_the
     example = json_example(OUTCOMES, "imageIds", "failure")
     failure = example.pop("failure")
     async with running(tmp_path) as run:
-        await run.type(f"send image-metadata-updates '{json.dumps({**UPDATE, 'imageIds': [NOT_THERE]})}'")
+        run.send("image-metadata-updates", {**UPDATE, "imageIds": [NOT_THERE]})
         assert await becomes_true(lambda: "dead-lettered" in run.shown)
-        [letter] = await run.peek("image-metadata-updates-poison")
+        [letter] = run.peek("image-metadata-updates-poison")
         assert {**letter["failure"], "images": {}}.keys() >= failure.keys()
         assert letter["failure"]["code"] == failure["code"]
-        await run.type(f"send image-metadata-updates '{json.dumps(example)}'")
+        run.send("image-metadata-updates", example)
         assert await becomes_true(lambda: run.metadata() == example["metadata"])
 
 
 async def test_what_happens_is_shown_in_80_columns(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
-        await run.type(f"send image-metadata-updates '{json.dumps(UPDATE)}'")
+        run.send("image-metadata-updates", UPDATE)
         assert await becomes_true(lambda: "1 of 1 images applied in" in _joined(run.shown))
-        await run.type(f"send image-metadata-updates '{json.dumps({**UPDATE, 'imageIds': [NOT_THERE]})}'")
+        run.send("image-metadata-updates", {**UPDATE, "imageIds": [NOT_THERE]})
         told = "(correlation id scan-0815) is dead-lettered, refused: ErrorImageNotFound"
         assert await becomes_true(lambda: told in _joined(run.shown))
-        await run.type(f"send training-watches '{json.dumps(WATCH)}'")
+        run.send("training-watches", WATCH)
         await run.complete_training()
         told = f"published VisionRelay.Training.Succeeded of persongroups/{GROUP}"
         assert await becomes_true(lambda: told in _joined(run.shown))
@@ -219,10 +229,10 @@ async def test_what_happens_is_shown_in_80_columns(tmp_path: Path) -> None:
 
 async def test_an_open_terminal_goes_on_working_after_a_restart(tmp_path: Path) -> None:
     async with running(tmp_path) as first:
-        await first.type("send training-events 'still here'")
+        first.send("training-events", {"still": "here"})
     async with running(tmp_path, 2) as second:
         assert second.shell_file == first.shell_file
-        assert await second.type("peek training-events") == "still here\n"
+        assert second.peek("training-events") == [{"still": "here"}]
         assert "Kept in" in second.shown
         assert "New in each run" in second.shown
 
@@ -230,11 +240,25 @@ async def test_an_open_terminal_goes_on_working_after_a_restart(tmp_path: Path) 
 async def test_a_message_that_was_in_work_at_the_end_is_applied_by_the_next_run(tmp_path: Path) -> None:
     shorter = {"LOCAL_HOST_LEASE_SECONDS": "4", "LOCAL_HOST_DRAIN_SECONDS": "1"}
     async with running(tmp_path, 1, LINGER_SECONDS="30", **shorter) as first:
-        await first.type(f"send image-metadata-updates '{json.dumps(UPDATE)}'")
+        first.send("image-metadata-updates", UPDATE)
         assert await becomes_true(lambda: not first.is_visible("image-metadata-updates"))
     assert "did not end within 1 s" in _joined(first.shown)
     async with running(tmp_path, 2, **shorter) as second:
         assert await becomes_true(lambda: second.metadata() == UPDATE["metadata"])
+
+
+async def test_a_run_begun_in_an_open_terminal_starts_everything_itself(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        exported = await first.type("env")
+        variables = ("AzureWebJobsStorage", "CUSTOM_VISION_ENDPOINT", "FACE_ENDPOINT", FROM_MAKE_RUN)
+        lines = (line.partition("=") for line in exported.splitlines())
+        inherited = {name: value for name, _, value in lines if name in variables}
+    assert set(inherited) == set(variables)
+    async with running(tmp_path, 2, **inherited) as second:
+        assert second.shell_file == first.shell_file
+        second.send("image-metadata-updates", UPDATE)
+        assert await becomes_true(lambda: second.metadata() == UPDATE["metadata"])
+        assert "is no setting of this app" not in second.shown
 
 
 async def test_a_second_run_on_the_same_data_is_refused(tmp_path: Path) -> None:
