@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -20,12 +20,23 @@ from shared.messages.watch import KINDS, parse_watch
 from tests.contracts import problems, problems_of_event
 from tests.unit.shared.conftest import images
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 IMAGE = "beef0000-0000-4000-8000-00000000000a"
 UPDATE: dict[str, Any] = {"projectId": PROJECT, "imageIds": [IMAGE], "metadata": {"k": "v"}}
 WATCH: dict[str, Any] = {"kind": "personGroup", "id": "employees"}
 ITERATION: dict[str, Any] = {"kind": "customVisionIteration", "projectId": PROJECT, "id": IMAGE}
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def parts_of(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema, and those of its fields, theirs and so on."""
+    yield schema
+    for part in [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]:
+        if isinstance(part, dict):
+            yield from parts_of(part)
 
 
 class TestDocuments:
@@ -37,6 +48,25 @@ class TestDocuments:
     @pytest.mark.parametrize("name", [name for name in documents() if name != ASYNCAPI])
     def test_each_is_valid_by_the_meta_schema(self, name: str) -> None:
         Draft202012Validator.check_schema(json.loads(documents()[name]))
+
+    @pytest.mark.parametrize("name", [name for name in documents() if name != ASYNCAPI])
+    def test_generators_of_classes_understand_each(self, name: str) -> None:
+        """They make classes without members of choices and of definitions, and lose what has no type."""
+        for schema in parts_of(json.loads(documents()[name])):
+            assert not schema.keys() & {"$ref", "$defs", "anyOf", "oneOf", "allOf", "patternProperties"}
+            assert "type" in schema
+            if isinstance(schema["type"], list):
+                assert len(schema["type"]) == 2
+                assert schema["type"][1] == "null"
+            if "properties" in schema:
+                assert "title" in schema
+
+    def test_a_generator_finds_every_field_of_a_dead_letter(self) -> None:
+        letter = json.loads(documents()["image-metadata-update-dead-letter.schema.json"])
+        assert letter["properties"].keys() == {
+            *UPDATE, "correlationId", "traceparent", "body", "failure"
+        }  # fmt: skip
+        assert letter["properties"]["failure"]["properties"]["images"]["additionalProperties"] == {"type": "string"}
 
     def test_there_is_one_of_each_type_of_event(self) -> None:
         assert {f"event-{kind}.schema.json" for kind in EventType} <= documents().keys()
