@@ -18,8 +18,9 @@ from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.rate_limit_alone import EvenSpacing
 from shared.limits.rate_limit_shared import Permits
 from shared.messages.watch import Api
+from shared.services.api_errors import custom_vision_error
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
-from shared.services.custom_vision import SERVICE, read_error
+from shared.services.custom_vision import SERVICE
 from shared.services.face import FaceClient
 from shared.services.http import Answer, JsonApi, new_client
 from shared.services.iterations import IterationClient
@@ -83,7 +84,7 @@ async def read_images(api: JsonApi, project_id: str, image_ids: Sequence[str]) -
     answer = await api.call("GET", path)
     if 200 <= answer.status < 300:
         return read_answer(answer)
-    error = read_error(answer, ACCESS)
+    error = custom_vision_error(answer, ACCESS)
     if isinstance(error, SharedFieldsRefused | CallRefused) and error.code == NO_PROJECT:
         raise ProjectMissing(project_id)
     raise error

@@ -1,7 +1,6 @@
-"""Custom Vision Training 3.3, operation UpdateImageMetadata: the call, and what its answers mean.
+"""Custom Vision Training 3.3, operation UpdateImageMetadata: the call, and what became of its images.
 
-`read_answer` is pure. The service's codes come with various statuses (the documentation lists all of them under 500),
-so a code is believed before the status; whom it accuses, `custom_vision_errors` says.
+`read_answer` is pure. What a response means that is no success, see `api_errors`.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Retry
-from shared.errors import ApiError, CallRefused, SharedFieldsRefused, Unavailable, UnexpectedAnswer
-from shared.services.custom_vision_errors import REFUSED_STATUSES, Accused, accused_by
-from shared.services.http import Answer, JsonApi, access_denied, raise_for_gateway
+from shared.errors import Unavailable
+from shared.messages.watch import Api
+from shared.services.api_errors import REFUSED_IMAGE_STATUSES, custom_vision_error
 from shared.text import one_line
 
 if TYPE_CHECKING:
@@ -21,10 +20,11 @@ if TYPE_CHECKING:
 
     from shared.messages.custom_vision_ids import ImageId
     from shared.messages.update import BatchKey
+    from shared.services.http import Answer, JsonApi
 
 MAX_IMAGES_PER_CALL = 64
 
-SERVICE = "Custom Vision"
+SERVICE = Api.CUSTOM_VISION
 
 ID_CHARACTERS = 36
 
@@ -54,9 +54,9 @@ class CustomVisionClient:
 
 
 def read_answer(answer: Answer, image_ids: Sequence[ImageId], access: str) -> Mapping[ImageId, ImageOutcome]:
-    """Say what an answer means for the images of the call. Raises `ApiError`."""
+    """Say what a response means for the images of the call. Raises `ApiError`."""
     if not 200 <= answer.status < 300:
-        raise read_error(answer, access)
+        raise custom_vision_error(answer, access)
     outcomes = _read_summary(answer)
     if not any(isinstance(outcomes.get(image_id), Applied | Refused) for image_id in image_ids):
         # An outage in another form: nothing is known of any image, so nothing speaks for sending the next call.
@@ -98,40 +98,10 @@ def _read_id(text: Any) -> ImageId | None:
 def _read_status(status: Any) -> ImageOutcome:
     if status == "OK":
         return APPLIED
-    if isinstance(status, str) and status in REFUSED_STATUSES:
+    if isinstance(status, str) and status in REFUSED_IMAGE_STATUSES:
         return Refused(status)
     return Retry(f"status {one_line(status, MAX_STATUS)}")
 
 
 def _first_reason(outcomes: Mapping[ImageId, ImageOutcome]) -> str:
     return next((outcome.reason for outcome in outcomes.values() if isinstance(outcome, Retry)), "none is named")
-
-
-def read_error(answer: Answer, access: str) -> ApiError:
-    """Say what an answer means that is no success, whatever was asked."""
-    raise_for_gateway(answer, SERVICE, access)
-    error = answer.error()
-    described = f"{SERVICE} answered {answer.status} {error.code}".rstrip()
-    match None if error.of_gateway else accused_by(error.code):
-        case Accused.SHARED_FIELDS:
-            return SharedFieldsRefused(error.code, error.message)
-        case Accused.MESSAGE:
-            return CallRefused(error.code, error.message)
-        case Accused.CONFIGURATION:
-            return access_denied(answer, SERVICE, access)
-        case Accused.SERVICE:
-            return Unavailable(described, retry_after_seconds=answer.retry_after_seconds)
-    return _read_unknown(answer, described, access, of_gateway=error.of_gateway)
-
-
-def _read_unknown(answer: Answer, described: str, access: str, *, of_gateway: bool) -> ApiError:
-    """An answer without a word of the service. What the gateway refuses is set up wrongly, such as path or identity."""
-    if answer.status >= 500:
-        return Unavailable(described, retry_after_seconds=answer.retry_after_seconds)
-    if answer.status == 404 or (answer.status == 400 and of_gateway):
-        return access_denied(answer, SERVICE, access)
-    try:
-        answer.json()
-    except ValueError:
-        return Unavailable(f"{described} with a body that is not JSON")
-    return UnexpectedAnswer(described)

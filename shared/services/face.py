@@ -1,7 +1,6 @@
-"""Face: Get Training Status of person groups, large person groups and large face lists, and what its answers mean.
+"""Face: Get Training Status of person groups, large person groups and large face lists.
 
-`read_answer` is the whole table, and pure. Error bodies are `{"error": {"code": …, "message": …}}`, the service's and
-the gateway's alike; only the service's codes say that a group does not exist.
+`read_answer` is pure. What a response means that is no success, see `api_errors`.
 """
 
 from __future__ import annotations
@@ -10,21 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from shared.errors import ApiError, NotFound, Unavailable, UnexpectedAnswer
+from shared.errors import NotFound, Unavailable, UnexpectedAnswer
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import Api, codes_of
-from shared.services.http import Answer, JsonApi, ServiceError, access_denied, raise_for_gateway
+from shared.services.api_errors import face_error
 from shared.text import one_line
 
 if TYPE_CHECKING:
     from shared.messages.watch import Target
+    from shared.services.http import Answer, JsonApi
 
-SERVICE = "Face"
-
-NOT_FOUND_CODES = codes_of(Api.FACE, "not_found")
+SERVICE = Api.FACE
 NOT_TRAINED_CODES = codes_of(Api.FACE, "not_trained")
-ARGUMENT_CODES = frozenset({"BadArgument"})
-"""Codes of 400 that speak of what was asked, and not of how the resource is set up."""
 
 
 class FaceClient:
@@ -45,11 +41,10 @@ def read_answer(answer: Answer, access: str) -> TrainingResult:
     """Say what an answer means for the group that was asked about. Raises `ApiError`."""
     if 200 <= answer.status < 300:
         return _read_result(answer)
-    raise_for_gateway(answer, SERVICE, access)
-    error = _service_error(answer)
-    if error.code in NOT_TRAINED_CODES:
+    error = face_error(answer, access)
+    if isinstance(error, NotFound) and error.code in NOT_TRAINED_CODES:
         return NOT_TRAINED
-    raise _read_error(answer, error, access)
+    raise error
 
 
 def _read_result(answer: Answer) -> TrainingResult:
@@ -70,24 +65,3 @@ def _read_status(status: Any) -> TrainingStatus:
 
 
 _STATUSES = {status.lower(): status for status in TrainingStatus}
-
-
-def _service_error(answer: Answer) -> ServiceError:
-    if answer.status < 500:
-        try:
-            answer.json()
-        except ValueError:
-            raise Unavailable(f"{SERVICE} answered {answer.status} with a body that is not JSON") from None
-    return answer.error()
-
-
-def _read_error(answer: Answer, error: ServiceError, access: str) -> ApiError:
-    if error.code in NOT_FOUND_CODES:
-        return NotFound(error.code, error.message)
-    described = f"{SERVICE} answered {answer.status} {error.code}".rstrip()
-    if answer.status >= 500 or answer.status == 409:
-        return Unavailable(described, retry_after_seconds=answer.retry_after_seconds)
-    # The path is made of settings and of an id that was validated: what is wrong with it is not about a group.
-    if answer.status == 404 or (answer.status == 400 and error.message and error.code not in ARGUMENT_CODES):
-        return access_denied(answer, SERVICE, access)
-    return UnexpectedAnswer(f"{described}: {error.message}".rstrip(": "))

@@ -1,6 +1,6 @@
 """How this app talks to an API over HTTP: what is sent, what is read at most, and what counts as no answer.
 
-Nothing here knows an API's answers; `custom_vision` and `face` read those.
+What a response means for its call, see `api_errors`, `custom_vision` and `face`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from shared.errors import AccessDenied, ApiError, RateLimited, Unavailable
+from shared.errors import ApiError, Unavailable
 from shared.telemetry import OFF, Telemetry
 from shared.text import one_line
 
@@ -65,6 +65,15 @@ class Answer:
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is JSON."""
+        try:
+            self.json()
+        except ValueError:
+            return False
+        return True
+
     def error(self) -> ServiceError:
         """The code and the message of an error body, whatever it is.
 
@@ -110,31 +119,6 @@ def _read_date(value: str) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def raise_for_gateway(answer: Answer, service: str, access: str) -> None:
-    """Raise what every API's gateway means by these statuses; return for all others.
-
-    401 and 403 are the configuration's fault, 429 is the rate, 408 means "again".
-    """
-    if answer.status in (401, 403):
-        raise access_denied(answer, service, access)
-    if answer.status == 429:
-        raise RateLimited(f"{service} answered 429", retry_after_seconds=answer.retry_after_seconds)
-    if answer.status == 408:
-        raise Unavailable(f"{service} answered 408", retry_after_seconds=answer.retry_after_seconds)
-
-
-def access_denied(answer: Answer, service: str, access: str) -> AccessDenied:
-    """The configuration is to blame. `access` names the settings to look at.
-
-    A wrong key, a missing approval, a used-up quota and a firewall look alike: only the service's own sentence tells.
-    """
-    error = answer.error()
-    code = error.code if error.code != str(answer.status) else ""
-    described = f"{service} answered {answer.status} {code}".rstrip()
-    said = f"; it says: {error.message}" if error.message else ""
-    return AccessDenied(f"{described}; look at {access}{said}")
 
 
 def new_client() -> httpx.AsyncClient:

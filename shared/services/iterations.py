@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import ApiError, CallRefused, NotFound, SharedFieldsRefused, Unavailable, UnexpectedAnswer
+from shared.errors import CallRefused, NotFound, SharedFieldsRefused, Unavailable, UnexpectedAnswer
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.watch import Api, codes_of
-from shared.services.custom_vision import SERVICE, read_error
+from shared.services.api_errors import custom_vision_error
 
 if TYPE_CHECKING:
     from shared.messages.watch import Target
@@ -43,25 +43,23 @@ def read_answer(answer: Answer, access: str) -> TrainingResult:
     """Say what an answer means for the iteration that was asked about. Raises `ApiError`."""
     if 200 <= answer.status < 300:
         return _read_result(answer)
-    raise _read_refusal(read_error(answer, access))
-
-
-def _read_refusal(error: ApiError) -> ApiError:
+    error = custom_vision_error(answer, access)
     if isinstance(error, CallRefused | SharedFieldsRefused) and error.code in NOT_FOUND_CODES:
-        return NotFound(error.code, error.message)
-    return error
+        raise NotFound(error.code, error.message)
+    raise error
 
 
 def _read_result(answer: Answer) -> TrainingResult:
     try:
         body = answer.json()
     except ValueError:
-        raise Unavailable(f"{SERVICE} answered {answer.status} with a body that is not JSON") from None
+        raise Unavailable(f"{Api.CUSTOM_VISION} answered {answer.status} with a body that is not JSON") from None
     try:
         status = _STATUSES.get(body["status"].lower(), TrainingStatus.UNKNOWN)
         return TrainingResult.model_validate(_as_face_says_it(body, status))
     except (TypeError, KeyError, AttributeError):
-        raise UnexpectedAnswer(f"{SERVICE} answered {answer.status} with a body that is no iteration") from None
+        described = f"{Api.CUSTOM_VISION} answered {answer.status} with a body that is no iteration"
+        raise UnexpectedAnswer(described) from None
 
 
 def _as_face_says_it(body: dict[str, Any], status: TrainingStatus) -> dict[str, Any]:

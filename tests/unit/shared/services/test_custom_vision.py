@@ -20,8 +20,8 @@ from shared.errors import (
     UnexpectedAnswer,
 )
 from shared.messages.update import BatchKey
+from shared.services.api_errors import CUSTOM_VISION_ERRORS, custom_vision_error_class
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient, read_answer
-from shared.services.custom_vision_errors import ACCUSED, Accused, accused_by
 from tests.unit.shared.answers import ENDPOINT, HTML, answer, api_answering, gateway_error
 from tests.unit.shared.conftest import image, images
 
@@ -369,35 +369,29 @@ CONFIGURATION = _CONFIGURATION.split()
 class TestCodes:
     def test_every_documented_code_is_sorted(self) -> None:
         assert len(set(DOCUMENTED)) == 137
-        assert set(DOCUMENTED) == set(ACCUSED)
+        assert set(DOCUMENTED) == set(CUSTOM_VISION_ERRORS)
 
     def test_nobodys_message_is_at_fault_where_a_code_speaks_of_the_resource(self) -> None:
-        assert {code for code, accused in ACCUSED.items() if accused is Accused.CONFIGURATION} == set(CONFIGURATION)
+        assert {code for code, error in CUSTOM_VISION_ERRORS.items() if error is AccessDenied} == set(CONFIGURATION)
 
     @pytest.mark.parametrize("code", DOCUMENTED)
     @pytest.mark.parametrize("status", [400, 500])
     def test_a_code_means_the_same_whatever_its_status(self, code: str, status: int) -> None:
-        errors = {
-            Accused.MESSAGE: CallRefused,
-            Accused.SHARED_FIELDS: SharedFieldsRefused,
-            Accused.CONFIGURATION: AccessDenied,
-            Accused.SERVICE: Unavailable,
-        }
-        with pytest.raises(errors[ACCUSED[code]]):
+        with pytest.raises(CUSTOM_VISION_ERRORS[code]):
             read(answer(status, error(code)))
 
     @pytest.mark.parametrize(
-        ("code", "accused"),
+        ("code", "kind"),
         [
-            ("BadRequestOfNextYear", Accused.MESSAGE),
-            ("NotFoundOfNextYear", Accused.MESSAGE),
-            ("ForbiddenOfNextYear", Accused.CONFIGURATION),
-            ("ConflictOfNextYear", Accused.SERVICE),
-            ("ErrorOfNextYear", Accused.SERVICE),
+            ("BadRequestOfNextYear", CallRefused),
+            ("NotFoundOfNextYear", CallRefused),
+            ("ForbiddenOfNextYear", AccessDenied),
+            ("ConflictOfNextYear", Unavailable),
+            ("ErrorOfNextYear", Unavailable),
             ("Teapot", None),
             ("badrequest", None),
             ("", None),
         ],
     )
-    def test_a_new_code_is_sorted_by_how_it_begins(self, code: str, accused: Accused | None) -> None:
-        assert accused_by(code) is accused
+    def test_a_new_code_is_sorted_by_how_it_begins(self, code: str, kind: type[ApiError] | None) -> None:
+        assert custom_vision_error_class(code) is kind
