@@ -601,7 +601,7 @@ class TestTheWholeApp:
             await until_settled(cloud)
         assert await applied(cloud, project_id) == {image_ids[0], image_ids[2]}
         written = [(tmp_path / "host.log").read_text()]
-        for queue, count in ((UPDATES_POISON, 3), (WATCHES_POISON, 1), (EVENTS, 4)):
+        for queue, count in ((UPDATES_POISON, 3), (WATCHES_POISON, 1), (EVENTS, 5)):
             messages = await cloud.drain(queue)
             assert len(messages) == count
             written += map(text_of, messages)
