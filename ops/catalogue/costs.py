@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ops.catalogue.database import CatalogueDatabase
 
 MAX_KEYS_COMPARED = 32
-"""So many metadata keys are compared: the first ones."""
+MAX_SETS_COMPARED = 100_000
+"""So many metadata keys, and sets of metadata, are compared: the first ones. Comparing takes as long as reading."""
 
 WORTH_NAMING = 0.5
 """The columns that are named save this part of the calls that unequal metadata costs, if any do."""
@@ -65,48 +67,61 @@ def costliest_columns(database: CatalogueDatabase, costs: Estimate) -> tuple[tup
     """The fewest columns that cause at least half of the extra calls, and how many calls there are without them.
 
     One column is enough, or those with the most different values are taken together: two columns that are unique in
-    every row cost nothing each, as long as the other is there. None if metadata costs nothing.
+    every row cost nothing each, as long as the other is there. None if metadata costs nothing. Columns are chosen by
+    the first sets of a large catalogue; the calls are counted over all of it.
     """
     if not costs.extra_calls:
         return None
-    keys = _write_digests(database)
-    connection = database.connection
+    first = database.connection.execute(f"SELECT metadata FROM {_SETS} LIMIT {_FIRST_SETS}")  # noqa: S608 - ours
+    keys = list(dict.fromkeys(key for (metadata,) in first for key in json.loads(metadata)))[:MAX_KEYS_COMPARED]
+    with _digests(database, keys, MAX_SETS_COMPARED):
+        positions = _choose(database, range(len(keys)))
+        chosen = [keys[position] for position in positions]
+        if costs.metadata_sets <= MAX_SETS_COMPARED:
+            return tuple(chosen), _calls_without(database, positions)
+    with _digests(database, chosen, costs.metadata_sets):
+        return tuple(chosen), _calls_without(database, range(len(chosen)))
 
-    def calls_without(positions: Sequence[int]) -> int:
-        return _total_calls(database, "digests", " - ".join(("digest", *(f"d{position}" for position in positions))))
+
+def _choose(database: CatalogueDatabase, positions: Sequence[int]) -> Sequence[int]:
+    calls, least = _calls_without(database, ()), _total_calls(database, "digests", "project")
+    worth = calls - WORTH_NAMING * (calls - least)
+    best = min(positions, key=lambda position: _calls_without(database, (position,)))
+    if _calls_without(database, (best,)) <= worth:
+        return (best,)
 
     def values(position: int) -> int:
-        return int(connection.execute(f"SELECT count(DISTINCT d{position}) FROM digests").fetchone()[0])  # noqa: S608
+        counted = f"SELECT count(DISTINCT d{position}) FROM digests"  # noqa: S608 - ours
+        return int(database.connection.execute(counted).fetchone()[0])
 
-    try:
-        found = min((calls_without([position]), [position]) for position in range(len(keys)))
-        worth = costs.calls - WORTH_NAMING * costs.extra_calls
-        by_values = sorted(range(len(keys)), key=values, reverse=True) if found[0] > worth else []
-        for many in range(2, len(by_values) + 1):
-            found = calls_without(by_values[:many]), by_values[:many]
-            if found[0] <= worth:
-                break
-    finally:
-        connection.execute("DROP TABLE digests")
-    return tuple(keys[position] for position in found[1]), found[0]
+    by_values = sorted(positions, key=values, reverse=True)
+    enough = (many for many in range(2, len(by_values)) if _calls_without(database, by_values[:many]) <= worth)
+    return by_values[: next(enough, len(by_values))]
 
 
-def _write_digests(database: CatalogueDatabase) -> list[str]:
-    """For each set of metadata, write a number for each of its pairs, and their sum; return the keys in that order.
+def _calls_without(database: CatalogueDatabase, positions: Iterable[int]) -> int:
+    return _total_calls(database, "digests", " - ".join(("digest", *(f"d{position}" for position in positions))))
+
+
+@contextmanager
+def _digests(database: CatalogueDatabase, keys: Sequence[str], most: int) -> Iterator[None]:
+    """For each of the first sets of metadata, a number for each pair with one of these keys, and the sum of all pairs'.
 
     The sum less a pair's number stands for the set without that pair. With 56 bits each, sums fit in 64.
     """
     connection = database.connection
-    first = connection.execute(f"SELECT metadata FROM {_SETS} LIMIT {_FIRST_SETS}")  # noqa: S608 - texts of ours
-    keys = list(dict.fromkeys(key for (metadata,) in first for key in json.loads(metadata)))[:MAX_KEYS_COMPARED]
-    columns = ", ".join(f"d{position}" for position in range(len(keys)))
-    connection.execute(f"CREATE TEMP TABLE digests (images, digest, {columns})")
+    columns = "".join(f", d{position}" for position in range(len(keys)))
+    connection.execute(f"CREATE TEMP TABLE digests (project, images, digest{columns})")
 
     def rows() -> Iterator[tuple[int, ...]]:
-        for project, metadata, images in connection.execute(f"SELECT project, metadata, images FROM {_SETS}"):  # noqa: S608
-            digests = {key: hash((key, value)) >> 8 for key, value in json.loads(metadata).items()}
-            total = (hash(project) >> 8) + sum(digests.values())
-            yield images, total, *(digests.get(key, 0) for key in keys)
+        sets = connection.execute(f"SELECT project, metadata, images FROM {_SETS} LIMIT {most}")  # noqa: S608 - ours
+        for project, metadata, images in sets:
+            numbers = {key: hash((key, value)) >> 8 for key, value in json.loads(metadata).items()}
+            of_project = hash(project) >> 8
+            yield of_project, images, of_project + sum(numbers.values()), *(numbers.get(key, 0) for key in keys)
 
-    connection.executemany(f"INSERT INTO digests VALUES (?, ?{', ?' * len(keys)})", rows())  # noqa: S608
-    return keys
+    connection.executemany(f"INSERT INTO digests VALUES (?, ?, ?{', ?' * len(keys)})", rows())  # noqa: S608 - ours
+    try:
+        yield
+    finally:
+        connection.execute("DROP TABLE digests")

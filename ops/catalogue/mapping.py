@@ -118,11 +118,20 @@ def _find(names: tuple[str, ...], chosen: str | None, known: tuple[str, ...], id
     """The position of the chosen column, or else of the one that has a known name; rather one that holds UUIDs."""
     if chosen is not None:
         return _position(names, chosen)
-    plain = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
+    plain = [_letters_and_digits(name) for name in names]
     numbered = [re.sub(r"[0-9]", "", name) for name in plain]
     found = [spelt.index(name) for spelt in (plain, numbered) for name in known if name in spelt]
     found += [position for position, name in enumerate(numbered) if name in known]
     return next((position for position in found if position in ids), found[0] if found else None)
+
+
+def _letters_and_digits(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a column of this name looks like the image's id."""
+    return _letters_and_digits(name).rstrip("0123456789") in IMAGE_NAMES
 
 
 def _position(names: tuple[str, ...], chosen: str) -> int:

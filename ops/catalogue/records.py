@@ -8,13 +8,14 @@ from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from ops.catalogue.mapping import is_image_name
 from ops.catalogue.row import CatalogueError
 from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-DELIMITERS = ",;\t|"
+DELIMITERS = "\t;|,"
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 MAX_LINE = 16 * 1024 * 1024
 
@@ -55,8 +56,15 @@ def parse_delimiter(name: str) -> str:
     return delimiter
 
 
+def _delimiter_of(header: str) -> str:
+    """The delimiter that makes the name of an id's column, or else the one that a header has most."""
+    found = [delimiter for delimiter in DELIMITERS if delimiter in header]
+    by_names = [delimiter for delimiter in found if any(map(is_image_name, header.split(delimiter)))]
+    return max(by_names or found or [","], key=header.count)
+
+
 class CsvRecords:
-    """Reads the records of a CSV file. Without a delimiter, it is the one of `, ; tab |` that its first line has most.
+    """Reads the records of a CSV file. A delimiter that is not said is guessed from the first line.
 
     A first line `sep=;`, as Excel writes it, says the delimiter and is no record.
     """
@@ -73,7 +81,7 @@ class CsvRecords:
             blank.append(first)
             first = next(lines, "")
         plain = _QUOTED.sub("", first) if quoting is Quoting.DOUBLE else first
-        self.delimiter = delimiter or (said[1] if said else max(DELIMITERS, key=plain.count))
+        self.delimiter = delimiter or (said[1] if said else _delimiter_of(plain))
         self._text: list[str] = []
         self._reader = csv.reader(
             self._remembered(chain(blank, (first,) if first else (), lines)),

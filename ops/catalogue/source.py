@@ -223,7 +223,11 @@ def _format(path: Path, head: str, said: Format | None) -> Format:
         return said
     if re.match(r"\[\s*[{\]]", text):
         return Format.JSON
-    is_json = text.startswith("{") or path.suffix.lower() in (".jsonl", ".ndjson", ".json")
+    is_json = re.match(r"\{(?![0-9a-fA-F]{8})", text) is not None or path.suffix.lower() in (
+        ".jsonl",
+        ".ndjson",
+        ".json",
+    )
     if said is None and not is_json:
         return Format.CSV
     return Format.JSON if said is None and _goes_over_lines(text) else Format.JSONL

@@ -10,7 +10,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ops.catalogue.encodings import hint_of_encoding
-from ops.catalogue.mapping import map_columns, shown
+from ops.catalogue.mapping import is_image_name, map_columns, shown
+from ops.catalogue.records import DELIMITERS
 from ops.catalogue.row import NO_PAIRS, CatalogueError, Pairs, Problem, Row, is_uuid, plain_id, problem_of, validated
 from shared.errors import InvalidMessage
 from shared.text import one_line
@@ -58,7 +59,10 @@ class Table:
         sample = list(islice(found, SAMPLE_ROWS))
         self._records = chain(sample, found)
         self.header_text = header.text
-        self.mapping: Mapping = map_columns(header.cells, choices, [record.cells for record in sample])
+        try:
+            self.mapping: Mapping = map_columns(header.cells, choices, [record.cells for record in sample])
+        except CatalogueError as error:
+            raise CatalogueError(f"{error}{_hint_of_header(header, sample)}") from None
         self._check_header()
         self._checked: set[int] = set()
 
@@ -136,6 +140,15 @@ class Table:
             if position is not None:
                 problem = problem.replace(field, f"{one_line(header[position], 40)}:")
         return problem
+
+
+def _hint_of_header(header: Record, sample: Sequence[Record]) -> str:
+    """What to add to a problem with a header that is none."""
+    if any(is_uuid(plain_id(name)) for name in header.cells):
+        return f"; line {header.line} holds an id: put a line with the names of the columns above it"
+    names = ((record.line, re.split(f"[{DELIMITERS}]", "\t".join(record.cells))) for record in sample)
+    found = next((line for line, cells in names if any(map(is_image_name, cells))), None)
+    return f"; line {found} looks like the header: delete the lines above it" if found else ""
 
 
 def _has_text(cells: Sequence[str]) -> bool:

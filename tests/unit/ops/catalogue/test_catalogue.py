@@ -223,6 +223,16 @@ class TestCosts:
         assert columns is not None
         assert (set(columns[0]), columns[1]) == (set(named), 2)
 
+    def test_of_a_large_catalogue_the_calls_are_those_of_all_its_sets(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ops.catalogue.costs.MAX_SETS_COMPARED", 100)
+        rows = [row(n, str(UUID(int=n)), kept=str(n % 2), scan=str(n), title=str(n)) for n in range(1000)]
+        with database_of(tmp_path, *rows) as database:
+            columns = costliest_columns(database, estimate(database))
+        assert columns is not None
+        assert (set(columns[0]), columns[1]) == ({"scan", "title"}, 16)
+
     def test_no_column_is_blamed_where_none_costs(self, tmp_path: Path) -> None:
         with database_of(tmp_path, row(2, a="1")) as database:
             assert costliest_columns(database, estimate(database)) is None

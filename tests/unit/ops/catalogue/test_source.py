@@ -24,7 +24,7 @@ from shared.messages.update import MetadataLimits
 
 PROJECT = "7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10"
 IDS = tuple(f"0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c{n:02x}" for n in range(60))
-IMAGE = IDS[0]
+IMAGE, OTHER = IDS[:2]
 LIMITS = MetadataLimits()
 
 Read = Callable[..., list[Row | Problem]]
@@ -318,6 +318,23 @@ class TestIds:
         [row] = read(f"id,project,a\n{IMAGE},Digitisation 2019,x\n")
         assert isinstance(row, Row)
         assert dict(row.pairs) == {"project": "Digitisation 2019", "a": "x"}
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("header", ["id;title, place, date", "id\ttitle, place", "title|image id|a, b, c, d"])
+    def test_the_delimiter_is_the_one_that_makes_an_ids_column(self, read: Read, header: str) -> None:
+        delimiter = next(char for char in ";\t|" if char in header)
+        cells = [IMAGE if name in ("id", "image id") else "x" for name in header.split(delimiter)]
+        assert isinstance(read(f"{header}\n{delimiter.join(cells)}\n")[0], Row)
+
+    @pytest.mark.parametrize("written", [IMAGE, f"{{{IMAGE}}}"])
+    def test_a_file_without_a_header_is_told_to_need_one(self, read: Read, written: str) -> None:
+        with pytest.raises(CatalogueError, match="line 1 holds an id: put a line with the names of the columns above"):
+            read(f"{written},x\n{OTHER},y\n")
+
+    def test_a_title_above_the_header_is_told(self, read: Read) -> None:
+        with pytest.raises(CatalogueError, match="line 3 looks like the header: delete the lines above it"):
+            read(f"Collection of glass plates\n\nImage ID,title\n{IMAGE},x\n")
 
 
 class TestRowsOfExcel:
