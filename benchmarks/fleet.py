@@ -16,9 +16,9 @@ from benchmarks.virtual import run_virtual
 from shared.errors import RateLimited
 from shared.limits.admission import Admission, Admitted, Limiter
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
-from shared.limits.rate_limit_shared import MAX_PERMITS, Permits, permits_for
-from shared.permit_count import PermitCount
+from shared.limits.distributed_rate_limit import MAX_PERMITS, Permits, permits_for
+from shared.limits.local_pacing import EvenSpacing
+from shared.permit_replenishment import PermitReplenisher
 
 STARTED_WITHIN_SECONDS = 1.0
 """Instances that start together do so at random times within this."""
@@ -129,10 +129,10 @@ async def _foreign(plan: Plan, limit: Limit, rng: Random, calls: Calls) -> None:
 
 async def _count(store: PermitStore, rate: float, done: Done) -> None:
     """Be the timer function."""
-    count = PermitCount(SimulatedPermitQueue(store), Permits(rate))
+    count = PermitReplenisher(SimulatedPermitQueue(store), Permits(rate))
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        await count.keep()
+        await count.replenish()
         done.permits.append((asyncio.get_running_loop().time(), len(store.messages)))
 
 

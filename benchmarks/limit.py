@@ -12,7 +12,7 @@ from benchmarks.results import Figure
 from benchmarks.service import GATEWAYS, LIMIT
 from benchmarks.sizes import FULL, Sizes
 from benchmarks.workers import run_all
-from shared.limits.rate_limit_shared import permits_for
+from shared.limits.distributed_rate_limit import permits_for
 
 STRICTEST = ("sliding second", "sliding 3 s")
 """The only gateways of a quick run."""

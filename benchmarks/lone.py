@@ -16,7 +16,7 @@ from shared.messages.custom_vision_ids import ImageId
 from shared.messages.update import BatchKey
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.http import new_client
-from shared.services.queues import PermitQueue
+from shared.services.permits import PermitQueue
 
 LATENCY_SECONDS = 0.005
 SHORT_LINGER_SECONDS = 0.02

@@ -9,16 +9,16 @@ from shared import app
 from shared.batching.batcher import Batcher, Send
 from shared.limits.admission import Admission, Limiter
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
-from shared.limits.rate_limit_shared import Permits
+from shared.limits.distributed_rate_limit import Permits
+from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import BatchKey
 from shared.metadata_updates import MetadataUpdates
 from shared.services.authentication import KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.events import EventPublisher
 from shared.services.http import JsonApi
-from shared.services.queues import PermitQueue, Queue
-from shared.services.shared_limit import SharedLimit
+from shared.services.permits import PermitQueue, SharedLimit
+from shared.services.queues import Queue
 from shared.telemetry import OFF, Telemetry
 
 LINGER_SECONDS, MAX_WAIT_SECONDS, TIMEOUT_SECONDS = 1.0, 240.0, 30.0

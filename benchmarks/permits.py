@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from shared.errors import StorageTrouble
-from shared.limits.rate_limit_shared import NEW_PERMIT
-from shared.services.queues import PermitQueue, Received
+from shared.errors import MessageLost, StorageTrouble
+from shared.limits.distributed_rate_limit import NEW_PERMIT
+from shared.services.permits import PermitQueue
+from shared.services.queues import Received
 
 SHORTEST_WAY, LONGEST_WAY = 0.004, 0.012
 """Seconds to or from storage."""
@@ -77,14 +78,15 @@ class SimulatedPermitQueue(PermitQueue):
         await self._way()
         return messages
 
-    async def put_back(self, message: Received, text: str, unseen_seconds: int) -> bool:
-        """See `PermitQueue`."""
+    async def put_back(self, message: Received, text: str | None = None, unseen_seconds: int = 0) -> None:
+        """See `Queue`."""
         now = await self._arrive()
         found = self._store.find(message)
         if found:
-            self._store.hide(found, text.encode(), unseen_seconds, now)
+            self._store.hide(found, (text or "").encode(), unseen_seconds, now)
         await self._way()
-        return found is not None
+        if not found:
+            raise MessageLost("somebody else has the permit")
 
     async def count(self) -> int:
         """See `PermitQueue`."""

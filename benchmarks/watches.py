@@ -16,7 +16,7 @@ from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.authentication import KeyAuthentication
 from shared.services.events import EventPublisher
@@ -59,7 +59,7 @@ class _MemoryQueue(Queue):
     async def delete(self, message: Received) -> None:  # noqa: ARG002
         await asyncio.sleep(STORAGE_SECONDS)
 
-    async def put_back(self, message: Received, text: str | None = None) -> None:
+    async def put_back(self, message: Received, text: str | None = None, unseen_seconds: int = 0) -> None:  # noqa: ARG002
         raise RuntimeError(f"watch {message.id} was put back: {text}")
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from shared.errors import CallRefused, RateLimited, SharedFieldsRefused, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
-from shared.limits.rate_limit_shared import Permits
+from shared.limits.distributed_rate_limit import Permits
+from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.api_errors import custom_vision_error
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
@@ -24,7 +24,7 @@ from shared.services.custom_vision import SERVICE
 from shared.services.face import FaceClient
 from shared.services.http import Answer, JsonApi, new_client
 from shared.services.iterations import IterationClient
-from shared.services.shared_limit import SharedLimit
+from shared.services.permits import SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shared.limits.admission import Limiter
     from shared.messages.training import TrainingResult
     from shared.messages.watch import Target
-    from shared.services.queues import PermitQueue
+    from shared.services.permits import PermitQueue
 
     Poll = Callable[[Target], Awaitable[TrainingResult]]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.letters import read_letter
 from ops.probing import ApiState, probe_custom_vision, probe_face
-from shared.limits.rate_limit_shared import permits_for
+from shared.limits.distributed_rate_limit import permits_for
 from shared.services.queues import MAX_RECEIVE
 from shared.settings import poison_of
 

@@ -18,7 +18,8 @@ from ops.dead_letters import DeadLetters
 from shared.messages.encoding import encode
 from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
-from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS, PermitQueue
+from shared.services.permits import PermitQueue
+from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
 from shared.settings import poison_of
 
 if TYPE_CHECKING:

@@ -11,20 +11,20 @@ from shared.batching.batcher import Batcher
 from shared.clouds import cloud_of
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
-from shared.limits.rate_limit_shared import Permits
+from shared.limits.distributed_rate_limit import Permits
+from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import MetadataLimits
 from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
-from shared.permit_count import PermitCount
+from shared.permit_replenishment import PermitReplenisher
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
 from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.face import FaceClient
 from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
 from shared.services.iterations import IterationClient
+from shared.services.permits import PermitQueue, SharedLimit
 from shared.services.queues import Queues
-from shared.services.shared_limit import SharedLimit
 from shared.settings import poison_of, resembling
 from shared.telemetry import OFF, Telemetry
 from shared.training_watches import Service, TrainingWatches
@@ -107,15 +107,15 @@ class App:
             telemetry,
         )
         self._custom_vision = self._build_custom_vision()
-        self._permits = self._queues.permits(settings.permits_queue)
         permits = Permits(settings.custom_vision_calls_per_second)
-        limit = SharedLimit(permits, self._permits, settings.custom_vision_endpoint)
+        permit_queue = PermitQueue(self._queues.client(settings.permits_queue))
+        limit = SharedLimit(permits, permit_queue, settings.custom_vision_endpoint)
         self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
         self._batcher = self._build_batcher()
         self._observe(limit)
         self.metadata_updates = self._build_metadata_updates()
         self.training_watches = self._build_training_watches()
-        self.permit_count = PermitCount(self._permits, permits)
+        self.permit_replenisher = PermitReplenisher(permit_queue, permits)
 
     async def aclose(self) -> None:
         """Close all connections, those of the identity too."""

@@ -8,7 +8,8 @@
     ├── MessageAbandoned            nobody: the message goes back to its queue and is delivered again
     │   └── MaxWaitExceeded         it has waited long enough for an API that cannot be asked
     ├── StorageTrouble              wait: storage or the topic, or the way there, did not do what it was asked
-    │   └── QueueMissing            the queue does not exist
+    │   ├── QueueMissing            the queue does not exist
+    │   └── MessageLost             the message is gone, or somebody else's: its lease has ended
     └── ApiError                    an API's answer, or that there was none
         ├── Unavailable             wait: the service is in trouble or cannot be reached
         ├── RateLimited             wait: more calls than the API allows
@@ -60,6 +61,10 @@ class StorageTrouble(RelayError):
 
 class QueueMissing(StorageTrouble):
     """Storage itself says that the queue does not exist. A 404 that a proxy makes is plain `StorageTrouble`."""
+
+
+class MessageLost(StorageTrouble):
+    """The message is no longer ours: its lease has ended and somebody else has received or deleted it."""
 
 
 class ApiError(RelayError):

@@ -1,8 +1,8 @@
 """Whether the next call to one API may go, and when: what its circuit breakers and its rate limit say together.
 
 Every call of this process to one API is admitted here and reports its answer here. When calls are suspended, and
-whose, says `circuit_breaker`; how many go in a second and what a 429 does, say `rate_limit_shared` and
-`rate_limit_alone`. Here is said only how two kinds of callers take turns: batches, and those who wait for a turn.
+whose, says `circuit_breaker`; how many go in a second and what a 429 does, say `distributed_rate_limit` and
+`local_pacing`. Here is said only how two kinds of callers take turns: batches, and those who wait for a turn.
 """
 
 from __future__ import annotations

@@ -10,13 +10,12 @@ from uuid import uuid4
 import pytest
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.errors import QueueMissing
+from shared.errors import MessageLost, QueueMissing
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_shared import Permits
-from shared.permit_count import PermitCount
-from shared.services.queues import PermitQueue
-from shared.services.shared_limit import SharedLimit
+from shared.limits.distributed_rate_limit import Permits
+from shared.permit_replenishment import PermitReplenisher
+from shared.services.permits import PermitQueue, SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,29 +49,30 @@ class TestQueue:
         await queue.create(1)
         (permit,) = await queue.receive(1, lease_seconds=30)
         assert await queue.receive(1, lease_seconds=30) == []
-        assert await queue.put_back(permit, '{"n": 1}', 0)
+        await queue.put_back(permit, '{"n": 1}')
         (again,) = await queue.receive(1, lease_seconds=30)
         assert (again.id, again.body, again.dequeue_count) == (permit.id, b'{"n": 1}', permit.dequeue_count + 1)
 
     async def test_a_permit_that_rests_is_not_seen(self, queue: PermitQueue) -> None:
         await queue.create(1)
         (permit,) = await queue.receive(1, lease_seconds=30)
-        assert await queue.put_back(permit, "{}", 60)
+        await queue.put_back(permit, "{}", 60)
         assert await queue.receive(1, lease_seconds=30) == []
 
     async def test_a_permit_whose_lease_has_ended_is_not_put_back_over_its_new_holder(self, queue: PermitQueue) -> None:
         await queue.create(1)
         (permit,) = await queue.receive(1, lease_seconds=30)
-        assert await queue.put_back(permit, "{}", 0)
+        await queue.put_back(permit, "{}")
         (others,) = await queue.receive(1, lease_seconds=30)
-        assert not await queue.put_back(permit, "{}", 0)
-        assert await queue.put_back(others, "{}", 0)
+        with pytest.raises(MessageLost):
+            await queue.put_back(permit, "{}")
+        await queue.put_back(others, "{}")
 
 
-def count_of(queue: PermitQueue, number: int = PERMITS) -> PermitCount:
+def count_of(queue: PermitQueue, number: int = PERMITS) -> PermitReplenisher:
     permits = Permits(number)
     permits.lease_seconds = 1  # nobody holds one
-    return PermitCount(queue, permits)
+    return PermitReplenisher(queue, permits)
 
 
 class TestCount:
@@ -81,22 +81,22 @@ class TestCount:
 
     async def test_the_first_tick_creates_them(self, queue: PermitQueue) -> None:
         count = count_of(queue)
-        await count.keep()
+        await count.replenish()
         assert await count.read() == PERMITS
 
     async def test_lost_ones_are_replaced(self, queue: PermitQueue, caplog: pytest.LogCaptureFixture) -> None:
         await queue.create(PERMITS - 3)
         count = count_of(queue)
         with caplog.at_level(logging.WARNING):
-            await count.keep()
+            await count.replenish()
         assert await count.read() == PERMITS
         assert f"3 of {PERMITS} were missing in {queue.name}" in caplog.text
 
     async def test_all_are_replaced_if_all_are_lost(self, queue: PermitQueue) -> None:
         count = count_of(queue)
-        await count.keep()
+        await count.replenish()
         await queue.clear()
-        await count.keep()
+        await count.replenish()
         assert await count.read() == PERMITS
 
     @pytest.mark.parametrize("surplus", [1, 33, 70])
@@ -108,27 +108,28 @@ class TestCount:
         assert await queue.receive(32, lease_seconds=30)
         count = count_of(queue)
         with caplog.at_level(logging.WARNING):
-            await count.keep()
+            await count.replenish()
         assert await count.read() == PERMITS
         assert f"{queue.name} has {PERMITS + surplus}, {PERMITS} allowed" in caplog.text
 
     async def test_whoever_holds_one_of_too_many_does_not_put_it_back(self, queue: PermitQueue) -> None:
         await queue.create(PERMITS + 1)
         (held,) = await queue.receive(1, lease_seconds=30)
-        await count_of(queue).keep()
-        assert not await queue.put_back(held, "{}", 0)
+        await count_of(queue).replenish()
+        with pytest.raises(MessageLost):
+            await queue.put_back(held, "{}")
 
     async def test_another_setting_is_another_number(self, queue: PermitQueue) -> None:
-        await count_of(queue).keep()
+        await count_of(queue).replenish()
         for number in (3, 7):
-            await count_of(queue, number).keep()
+            await count_of(queue, number).replenish()
             assert await count_of(queue, number).read() == number
 
     async def test_the_right_number_is_left_alone(self, queue: PermitQueue, caplog: pytest.LogCaptureFixture) -> None:
         count = count_of(queue)
-        await count.keep()
+        await count.replenish()
         caplog.clear()
-        await count.keep()
+        await count.replenish()
         assert await count.read() == PERMITS
         assert caplog.text == ""
 

@@ -14,10 +14,10 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_shared import Permits
-from shared.permit_count import PermitCount
-from shared.services.queues import PermitQueue, Queue, Received
-from shared.services.shared_limit import SharedLimit
+from shared.limits.distributed_rate_limit import Permits
+from shared.permit_replenishment import PermitReplenisher
+from shared.services.permits import PermitQueue, SharedLimit
+from shared.services.queues import Queue, Received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -151,7 +151,7 @@ class TestOddResponses:
     ) -> None:
         async with storage(ODD[odd]) as service:
             with caplog.at_level(logging.WARNING, "shared"):
-                await PermitCount(permits_of(service), Permits(10)).keep()
+                await PermitReplenisher(permits_of(service), Permits(10)).replenish()
         assert "permits in custom-vision-permits could not be counted" in caplog.text
 
     async def test_whoever_asks_for_permits_asks_again(self, odd: str) -> None:

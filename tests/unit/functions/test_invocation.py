@@ -15,7 +15,7 @@ import pytest
 
 from functions import invocation
 from functions.invocation import Invocations
-from functions.poll_training_status import _keep_and_tick
+from functions.poll_training_status import _replenish_and_tick
 from local.host.invocation_logs import InvocationLogs, attribute_tasks
 from shared.redaction import RedactedError, hide
 
@@ -298,7 +298,7 @@ class Works:
         self._error = error
         self.done = 0
 
-    async def keep(self) -> None:
+    async def replenish(self) -> None:
         await self.tick()
 
     async def tick(self) -> None:
@@ -314,10 +314,10 @@ class TestTheTimer:
         watches = Works(KeyError("bug") if fails == "watches" else None)
         permits = Works(KeyError("bug") if fails == "permits" else None)
         with pytest.raises(KeyError):
-            await _keep_and_tick(watches, permits)  # type: ignore[arg-type]
+            await _replenish_and_tick(watches, permits)  # type: ignore[arg-type]
         assert watches.done + permits.done == 1
 
     async def test_of_two_errors_none_is_lost(self) -> None:
         with pytest.raises(ExceptionGroup) as caught:
-            await _keep_and_tick(Works(KeyError()), Works(OSError()))  # type: ignore[arg-type]
+            await _replenish_and_tick(Works(KeyError()), Works(OSError()))  # type: ignore[arg-type]
         assert [type(error) for error in caught.value.exceptions] == [OSError, KeyError]

@@ -14,7 +14,7 @@ from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

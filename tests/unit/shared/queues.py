@@ -64,7 +64,7 @@ class FakeQueue(FakeOutbox):
             self.receipts[message.id] = message.pop_receipt
         return taken
 
-    async def put_back(self, message: Received, text: str | None = None) -> None:
+    async def put_back(self, message: Received, text: str | None = None, unseen_seconds: int = 0) -> None:
         self._check_receipt(message)
         self.journal.append(f"put back {message.id}")
         self.put_back_with[message.id] = text

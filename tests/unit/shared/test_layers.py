@@ -15,7 +15,7 @@ from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 
 async def send(key, ids):
     return dict.fromkeys(ids, APPLIED)

@@ -14,11 +14,11 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from pydantic import SecretStr
 
 from shared.batching.outcomes import Retry
-from shared.limits.rate_limit_shared import Permits
+from shared.limits.distributed_rate_limit import Permits
 from shared.messages.cloud_event import EventType, new_event
 from shared.messages.update import BatchKey
 from shared.messages.watch import Target
-from shared.permit_count import PermitCount
+from shared.permit_replenishment import PermitReplenisher
 from shared.redaction import hide, hide_token, redacted, without_secrets
 from shared.services.authentication import IdentityAuthentication, KeyAuthentication
 from shared.services.custom_vision import CustomVisionClient
@@ -26,7 +26,8 @@ from shared.services.events import EventGridTopic, EventPublisher
 from shared.services.face import FaceClient
 from shared.services.http import Answer, JsonApi
 from shared.services.iterations import IterationClient
-from shared.services.queues import PermitQueue, Queue, Received
+from shared.services.permits import PermitQueue
+from shared.services.queues import Queue, Received
 from shared.text import one_line
 from tests.unit.shared.answers import answer, client_answering
 
@@ -205,9 +206,9 @@ def uses_of_azure(error: Exception) -> list[Callable[[], Awaitable[Any]]]:
         EventType.METADATA_UPDATED, source="https://a", subject="s", identity="i", time=None, data={"k": "v"}
     )
 
-    permits = PermitCount(PermitQueue(Echoing(error)), Permits(10))  # type: ignore[arg-type]
+    permits = PermitReplenisher(PermitQueue(Echoing(error)), Permits(10))  # type: ignore[arg-type]
     return [
-        permits.keep,
+        permits.replenish,
         lambda: queue.receive(1, 1),
         lambda: queue.send("text"),
         lambda: queue.put_back(received, "text"),

@@ -25,7 +25,7 @@ from shared.batching.outcomes import APPLIED, Refused, Retry
 from shared.errors import InvalidMessage, MessageAbandoned, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import parse_update
 from shared.messages.watch import parse_watch
 from shared.metadata_updates import Delivery, MetadataUpdates

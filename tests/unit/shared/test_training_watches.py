@@ -15,7 +15,7 @@ import pytest
 from shared.errors import AccessDenied, RateLimited, Unavailable, UnexpectedAnswer
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 from shared.messages.cloud_event import WrittenEvent
 from shared.messages.watch import KINDS, Api, Target, parse_watch
 from shared.services.events import EventPublisher

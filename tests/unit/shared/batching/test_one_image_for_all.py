@@ -14,7 +14,7 @@ from shared.batching.outcomes import APPLIED, Abandon, ImageOutcome, Retry, sett
 from shared.errors import MaxWaitExceeded, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import BatchKey
 from tests.unit.shared.conftest import image
 

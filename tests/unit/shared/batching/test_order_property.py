@@ -24,7 +24,7 @@ from shared.errors import (
 )
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 from tests.unit.shared.conftest import image, images
 
 if TYPE_CHECKING:

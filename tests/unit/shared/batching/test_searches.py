@@ -12,8 +12,8 @@ import pytest
 from benchmarks.permits import PermitStore, SimulatedPermitQueue
 from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused
 from shared.errors import CallRefused
-from shared.limits.rate_limit_shared import Permits
-from shared.services.shared_limit import SharedLimit
+from shared.limits.distributed_rate_limit import Permits
+from shared.services.permits import SharedLimit
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from shared.errors import RateLimited, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 
 pytestmark = pytest.mark.looptime
 

@@ -1,6 +1,6 @@
-"""Receives permits from their queue and puts them back.
+"""The queue of permits: receives permits from it and puts them back.
 
-`shared.limits.rate_limit_shared` decides when that is done, and when a call may go.
+`shared.limits.distributed_rate_limit` decides when that is done, and when a call may go.
 """
 
 from __future__ import annotations
@@ -10,25 +10,65 @@ import hashlib
 import logging
 import math
 import time
+import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from shared.errors import QueueMissing, StorageTrouble
-from shared.limits.rate_limit_shared import read_permit
+from shared.errors import MessageLost, QueueMissing, StorageTrouble
+from shared.limits.distributed_rate_limit import NEW_PERMIT, read_permit
+from shared.services.queues import Queue
 from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from shared.limits.rate_limit_shared import Permit, Permits
-    from shared.services.queues import PermitQueue
+    from shared.limits.distributed_rate_limit import Permit, Permits
+    from shared.services.queues import Received
 
 log = logging.getLogger(__name__)
 
 FAILING_SECONDS = 30.0
 """Requests that have failed for so long in a row are told, since no call can be made meanwhile."""
 SAY_AGAIN_SECONDS = 3600.0
+
+
+class PermitQueue(Queue):
+    """The queue of permits. A late response is worth nothing: a request is made anew, not repeated."""
+
+    timeout_seconds = 10.0
+    options = {"retry_total": 0, "connection_timeout": 2, "read_timeout": 2}  # noqa: RUF012
+
+    async def receive(self, most: int, lease_seconds: int) -> list[Received]:
+        """Take up to `most` of the permits that are visible. Raises `QueueMissing` if there is no queue."""
+        return await self._receive(most, lease_seconds)
+
+    async def count(self) -> int:
+        """How many there are, held ones included: not fewer than it says, and for a while perhaps more."""
+        async with self._operation():
+            count = (await self._client.get_queue_properties()).approximate_message_count
+            if count is None:  # a proxy's page: taken for 0, it would double the permits
+                raise StorageTrouble(f"queue {self.name}: the response does not say how many messages there are")
+            return count
+
+    async def create(self, number: int) -> bool:
+        """Create the queue with so many permits. Returns False if somebody else has created it."""
+        async with self._operation():
+            # With another creator's metadata, storage says that it exists: only one creator gets to the next line.
+            if not await self._create(metadata={"creator": uuid.uuid4().hex}):
+                return False
+        await self.add(number)
+        return True
+
+    async def add(self, number: int) -> None:
+        """Put so many new permits."""
+        for _ in range(number):
+            await self._send(NEW_PERMIT)
+
+    async def clear(self) -> None:
+        """Delete all permits, held ones included."""
+        async with self._operation():
+            await self._client.clear_messages()
 
 
 class SharedLimit:
@@ -168,8 +208,11 @@ class SharedLimit:
 
     async def _put_back(self, permit: Permit, unseen_seconds: int) -> None:
         text = permit.text(self._resource)
-        if await self._queue.put_back(permit.message, text, unseen_seconds):  # type: ignore[arg-type]
-            self._permits.gone_back(permit, unseen_seconds, asyncio.get_running_loop().time())
+        try:
+            await self._queue.put_back(permit.message, text, unseen_seconds)  # type: ignore[arg-type]
+        except MessageLost:
+            return
+        self._permits.gone_back(permit, unseen_seconds, asyncio.get_running_loop().time())
 
 
 def resource_of(endpoint: str) -> str:

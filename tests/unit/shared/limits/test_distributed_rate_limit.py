@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.limits.rate_limit_shared import (
+from shared.limits.distributed_rate_limit import (
     APART,
     APART_AFTER_REFUSAL,
     FORGIVEN_AFTER,
@@ -30,7 +30,7 @@ from shared.limits.rate_limit_shared import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.limits.rate_limit_shared import Permit
+    from shared.limits.distributed_rate_limit import Permit
 
 ALL = 1000
 WAY_SECONDS = 0.01

@@ -15,8 +15,8 @@ from benchmarks.virtual import run_virtual
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
-from shared.limits.rate_limit_shared import Permits
-from shared.services.shared_limit import SharedLimit
+from shared.limits.distributed_rate_limit import Permits
+from shared.services.permits import SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.limits.rate_limit_alone import EvenSpacing
+from shared.limits.local_pacing import EvenSpacing
 
 
 def call_until(limiter: EvenSpacing, end: float, start: float = 0.0) -> list[float]:

@@ -14,8 +14,8 @@ from shared.errors import QueueMissing, StorageTrouble
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from shared.limits.rate_limit_shared import Permits
-    from shared.services.queues import PermitQueue
+    from shared.limits.distributed_rate_limit import Permits
+    from shared.services.permits import PermitQueue
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ COUNT_AGAIN_SECONDS = 1.0
 """A count that is taken while the queue is being filled is no reason to change anything."""
 
 
-class PermitCount:
+class PermitReplenisher:
     """Keeps as many permits in a queue as `permits` says."""
 
     def __init__(self, queue: PermitQueue, permits: Permits) -> None:
@@ -38,19 +38,19 @@ class PermitCount:
         except QueueMissing:
             return 0
 
-    async def keep(self) -> None:
+    async def replenish(self) -> None:
         """Create the permits, replace those that are lost, and begin anew where there are too many.
 
         Logs what it did. Raises nothing: the timer has other work that does not depend on permits.
         """
         try:
-            await self._keep()
+            await self._replenish()
         except StorageTrouble as trouble:
             log.warning("permits in %s could not be counted: %s", self._queue.name, one_line(trouble))
         except Exception:
             log.exception("permits in %s could not be counted", self._queue.name)
 
-    async def _keep(self) -> None:
+    async def _replenish(self) -> None:
         found = await self.read()
         if found == 0 and await self._queue.create(self._number):
             log.info("permits: %s created with %d", self._queue.name, self._number)
