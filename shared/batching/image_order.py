@@ -54,11 +54,11 @@ class ImageOrder:
         return behind
 
     def cut_older(self, item: Item) -> list[Item]:
-        """Take away what is behind an item though its messages arrived before those of the item; return it."""
+        """Take away what is behind an item although its messages first arrived no later; return it."""
         older = []
         before, behind = item, item.following
         while behind is not None:
-            if behind.number < item.number:
+            if behind.number <= item.number:
                 older.append(behind)
                 before.following = behind.following
             else:

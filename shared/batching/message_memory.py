@@ -65,8 +65,8 @@ class MessageMemory:
             self._found(message, image_id)
 
     def applied(self, image_id: str, number: int) -> None:
-        """Take note that an image has the value of the message of this number: older messages lack it no more."""
-        for message in [one for one in self._lacking.get(image_id, ()) if one.number < number]:
+        """Take note that an image has the value of this message: it and older messages lack the image no more."""
+        for message in [one for one in self._lacking.get(image_id, ()) if one.number <= number]:
             self.note(message, image_id, APPLIED)
 
     def leave(self, message: Message) -> None:
