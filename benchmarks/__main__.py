@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import calls, catalogue, cpu, http, limit, lone, plots, report, searches, watches, whole_path, worker
+from benchmarks import calls, catalogue, cpu, http, limit, lone, report, searches, watches, whole_path, worker
 from benchmarks.results import Figure
 from benchmarks.sizes import FULL, QUICK, Sizes
 
@@ -66,6 +66,8 @@ def main() -> int:
         at = f"{datetime.now(UTC):%Y-%m-%d}, in {(time.monotonic() - began) / 60:.0f} min"
         text = report.with_table(text, "Machine and versions", report.machine(at))
     DOCUMENT.write_text(report.with_verdict(text))
+    from benchmarks import plots  # matplotlib takes a second, and a quick run draws nothing
+
     plots.draw_all(results, PICTURES)
     console.print("Now the same small, for `make bench-quick` to compare with.")
     quick = _measure(chosen, QUICK, console)
