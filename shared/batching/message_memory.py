@@ -46,10 +46,10 @@ class MessageMemory:
 
     def begin(self, message_id: str | None, image_ids: Sequence[str]) -> Message:
         """Begin with a delivery: `lacking` are the images to be sent."""
-        message = self._messages.get(message_id) if message_id is not None else None
+        message = self._messages.get(message_id) if message_id else None
         if message is None:
             message = Message(message_id, next(self._numbers))
-            if message_id is not None:
+            if message_id:
                 self._messages[message_id] = message
         self._images_away -= self._away.pop(message, 0)
         for image_id in image_ids:
@@ -71,7 +71,7 @@ class MessageMemory:
 
     def leave(self, message: Message) -> None:
         """Take note that a delivery has ended. The message is remembered until `forget`, as far as there is room."""
-        if message.id is None:
+        if not message.id:
             self._drop(message)
             return
         self._images_away -= self._away.pop(message, 0)
@@ -87,7 +87,7 @@ class MessageMemory:
 
     def _drop(self, message: Message) -> None:
         self._images_away -= self._away.pop(message, 0)
-        if message.id is not None:
+        if message.id:
             self._messages.pop(message.id, None)
         for image_id in list(message.lacking):
             self._found(message, image_id)

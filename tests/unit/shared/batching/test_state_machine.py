@@ -34,7 +34,7 @@ from tests.unit.shared.conftest import image, images
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shared.messages.ids import ImageId
+    from shared.messages.custom_vision_ids import ImageId
 
 BATCH_SIZE = 4
 IMAGES = 6
@@ -291,7 +291,8 @@ class Batching(RuleBasedStateMachine):
                     if isinstance(outcome, Refused):
                         assert (message.key, image_id) in self.service.refused_alone
                 if not any(isinstance(outcome, Retry) for outcome in not_applied.values()):
-                    message.outcomes = message.outcomes or dict.fromkeys(message.image_ids, APPLIED) | dict(not_applied)
+                    told: dict[ImageId, ImageOutcome] = dict.fromkeys(message.image_ids, APPLIED)
+                    message.outcomes = message.outcomes or told | dict(not_applied)
 
 
 TestBatching = Batching.TestCase
