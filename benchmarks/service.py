@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from local.simulation.bucket import TokenBucket
-from shared.services.http import Answer
+from shared.services.http import Response
 
 LIMIT = 10.0
 """Calls a second."""
@@ -104,7 +104,7 @@ class Limit:
     def __init__(self, gateway: Gateway | None = None) -> None:
         self._gateway = gateway or _bucket(LIMIT)
 
-    def refuse(self, now: float) -> Answer | None:
+    def refuse(self, now: float) -> Response | None:
         """The gateway's 429 with `Retry-After` in whole seconds, or None for a call that may pass."""
         wait = self._gateway.take(now)
         error = {"code": "429", "message": "Rate limit is exceeded."}
@@ -114,11 +114,11 @@ class Limit:
 class Transport:
     """One client's way to the service. By so many seconds calls come `late` on average, by chance (exponential)."""
 
-    def __init__(self, limit: Limit, answer: Callable[[str], Answer], rng: Random, late: float = 0.0) -> None:
+    def __init__(self, limit: Limit, answer: Callable[[str], Response], rng: Random, late: float = 0.0) -> None:
         self.calls = Calls()
         self._limit, self._answer, self._rng, self._late = limit, answer, rng, late
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:  # noqa: ARG002
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:  # noqa: ARG002
         """Carry a call there, and its answer back."""
         way = self._rng.uniform(SHORTEST_WAY, LONGEST_WAY)
         await asyncio.sleep(way + (self._rng.expovariate(1 / self._late) if self._late else 0.0))
@@ -141,13 +141,13 @@ class Transport:
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
 
-def all_ok(url: str) -> Answer:
+def all_ok(url: str) -> Response:
     """Custom Vision's answer where every image is updated."""
     ids = parse_qs(urlsplit(url).query)["imageIds"][0].split(",")
     entries = [{"imageId": image_id, "status": "OK", "metadata": {}} for image_id in ids]
     return json_answer(200, {"isBatchSuccessful": True, "images": entries})
 
 
-def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Answer:
+def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Response:
     """An answer with this document as its body."""
-    return Answer(status, headers or {}, json.dumps(document).encode())
+    return Response(status, headers or {}, json.dumps(document).encode())

@@ -21,7 +21,7 @@ from shared.messages.watch import Api
 from shared.services.authentication import KeyAuthentication
 from shared.services.events import EventPublisher
 from shared.services.face import FaceClient
-from shared.services.http import Answer, JsonApi
+from shared.services.http import JsonApi, Response
 from shared.services.queues import Queue, Received
 from shared.training_watches import Service, TrainingWatches
 
@@ -116,6 +116,6 @@ def _watch(number: int) -> Received:
     return Received(f"watch-{number}", "receipt", json.dumps(watch).encode(), 1, None)
 
 
-def _trained(_url: str) -> Answer:
+def _trained(_url: str) -> Response:
     times = {"createdDateTime": TRAINED, "lastActionDateTime": TRAINED, "lastSuccessfulTrainingDateTime": TRAINED}
     return json_answer(200, {"status": "succeeded", **times})

@@ -22,7 +22,7 @@ from shared.services.api_errors import custom_vision_error
 from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.custom_vision import SERVICE
 from shared.services.face import FaceClient
-from shared.services.http import Answer, JsonApi, new_client
+from shared.services.http import JsonApi, Response, new_client
 from shared.services.iterations import IterationClient
 from shared.services.permits import SharedLimit
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Poll = Callable[[Target], Awaitable[TrainingResult]]
 
 MAX_IMAGES_PER_READ = 256
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 """256 images, each with three addresses, its tags and regions and up to 50 pairs of metadata."""
 
 MAX_TRIES = 8
@@ -83,14 +83,14 @@ async def read_images(api: JsonApi, project_id: str, image_ids: Sequence[str]) -
     path = f"/customvision/v3.3/Training/projects/{project_id}/images/id?imageIds={','.join(image_ids)}"
     answer = await api.call("GET", path)
     if 200 <= answer.status < 300:
-        return read_answer(answer)
+        return read_response(answer)
     error = custom_vision_error(answer, ACCESS)
     if isinstance(error, SharedFieldsRefused | CallRefused) and error.code == NO_PROJECT:
         raise ProjectMissing(project_id)
     raise error
 
 
-def read_answer(answer: Answer) -> Found:
+def read_response(answer: Response) -> Found:
     """Take the metadata out of an answer. Raises `Unavailable` if it is not what is documented."""
     try:
         return {image["id"].lower(): dict(image.get("metadata") or {}) for image in answer.json()}
@@ -157,4 +157,4 @@ async def _open_api(
             audience = settings.audience_of(endpoint)
             authentication = IdentityAuthentication(credential, audience, setting)
         timeout = settings.api_timeout_seconds
-        yield JsonApi(client, endpoint, authentication, service, timeout, max_answer_bytes=MAX_ANSWER_BYTES)
+        yield JsonApi(client, endpoint, authentication, service, timeout, max_response_bytes=MAX_RESPONSE_BYTES)

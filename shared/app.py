@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STARVATION_SHARE_OF_MAX_WAIT = 1 / 8
-"""An update may be passed over in favour of fuller batches for this share of the time after which it would give up."""
+"""Fuller batches may overtake an update for this share of the time after which it would give up."""
 
 CONNECTIONS_KEPT_FOR_FACE = 16
 
@@ -53,9 +53,9 @@ QUIET = {
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
 }
-"""Loggers that tell of every request or token, and how much they may: at ten calls a second and a thousand messages,
-one would see nothing else. What keeps a token away is told by who asked for it, without the secrets that the endpoint's
-answer may repeat. No more of `azure` is silenced: from Python 3.13 on, the worker's own logger is `azure.functions`."""
+"""Loggers that write a line for each request or token, and the level from which their lines are kept. Why there is no
+token, the client says that asked for it. `azure` as a whole is not silenced: from Python 3.13 on, the worker's own
+logger is `azure.functions`."""
 
 
 def project_of(call: BatchKey | Target) -> str:
@@ -91,31 +91,63 @@ class App:
     def __init__(self, settings: Settings, telemetry: Telemetry = OFF) -> None:
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
-        self._settings = settings
-        self._telemetry = telemetry
         for unknown, known in resembling(os.environ):
             log.warning("%s is no setting of this app and is ignored: is %s meant?", unknown, known)
+        self._settings = settings
+        self._telemetry = telemetry
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
         self._http = new_client()
-        self._queues = Queues(
-            settings, self._identity(settings.storage_client_id) if _uses_identity(settings) else None
+        uses_identity = settings.storage_connection_string is None
+        self._queues = Queues(settings, self._identity(settings.storage_client_id) if uses_identity else None)
+        self._topic = self._new_topic(settings.event_grid_topic_endpoint)
+        events = EventPublisher(
+            None if settings.events_queue is None else self._queues[settings.events_queue], self._topic, telemetry
         )
-        self._topic = self._build_topic()
-        self._events = EventPublisher(
-            self._queues[settings.events_queue] if settings.events_queue is not None else None,
-            self._topic,
-            telemetry,
+        self._custom_vision = self._new_api(
+            Api.CUSTOM_VISION,
+            settings.custom_vision_endpoint,
+            "Training-key",
+            settings.custom_vision_training_key,
+            CUSTOM_VISION_KEY,
         )
-        self._custom_vision = self._build_custom_vision()
         permits = Permits(settings.custom_vision_calls_per_second)
         permit_queue = PermitQueue(self._queues.client(settings.permits_queue))
         limit = SharedLimit(permits, permit_queue, settings.custom_vision_endpoint)
         self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
-        self._batcher = self._build_batcher()
+        self._batcher = new_batcher(
+            CustomVisionClient(self._custom_vision, CUSTOM_VISION_ACCESS).update_image_metadata,
+            self._custom_vision_admission,
+            linger_seconds=settings.linger_seconds,
+            max_wait_seconds=settings.max_wait_seconds,
+            telemetry=telemetry,
+        )
         self._observe(limit)
-        self.metadata_updates = self._build_metadata_updates()
-        self.training_watches = self._build_training_watches()
         self.permit_replenisher = PermitReplenisher(permit_queue, permits)
+        self.metadata_updates = MetadataUpdates(
+            self._batcher,
+            self._queues[poison_of(settings.metadata_updates_queue)],
+            events,
+            source=settings.custom_vision_endpoint,
+            publish_updated=settings.publish_updated_events,
+            limits=MetadataLimits(
+                settings.max_metadata_pairs,
+                settings.max_metadata_key_characters,
+                settings.max_metadata_value_characters,
+            ),
+            telemetry=telemetry,
+            queue=settings.metadata_updates_queue,
+        )
+        self.training_watches = TrainingWatches(
+            self._queues[settings.training_watches_queue],
+            self._queues[poison_of(settings.training_watches_queue)],
+            {Api.FACE: self._new_face(), Api.CUSTOM_VISION: self._new_iterations()},
+            events,
+            source=settings.custom_vision_endpoint,
+            lease_seconds=settings.watch_lease_seconds,
+            max_wait_seconds=settings.max_wait_seconds,
+            most=settings.watches_per_tick,
+            telemetry=telemetry,
+        )
 
     async def aclose(self) -> None:
         """Close all connections, those of the identity too."""
@@ -129,85 +161,27 @@ class App:
         await asyncio.to_thread(self._telemetry.shutdown)
 
     def _observe(self, limit: SharedLimit) -> None:
-        """Let what has a state be looked at when metrics are collected, so that it costs no message anything."""
+        """Let the state be read whenever metrics are collected, so that it costs no message anything."""
         api = {"vision_relay.api": Api.CUSTOM_VISION.value}
-        admission, batcher = self._custom_vision_admission, self._batcher
-        observe = self._telemetry.observe
-        observe(
-            "vision_relay.images.in_process", "{image}", "Images that wait or are on the wire.", batcher.__len__, {}
-        )
-        observe(
-            "vision_relay.limit.share",
-            "1",
-            "Part of the shared limit that this instance holds.",
-            lambda: limit.share,
-            api,
-        )
+        admission, batcher, observe = self._custom_vision_admission, self._batcher, self._telemetry.observe
+        about = "Images that wait or are on the wire."
+        observe("vision_relay.images.in_process", "{image}", about, batcher.__len__, {})
+        about = "Part of the shared limit that this instance holds."
+        observe("vision_relay.limit.share", "1", about, lambda: limit.share, api)
         about = "Circuit breakers that are open: the service's, and those of projects."
         observe("vision_relay.circuit_breaker.open", "{breaker}", about, lambda: admission.open_breakers, api)
 
-    def _build_topic(self) -> EventGridTopic | None:
-        settings = self._settings
-        endpoint = settings.event_grid_topic_endpoint
+    def _new_topic(self, endpoint: str | None) -> EventGridTopic | None:
         if endpoint is None:
             return None
-        access = settings.event_grid_topic_key or self._identity()
+        access = self._settings.event_grid_topic_key or self._identity()
         return new_topic(endpoint, access, cloud_of(endpoint).event_grid)
 
-    def _build_custom_vision(self) -> JsonApi:
-        auth = self._auth(
-            self._settings.custom_vision_endpoint,
-            "Training-key",
-            self._settings.custom_vision_training_key,
-            CUSTOM_VISION_KEY,
-        )
-        return self._api(self._settings.custom_vision_endpoint, auth, Api.CUSTOM_VISION)
-
-    def _build_batcher(self) -> Batcher[BatchKey]:
+    def _new_face(self) -> Service:
         settings = self._settings
-        return new_batcher(
-            CustomVisionClient(self._custom_vision, CUSTOM_VISION_ACCESS).update_image_metadata,
-            self._custom_vision_admission,
-            linger_seconds=settings.linger_seconds,
-            max_wait_seconds=settings.max_wait_seconds,
-            telemetry=self._telemetry,
+        api = self._new_api(
+            Api.FACE, settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY"
         )
-
-    def _build_metadata_updates(self) -> MetadataUpdates:
-        settings = self._settings
-        return MetadataUpdates(
-            self._batcher,
-            self._queues[poison_of(settings.metadata_updates_queue)],
-            self._events,
-            source=settings.custom_vision_endpoint,
-            publish_updated=settings.publish_updated_events,
-            limits=MetadataLimits(
-                settings.max_metadata_pairs,
-                settings.max_metadata_key_characters,
-                settings.max_metadata_value_characters,
-            ),
-            telemetry=self._telemetry,
-            queue=settings.metadata_updates_queue,
-        )
-
-    def _build_training_watches(self) -> TrainingWatches:
-        settings = self._settings
-        return TrainingWatches(
-            self._queues[settings.training_watches_queue],
-            self._queues[poison_of(settings.training_watches_queue)],
-            {Api.FACE: self._build_face(), Api.CUSTOM_VISION: self._build_iterations()},
-            self._events,
-            source=settings.custom_vision_endpoint,
-            lease_seconds=settings.watch_lease_seconds,
-            max_wait_seconds=settings.max_wait_seconds,
-            most=settings.watches_per_tick,
-            telemetry=self._telemetry,
-        )
-
-    def _build_face(self) -> Service:
-        settings = self._settings
-        auth = self._auth(settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY")
-        api = self._api(settings.face_endpoint, auth, Api.FACE)
         return Service(
             FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll,
             Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second), CircuitBreaker()),
@@ -215,7 +189,7 @@ class App:
             source=settings.face_endpoint,
         )
 
-    def _build_iterations(self) -> Service:
+    def _new_iterations(self) -> Service:
         settings = self._settings
         return Service(
             IterationClient(self._custom_vision, CUSTOM_VISION_ACCESS).poll,
@@ -225,28 +199,17 @@ class App:
             scope_of=project_of,
         )
 
-    def _api(self, endpoint: str, auth: Authentication, service: str) -> JsonApi:
-        return JsonApi(
-            self._http,
-            endpoint,
-            auth,
-            service,
-            self._settings.api_timeout_seconds,
-            self._telemetry,
-        )
-
-    def _auth(self, endpoint: str, header: str, key: SecretStr | None, setting: str) -> Authentication:
+    def _new_api(self, service: Api, endpoint: str, header: str, key: SecretStr | None, setting: str) -> JsonApi:
+        """The way to a resource: with the key that the setting has, or else with the app's identity."""
+        auth: Authentication
         if key is not None:
-            return KeyAuthentication(header, key)
-        settings = self._settings
-        return IdentityAuthentication(self._identity(), settings.audience_of(endpoint), setting)
+            auth = KeyAuthentication(header, key)
+        else:
+            auth = IdentityAuthentication(self._identity(), self._settings.audience_of(endpoint), setting)
+        return JsonApi(self._http, endpoint, auth, service, self._settings.api_timeout_seconds, self._telemetry)
 
     def _identity(self, client_id: str | None = None) -> AsyncTokenCredential:
         """One credential for each identity, so that its tokens are asked for once."""
         if client_id not in self._credentials:
             self._credentials[client_id] = new_credential(client_id)
         return self._credentials[client_id]
-
-
-def _uses_identity(settings: Settings) -> bool:
-    return settings.storage_connection_string is None

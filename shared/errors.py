@@ -6,20 +6,20 @@
     ├── SettingsError               the operator: a setting is wrong or missing, the app does not start
     ├── InvalidMessage              this message: it will never be valid, so it is dead-lettered
     ├── MessageAbandoned            nobody: the message goes back to its queue and is delivered again
-    │   └── MaxWaitExceeded         it has waited long enough for an API that cannot be asked
-    ├── StorageTrouble              wait: storage or the topic, or the way there, did not do what it was asked
+    │   └── MaxWaitExceeded         it has waited long enough for an API that cannot be called
+    ├── StorageTrouble              wait: storage, the Event Grid topic or the network is in trouble
     │   ├── QueueMissing            the queue does not exist
     │   └── MessageLost             the message is gone, or somebody else's: its lease has ended
-    └── ApiError                    an API's answer, or that there was none
+    └── ApiError                    an API's response that is no success, or none at all
         ├── Unavailable             wait: the service is in trouble or cannot be reached
         ├── RateLimited             wait: more calls than the API allows
         ├── AccessDenied            the operator: key, identity, network rule or endpoint; every message is kept
         ├── SharedFieldsRefused     these messages: what they have in common was refused
         ├── CallRefused             perhaps one message of the call: it has to be found
-        ├── NotFound                this one thing that was asked for does not exist
-        └── UnexpectedAnswer        nobody knows: an answer that no document mentions; every message is kept
+        ├── NotFound                what was asked for does not exist
+        └── UnexpectedResponse      nobody knows: a response that no document mentions; every message is kept
 
-Whoever catches one of them needs its class, never its text.
+The class alone tells a caller what to do; nobody needs to read the text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RelayError(Exception):
 
 
 class SettingsError(RelayError):
-    """App settings are wrong or missing; the text has one line for each of them and names it."""
+    """App settings are wrong or missing; the text has one line for each, with its name."""
 
 
 class InvalidMessage(RelayError):
@@ -52,7 +52,7 @@ class MessageAbandoned(RelayError):
 
 
 class MaxWaitExceeded(MessageAbandoned):
-    """An update has waited for its outcome as long as it may, and leaves the batcher."""
+    """An update has waited for its outcome for `MAX_WAIT_SECONDS` and leaves the batcher."""
 
 
 class StorageTrouble(RelayError):
@@ -68,11 +68,11 @@ class MessageLost(StorageTrouble):
 
 
 class ApiError(RelayError):
-    """An API's answer that is not a success, or no answer at all."""
+    """An API's response that is no success, or no response at all."""
 
 
 class _Waited(ApiError):
-    """`retry_after_seconds` is how long the service asked to be left alone, if it said so."""
+    """`retry_after_seconds` is how long the service asked to wait, if it did."""
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -80,7 +80,7 @@ class _Waited(ApiError):
 
 
 class _Coded(ApiError):
-    """`code` is the service's word for what is wrong, `message` its sentence."""
+    """`code` and `message` are the service's."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -89,7 +89,7 @@ class _Coded(ApiError):
 
 
 class Unavailable(_Waited):
-    """The service did not answer, or answered that the trouble is its own."""
+    """The service did not respond, or responded that the trouble is its own."""
 
 
 class RateLimited(_Waited):
@@ -109,8 +109,8 @@ class CallRefused(_Coded):
 
 
 class NotFound(_Coded):
-    """What was asked for does not exist, says the service itself (and not the gateway before it)."""
+    """The service itself, not the gateway in front of it, says that what was asked for does not exist."""
 
 
-class UnexpectedAnswer(ApiError):
-    """An answer that no document mentions."""
+class UnexpectedResponse(ApiError):
+    """A response that no document mentions."""

@@ -25,14 +25,14 @@ from shared.errors import (
     RateLimited,
     SharedFieldsRefused,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from shared.messages.watch import Api, codes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.services.http import Answer
+    from shared.services.http import Response
 
 REFUSED_IMAGE_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
 """Statuses of one image that are that image's fault. Any other but OK, known or new, is trouble of the service."""
@@ -129,57 +129,57 @@ def custom_vision_error_class(code: str) -> type[ApiError] | None:
     return CUSTOM_VISION_ERRORS.get(code) or next(beginnings, None)
 
 
-def custom_vision_error(answer: Answer, access: str) -> ApiError:
+def custom_vision_error(response: Response, access: str) -> ApiError:
     """What a response of Custom Vision means, whatever was asked. `access` names the settings that let a call in."""
-    if (by_status := error_by_status(answer, Api.CUSTOM_VISION, access)) is not None:
+    if (by_status := error_by_status(response, Api.CUSTOM_VISION, access)) is not None:
         return by_status
-    error = answer.error()
-    described = f"{Api.CUSTOM_VISION} answered {answer.status} {error.code}".rstrip()
+    error = response.error()
+    described = f"{Api.CUSTOM_VISION} answered {response.status} {error.code}".rstrip()
     kind = None if error.of_gateway else custom_vision_error_class(error.code)
     if kind is SharedFieldsRefused or kind is CallRefused:
         return kind(error.code, error.message)
-    if kind is Unavailable or (kind is None and answer.status >= 500):
-        return Unavailable(described, retry_after_seconds=answer.retry_after_seconds)
-    if kind is AccessDenied or answer.status == 404 or (answer.status == 400 and error.of_gateway):
-        return _access_denied(answer, Api.CUSTOM_VISION, access)
-    if not answer.is_json:
+    if kind is Unavailable or (kind is None and response.status >= 500):
+        return Unavailable(described, retry_after_seconds=response.retry_after_seconds)
+    if kind is AccessDenied or response.status == 404 or (response.status == 400 and error.of_gateway):
+        return _access_denied(response, Api.CUSTOM_VISION, access)
+    if not response.is_json:
         return Unavailable(f"{described} with a body that is not JSON")
-    return UnexpectedAnswer(described)
+    return UnexpectedResponse(described)
 
 
-def face_error(answer: Answer, access: str) -> ApiError:
+def face_error(response: Response, access: str) -> ApiError:
     """What a response of Face means. Its error bodies look like the gateway's: only their codes tell them apart."""
-    if (by_status := error_by_status(answer, Api.FACE, access)) is not None:
+    if (by_status := error_by_status(response, Api.FACE, access)) is not None:
         return by_status
-    error = answer.error()
-    described = f"{Api.FACE} answered {answer.status} {error.code}".rstrip()
+    error = response.error()
+    described = f"{Api.FACE} answered {response.status} {error.code}".rstrip()
     if error.code in FACE_NOT_FOUND:
         return NotFound(error.code, error.message)
-    if answer.status >= 500 or answer.status == 409:
-        return Unavailable(described, retry_after_seconds=answer.retry_after_seconds)
-    if not answer.is_json:
+    if response.status >= 500 or response.status == 409:
+        return Unavailable(described, retry_after_seconds=response.retry_after_seconds)
+    if not response.is_json:
         return Unavailable(f"{described} with a body that is not JSON")
-    if answer.status == 404 or (answer.status == 400 and error.message and error.code != FACE_ARGUMENT):
-        return _access_denied(answer, Api.FACE, access)
-    return UnexpectedAnswer(f"{described}: {error.message}".rstrip(": "))
+    if response.status == 404 or (response.status == 400 and error.message and error.code != FACE_ARGUMENT):
+        return _access_denied(response, Api.FACE, access)
+    return UnexpectedResponse(f"{described}: {error.message}".rstrip(": "))
 
 
-def error_by_status(answer: Answer, service: str, access: str) -> ApiError | None:
+def error_by_status(response: Response, service: str, access: str) -> ApiError | None:
     """What the statuses mean that are the same for every service and its gateway; None for all others."""
-    match answer.status:
+    match response.status:
         case 401 | 403:
-            return _access_denied(answer, service, access)
+            return _access_denied(response, service, access)
         case 429:
-            return RateLimited(f"{service} answered 429", retry_after_seconds=answer.retry_after_seconds)
+            return RateLimited(f"{service} answered 429", retry_after_seconds=response.retry_after_seconds)
         case 408:
-            return Unavailable(f"{service} answered 408", retry_after_seconds=answer.retry_after_seconds)
+            return Unavailable(f"{service} answered 408", retry_after_seconds=response.retry_after_seconds)
     return None
 
 
-def _access_denied(answer: Answer, service: str, access: str) -> AccessDenied:
+def _access_denied(response: Response, service: str, access: str) -> AccessDenied:
     """A wrong key, a missing approval, a used-up quota and a firewall look alike: only the service's sentence tells."""
-    error = answer.error()
-    code = error.code if error.code != str(answer.status) else ""
-    described = f"{service} answered {answer.status} {code}".rstrip()
+    error = response.error()
+    code = error.code if error.code != str(response.status) else ""
+    described = f"{service} answered {response.status} {code}".rstrip()
     said = f"; it says: {error.message}" if error.message else ""
     return AccessDenied(f"{described}; look at {access}{said}")

@@ -1,4 +1,4 @@
-"""What lets a call in: a resource's key, or a token of the app's managed identity."""
+"""What authorises a call: a resource's key, or a token of the app's managed identity."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Authentication(Protocol):
-    """Lets a call in."""
+    """Authorises calls."""
 
     async def headers(self) -> Mapping[str, str]:
-        """The headers that authorise a call. Raises `AccessDenied`, and else whatever goes wrong."""
+        """The headers that authorise a call. Raises `AccessDenied`, `Unavailable` or an error of a library."""
         ...
 
 
 class KeyAuthentication:
-    """A resource's key, in the header that its API wants it in."""
+    """A resource's key, in the header where its API expects it."""
 
     def __init__(self, header: str, key: SecretStr) -> None:
         hide(key.get_secret_value())
@@ -41,9 +41,9 @@ class IdentityAuthentication:
     """The app's managed identity (Microsoft Entra), which needs the role Cognitive Services User or an equal one.
 
     Args:
-        credential: gives tokens; keeps them, and renews them before they expire.
-        audience: whom a token is for, such as `https://cognitiveservices.azure.com`.
-        instead: the setting of the key that would be used if it were set.
+        credential: gives tokens, keeps them, and renews them before they expire.
+        audience: the tokens' audience, such as `https://cognitiveservices.azure.com`.
+        instead: the setting that would have a key, for the text of an error.
     """
 
     def __init__(self, credential: AsyncTokenCredential, audience: str, instead: str) -> None:
@@ -52,7 +52,7 @@ class IdentityAuthentication:
         self._instead = instead
 
     async def headers(self) -> Mapping[str, str]:
-        """A token of the identity. Raises `AccessDenied` if none is given, `Unavailable` if nobody can be asked."""
+        """A token of the identity. Raises `AccessDenied` if it is refused, `Unavailable` for any other trouble."""
         from azure.core.exceptions import ClientAuthenticationError
 
         try:
@@ -62,7 +62,7 @@ class IdentityAuthentication:
                 f"no token for the app's identity; give it one (AZURE_CLIENT_ID names a user-assigned one), "
                 f"or set {self._instead}: {one_line(_cause(error))}"
             ) from None
-        except Exception as error:  # of whichever library: without a token nothing was asked, so nothing was refused
+        except Exception as error:  # of any library: no call was made, so nothing was refused
             cause = one_line(f"{type(error).__name__} {error}".rstrip())
             raise Unavailable(f"no token for the app's identity: {cause}") from None
         hide_token(token.token)
@@ -70,16 +70,15 @@ class IdentityAuthentication:
 
 
 def _cause(error: Exception) -> str:
-    """Of all the ways to a token that the library has tried, what the managed identity said, if it was asked."""
+    """The library tries several ways to a token. If one was the managed identity, its sentence; else all of them."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line.startswith("ManagedIdentityCredential:")), str(error))
 
 
 def new_credential(client_id: str | None) -> AsyncTokenCredential:
-    """The app's identity: the user-assigned one of this client id, or else the library's choice.
+    """The app's identity: the user-assigned one with this client id.
 
-    That is the one that `AZURE_CLIENT_ID` names, or the system-assigned one. An explicit None would switch the former
-    off.
+    Without an id it is the one that `AZURE_CLIENT_ID` names, or the system-assigned one.
     """
     from azure.identity.aio import DefaultAzureCredential
 
@@ -96,4 +95,5 @@ def new_credential(client_id: str | None) -> AsyncTokenCredential:
             hide_token(token.token)
             return token
 
+    # An explicit None would switch AZURE_CLIENT_ID off.
     return Credential(**({"managed_identity_client_id": client_id} if client_id else {}))

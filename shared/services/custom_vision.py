@@ -1,6 +1,6 @@
 """Custom Vision Training 3.3, operation UpdateImageMetadata: the call, and what became of its images.
 
-`read_answer` is pure. What a response means that is no success, see `api_errors`.
+`read_response` is pure. What a response means that is no success, see `api_errors`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from shared.messages.custom_vision_ids import ImageId
     from shared.messages.update import BatchKey
-    from shared.services.http import Answer, JsonApi
+    from shared.services.http import JsonApi, Response
 
 MAX_IMAGES_PER_CALL = 64
 
@@ -34,7 +34,7 @@ _FROM_BEST_TO_WORST = (Applied, Retry, Refused)
 
 
 class CustomVisionClient:
-    """Updates the metadata of images. `access` names the settings to look at when the service does not let us in."""
+    """Updates the metadata of images. `access` names the settings to look at if the service refuses the app."""
 
     def __init__(self, api: JsonApi, access: str) -> None:
         self._api = api
@@ -43,36 +43,36 @@ class CustomVisionClient:
     async def update_image_metadata(
         self, key: BatchKey, image_ids: Sequence[ImageId]
     ) -> Mapping[ImageId, ImageOutcome]:
-        """Give 1 to 64 images of one project the same pairs, and return what became of each that the answer names.
+        """Give 1 to 64 images of one project the same pairs, and return what became of each that the response names.
 
         Raises `ApiError`; which one means what, see `shared.errors`.
         """
         ids = ",".join(image_ids)
         path = f"/customvision/v3.3/Training/projects/{key.project_id}/images/metadata?imageIds={ids}"
         body = json.dumps(dict(sorted(key.metadata))).encode()
-        return read_answer(await self._api.call("POST", path, body), image_ids, self._access)
+        return read_response(await self._api.call("POST", path, body), image_ids, self._access)
 
 
-def read_answer(answer: Answer, image_ids: Sequence[ImageId], access: str) -> Mapping[ImageId, ImageOutcome]:
+def read_response(response: Response, image_ids: Sequence[ImageId], access: str) -> Mapping[ImageId, ImageOutcome]:
     """Say what a response means for the images of the call. Raises `ApiError`."""
-    if not 200 <= answer.status < 300:
-        raise custom_vision_error(answer, access)
-    outcomes = _read_summary(answer)
+    if not 200 <= response.status < 300:
+        raise custom_vision_error(response, access)
+    outcomes = _read_summary(response)
     if not any(isinstance(outcomes.get(image_id), Applied | Refused) for image_id in image_ids):
-        # An outage in another form: nothing is known of any image, so nothing speaks for sending the next call.
+        # Another form of outage: if nothing is known of any image, there is no reason to send the next call.
         raise Unavailable(
-            f"{SERVICE} answered {answer.status} without an outcome for any image ({_first_reason(outcomes)})",
-            retry_after_seconds=answer.retry_after_seconds,
+            f"{SERVICE} answered {response.status} without an outcome for any image ({_first_reason(outcomes)})",
+            retry_after_seconds=response.retry_after_seconds,
         )
     return outcomes
 
 
-def _read_summary(answer: Answer) -> Mapping[ImageId, ImageOutcome]:
-    """Read what can be read. An entry that cannot be counts as missing."""
+def _read_summary(response: Response) -> Mapping[ImageId, ImageOutcome]:
+    """Read the entries. One that cannot be read counts as missing."""
     try:
-        entries = answer.json()["images"]
+        entries = response.json()["images"]
     except (ValueError, TypeError, KeyError):
-        raise Unavailable(f"{SERVICE} answered {answer.status} with a body that cannot be read") from None
+        raise Unavailable(f"{SERVICE} answered {response.status} with a body that cannot be read") from None
     outcomes: dict[ImageId, ImageOutcome] = {}
     for entry in entries if isinstance(entries, list) else ():
         image_id = _read_id(entry.get("imageId")) if isinstance(entry, dict) else None
@@ -84,7 +84,7 @@ def _read_summary(answer: Answer) -> Mapping[ImageId, ImageOutcome]:
 
 
 def _read_id(text: Any) -> ImageId | None:
-    """An image's id in the notation of the call, whatever the answer's is; None for what is no id."""
+    """An image's id in the notation of the call, whatever the response's is; None if it is no id."""
     if not isinstance(text, str):
         return None
     if len(text) == ID_CHARACTERS:

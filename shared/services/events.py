@@ -1,7 +1,7 @@
-"""Where events are published: a queue, an Event Grid topic, or both.
+"""Publishes events to a queue, an Event Grid topic, or both.
 
-An event is published when all of them have taken it. If one fails, the event is published again later, under the same
-id: those that have it already get it twice.
+An event is published when all of them have accepted it. If one fails, the event is published again later under the same
+id, so the other may get it twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shared.services.queues import Queue
 
 PUBLISH_SECONDS = 60.0
-"""What one call may take, its repetitions included."""
+"""Limit for one call with its retries."""
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 20
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class EventPublisher:
-    """Publishes events to all that there are. Raises `StorageTrouble` if one of them fails."""
+    """Publishes events to the queue and the topic, as far as they are configured."""
 
     def __init__(self, queue: Queue | None, topic: EventGridTopic | None = None, telemetry: Telemetry = OFF) -> None:
         self._queue = queue
@@ -45,9 +45,9 @@ class EventPublisher:
         self._telemetry = telemetry
 
     async def publish(self, event: Event) -> None:
-        """Publish one event. Return when the queue and the topic, as far as they are set, have taken it.
+        """Publish one event, and return when all have accepted it. Raises `StorageTrouble` if one has not.
 
-        It is logged, unless it tells of a message that went well, of which there are too many.
+        Logs it, except for updated metadata, whose events are too many.
         """
         text = to_structured(event)
         if (clean := without_secrets(text)) != text:
@@ -57,7 +57,7 @@ class EventPublisher:
             takers.append(self._sent(STORAGE_QUEUE, self._queue.name, self._queue.send(clean)))
         if self._topic is not None:
             takers.append(self._sent(EVENT_GRID, self._topic.host, self._topic.publish(event)))
-        results = await asyncio.gather(*takers, return_exceptions=True)  # none is left half done
+        results = await asyncio.gather(*takers, return_exceptions=True)  # a failure of one must not interrupt the other
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -99,7 +99,7 @@ class EventGridTopic:
 
 
 class _ForAudience:
-    """A credential whose tokens are for this audience. The library would ask for the public cloud's."""
+    """A credential whose tokens are for this audience. The library asks for the public cloud's."""
 
     def __init__(self, credential: AsyncTokenCredential, audience: str) -> None:
         self._credential = credential
@@ -111,7 +111,7 @@ class _ForAudience:
 
 
 def new_topic(endpoint: str, access: SecretStr | AsyncTokenCredential, audience: str) -> EventGridTopic:
-    """A topic that is let in with its key, or with the app's identity, which needs the role EventGrid Data Sender."""
+    """A topic that is called with its key, or with the app's identity, which needs the role EventGrid Data Sender."""
     from azure.core.credentials import AzureKeyCredential
     from azure.eventgrid.aio import EventGridPublisherClient
 

@@ -1,4 +1,4 @@
-"""How this app talks to an API over HTTP: what is sent, what is read at most, and what counts as no answer.
+"""Calls to an API over HTTP: what is sent, how much is read, and what counts as no response.
 
 What a response means for its call, see `api_errors`, `custom_vision` and `face`.
 """
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from shared.services.authentication import Authentication
 
-MAX_ANSWER_BYTES = 1024 * 1024
+MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_CONNECTIONS = 64
 MAX_CONNECT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 600.0
-"""A longer `Retry-After` is cut to this: a service that means it will say so again."""
+"""A longer `Retry-After` is cut to this. A service that needs longer says so again."""
 
 MAX_CODE = 80
 MAX_ERROR_MESSAGE = 500
@@ -40,9 +40,9 @@ MAX_ERROR_MESSAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """The code and the message of an error body, each on one line and not long; both may be empty.
+    """The code and the message of an error body, each on one line and short; either may be empty.
 
-    `of_gateway`: the body has the form of the gateway in front of the service, which never saw the call.
+    `of_gateway`: the body has the form of the gateway in front of the service; the service never saw the call.
     """
 
     code: str
@@ -51,15 +51,15 @@ class ServiceError:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer of an API, of whatever status. The names of `headers` are found in any case."""
+class Response:
+    """A whole response of an API, whatever its status. The names of `headers` are found in any case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON. Raises `ValueError` (also for bytes that are not UTF-8 and nesting without end)."""
+        """The body's JSON. Raises `ValueError`, also if it is not UTF-8 or nested too deeply."""
         try:
             return json.loads(self.body)
         except RecursionError:
@@ -75,7 +75,7 @@ class Answer:
         return True
 
     def error(self) -> ServiceError:
-        """The code and the message of an error body, whatever it is.
+        """The code and the message of the body, whatever it is.
 
         A service writes `{"code": …, "message": …}`, the gateways `{"error": {"code": "401", "message": …}}` and
         `{"statusCode": 401, "message": …}`; Face writes like the former gateway.
@@ -98,9 +98,9 @@ class Answer:
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """How long the service asks to be left alone (RFC 9110, 10.2.3); None if it does not say, or unreadably.
+        """How long the service asks to wait (RFC 9110, 10.2.3); None if it says nothing that can be read.
 
-        A date is compared with the service's own clock, the response's `Date`, as far as it has one.
+        A date is compared with the service's own clock: the `Date` of the response, if it has one.
         """
         value = self.headers.get("retry-after", "")
         if value.strip().isdecimal():
@@ -122,11 +122,10 @@ def _read_date(value: str) -> datetime | None:
 
 
 def new_client() -> httpx.AsyncClient:
-    """The process's pool of connections. Nothing else lasts from one call to the next: no cookie is kept.
+    """Make the process's pool of connections.
 
-    The proxy is the one that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as for queues and
-    identity; certificates are the system's. Redirects are not followed: they would carry a key to a host that nobody
-    configured.
+    It keeps no cookies, takes the proxy from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) and the
+    certificates from the system. It follows no redirect, which could carry a key to a host that nobody configured.
     """
     return httpx.AsyncClient(
         headers={"User-Agent": "vision-relay", "Accept": "application/json", "Accept-Encoding": "identity"},
@@ -151,7 +150,7 @@ class JsonApi:
         service: what the resource is called in errors.
         timeout_seconds: for a whole call, from its token to its last byte.
         telemetry: measures the requests.
-        max_answer_bytes: no more of a response is read.
+        max_response_bytes: no more of a response is read.
     """
 
     def __init__(
@@ -162,7 +161,7 @@ class JsonApi:
         service: str,
         timeout_seconds: float,
         telemetry: Telemetry = OFF,
-        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self._client = client
         self._telemetry = telemetry
@@ -171,14 +170,14 @@ class JsonApi:
         self._auth = auth
         self._service = service
         self._timeout_seconds = timeout_seconds
-        self._max_answer_bytes = max_answer_bytes
+        self._max_response_bytes = max_response_bytes
 
-    async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    async def call(self, method: str, path: str, body: bytes | None = None) -> Response:
         """Make one call and return its response, whatever its status.
 
-        `path` begins with a slash and is used as it is: its parts must be validated. Raises `Unavailable` where
-        there was no whole response in time or it cannot be read, and `AccessDenied` where there is no token for it.
-        Whatever else goes wrong, in whichever library, is no response: it is never the fault of what was to be sent.
+        `path` begins with a slash and is sent as it is: its parts must be validated. Raises `Unavailable` if there is
+        no whole response in time, for whatever reason in whichever library, and `AccessDenied` if there is no token.
+        Neither is the fault of what was to be sent.
         """
         deadline = asyncio.timeout(self._timeout_seconds)
         try:
@@ -188,13 +187,13 @@ class JsonApi:
                     headers["Content-Type"] = "application/json"
                 with self._telemetry.api_call(method, self._host, _template(path)) as measured:
                     try:
-                        answer = await self._exchange(method, path, headers, body)
+                        response = await self._exchange(method, path, headers, body)
                     except asyncio.CancelledError:
                         if deadline.expired():
                             measured.failed("timeout")
                         raise
-                    measured.answered(answer.status)
-                    return answer
+                    measured.answered(response.status)
+                    return response
         except ApiError:
             raise
         except Exception as error:
@@ -203,7 +202,7 @@ class JsonApi:
             cause = one_line(f"{type(error).__name__} {error}".rstrip())
             raise Unavailable(f"{self._service} cannot be reached: {cause}") from None
 
-    async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         url = self._endpoint + path
         async with self._client.stream(method, url, headers=headers, content=body) as response:
             encoding = response.headers.get("content-encoding", "identity")
@@ -212,14 +211,16 @@ class JsonApi:
             received = bytearray()
             async for part in response.aiter_bytes():
                 received += part
-                if len(received) > self._max_answer_bytes:
-                    raise Unavailable(f"{self._service} answered with more than {self._max_answer_bytes / 2**20:g} MiB")
-            return Answer(response.status_code, response.headers, bytes(received))
+                if len(received) > self._max_response_bytes:
+                    raise Unavailable(
+                        f"{self._service} answered with more than {self._max_response_bytes / 2**20:g} MiB"
+                    )
+            return Response(response.status_code, response.headers, bytes(received))
 
 
 _IN_PATHS = re.compile(r"(?<=/)(projects|iterations|persongroups|largepersongroups|largefacelists)/[^/?]+")
 
 
 def _template(path: str) -> str:
-    """A path without what differs from one call to the next: `/projects/{id}/images/metadata`."""
+    """The path with placeholders for its ids: `/projects/{id}/images/metadata`."""
     return _IN_PATHS.sub(r"\1/{id}", path.partition("?")[0])

@@ -16,7 +16,7 @@ from shared.errors import Unavailable
 from shared.redaction import hide
 from shared.services import custom_vision
 from shared.services.authentication import KeyAuthentication
-from shared.services.http import MAX_ANSWER_BYTES, JsonApi, new_client
+from shared.services.http import MAX_RESPONSE_BYTES, JsonApi, new_client
 from tests.unit.shared.conftest import image
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class TestAnswers:
     async def test_neither_need_a_header(self) -> None:
         async with serving(http(OK, b"200 OK", b"X-Region: Z\xfcrich")) as server, api(server.address) as asked:
             answer = await asked.call("POST", "/", b"{}")
-        assert custom_vision.read_answer(answer, [image(1)], "") == {image(1): APPLIED}
+        assert custom_vision.read_response(answer, [image(1)], "") == {image(1): APPLIED}
 
     @pytest.mark.parametrize("encoding", [b"gzip", b"GZIP", b"deflate", b"br", b"identity, gzip"])
     async def test_one_that_is_compressed_though_nobody_asked_is_refused(self, encoding: bytes) -> None:
@@ -125,10 +125,10 @@ class TestAnswers:
         async with serving(answer) as server, api(server.address) as asked:
             assert (await asked.call("POST", "/", b"{}")).body == OK
 
-    @pytest.mark.parametrize("size", [MAX_ANSWER_BYTES, MAX_ANSWER_BYTES + 1])
+    @pytest.mark.parametrize("size", [MAX_RESPONSE_BYTES, MAX_RESPONSE_BYTES + 1])
     async def test_1_mib_is_the_most_that_is_read(self, size: int) -> None:
         async with serving(http(b" " * size)) as server, api(server.address) as asked:
-            if size <= MAX_ANSWER_BYTES:
+            if size <= MAX_RESPONSE_BYTES:
                 assert len((await asked.call("GET", "/")).body) == size
             else:
                 with pytest.raises(Unavailable, match="more than 1 MiB"):
@@ -140,7 +140,7 @@ class TestAnswers:
         async with serving(head, part) as server, api(server.address) as asked:
             with pytest.raises(Unavailable, match="more than 1 MiB"):
                 await asked.call("GET", "/")
-            assert server.sent < 16 * MAX_ANSWER_BYTES
+            assert server.sent < 16 * MAX_RESPONSE_BYTES
 
     @pytest.mark.parametrize("status", [b"301 Moved", b"302 Found", b"303 See", b"307 Same", b"308 Same"])
     async def test_a_redirect_is_not_followed(self, status: bytes) -> None:
@@ -182,7 +182,7 @@ class TestNoAnswer:
     async def test_what_is_no_http_is_no_answer(self, answer: bytes) -> None:
         async with serving(answer) as server, api(server.address, timeout_seconds=0.5) as asked:
             with pytest.raises(Unavailable) as caught:
-                custom_vision.read_answer(await asked.call("GET", "/"), [image(1)], "")
+                custom_vision.read_response(await asked.call("GET", "/"), [image(1)], "")
         assert str(caught.value).isprintable()
 
     async def test_neither_is_a_connection_that_is_reset(self) -> None:

@@ -9,7 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from shared.services.authentication import KeyAuthentication
-from shared.services.http import Answer, JsonApi
+from shared.services.http import JsonApi, Response
 
 KEY = "marked-secret-key"
 ENDPOINT = "https://api.example"
@@ -18,10 +18,10 @@ TIMEOUT_SECONDS = 30.0
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
-def answer(status: int, body: Any = b"", **headers: str) -> Answer:
+def answer(status: int, body: Any = b"", **headers: str) -> Response:
     """An answer; a body that is not bytes is written as JSON, `retry_after` becomes `Retry-After`."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(
+    return Response(
         status, httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()}, "utf-8"), raw
     )
 
@@ -31,7 +31,7 @@ def gateway_error(status: int, message: str = "Access denied due to invalid subs
     return {"error": {"code": str(status), "message": message}}
 
 
-def client_answering(outcome: Answer | BaseException) -> tuple[httpx.AsyncClient, list[httpx.Request]]:
+def client_answering(outcome: Response | BaseException) -> tuple[httpx.AsyncClient, list[httpx.Request]]:
     """A client whose requests are all answered so, and the list of them."""
     sent: list[httpx.Request] = []
 
@@ -44,7 +44,7 @@ def client_answering(outcome: Answer | BaseException) -> tuple[httpx.AsyncClient
     return httpx.AsyncClient(transport=httpx.MockTransport(handle)), sent
 
 
-def api_answering(outcome: Answer | BaseException, key: str = KEY) -> tuple[JsonApi, list[httpx.Request]]:
+def api_answering(outcome: Response | BaseException, key: str = KEY) -> tuple[JsonApi, list[httpx.Request]]:
     """An API that answers so, and the list of what it is sent."""
     client, sent = client_answering(outcome)
     auth = KeyAuthentication("Api-Key", SecretStr(key))

@@ -24,7 +24,7 @@ from shared.services.authentication import IdentityAuthentication, KeyAuthentica
 from shared.services.custom_vision import CustomVisionClient
 from shared.services.events import EventGridTopic, EventPublisher
 from shared.services.face import FaceClient
-from shared.services.http import Answer, JsonApi
+from shared.services.http import JsonApi, Response
 from shared.services.iterations import IterationClient
 from shared.services.permits import PermitQueue
 from shared.services.queues import Queue, Received
@@ -163,7 +163,7 @@ def errors() -> list[Exception]:
     ]
 
 
-def answers() -> list[Answer]:
+def answers() -> list[Response]:
     bodies: list[Any] = [
         {"code": "BadRequest" + SECRET, "message": ECHO},
         {"code": "NotFoundProject", "message": ECHO},
@@ -180,7 +180,7 @@ def answers() -> list[Answer]:
     ]
 
 
-def apis(outcome: Answer | Exception) -> list[JsonApi]:
+def apis(outcome: Response | Exception) -> list[JsonApi]:
     key = KeyAuthentication("Training-key", SecretStr(SECRET))
     identity = IdentityAuthentication(Credential(), "https://a", "FACE_KEY")  # type: ignore[arg-type]
     return [
@@ -237,7 +237,7 @@ async def test_no_error_of_any_client_tells_a_secret(caplog: pytest.LogCaptureFi
     caplog.set_level(logging.DEBUG)
     hide(SECRET)
     await IdentityAuthentication(Credential(), "https://a", "FACE_KEY").headers()  # type: ignore[arg-type]
-    outcomes: list[Answer | Exception] = [*errors(), *answers()]
+    outcomes: list[Response | Exception] = [*errors(), *answers()]
     uses = [use for outcome in outcomes for api in apis(outcome) for use in uses_of_an_api(api)]
     uses += [use for error in errors() for use in uses_of_azure(error)]
     text = "\n".join([await leaving(use) for use in uses]) + caplog.text

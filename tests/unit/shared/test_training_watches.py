@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from shared.errors import AccessDenied, RateLimited, Unavailable, UnexpectedAnswer
+from shared.errors import AccessDenied, RateLimited, Unavailable, UnexpectedResponse
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
@@ -661,7 +661,9 @@ class TestKinds:
 
 
 class TestExpiry:
-    @pytest.mark.parametrize("trouble", [Unavailable("503"), AccessDenied("401"), UnexpectedAnswer("200"), TypeError()])
+    @pytest.mark.parametrize(
+        "trouble", [Unavailable("503"), AccessDenied("401"), UnexpectedResponse("200"), TypeError()]
+    )
     async def test_a_watch_past_its_time_ends_even_if_no_answer_can_be_read(self, trouble: Exception) -> None:
         relay = Relay(told(trouble))
         relay.add({"expiresAt": EARLIER.isoformat()}, {"expiresAt": "2999-01-01T00:00:00Z"})

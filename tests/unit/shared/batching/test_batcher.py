@@ -20,7 +20,7 @@ from shared.errors import (
     RateLimited,
     SharedFieldsRefused,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from shared.messages.custom_vision_ids import ImageId
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
@@ -356,7 +356,7 @@ class TestErrors:
     async def test_an_unforeseen_answer_costs_only_the_message_that_provokes_it(
         self, api: FakeApi, batcher: Batcher[str]
     ) -> None:
-        api.answer = refusing({image(5)}, UnexpectedAnswer("418"))
+        api.answer = refusing({image(5)}, UnexpectedResponse("418"))
         outcomes = await asyncio.gather(*submit_each(batcher, images(64)))
         assert [outcome for outcome in outcomes if outcome] == [{image(5): Retry("418")}]
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from shared.batching.batcher import Batcher
     from shared.messages.custom_vision_ids import ImageId
 
-    Answer = Callable[[Sequence[ImageId]], Mapping[ImageId, ImageOutcome]]
+    Response = Callable[[Sequence[ImageId]], Mapping[ImageId, ImageOutcome]]
 
 pytestmark = pytest.mark.looptime
 
 
-def in_production(rng: random.Random, answer: Answer, calls: list[float], hangs: float = 0.0) -> Batcher[BatchKey]:
+def in_production(rng: random.Random, answer: Response, calls: list[float], hangs: float = 0.0) -> Batcher[BatchKey]:
     """A batcher as the app builds it, before a service that takes 0.15 s for a call."""
 
     async def send(_: BatchKey, image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
@@ -64,7 +64,7 @@ async def deliver(batcher: Batcher[BatchKey], of: BatchKey, image_ids: Sequence[
         await asyncio.sleep(60)
 
 
-def failing(bad: set[ImageId], how: str) -> Answer:
+def failing(bad: set[ImageId], how: str) -> Response:
     """A service that fails for these images, as a whole or image by image."""
 
     def answer(image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:

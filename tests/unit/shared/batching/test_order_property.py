@@ -20,7 +20,7 @@ from shared.errors import (
     RateLimited,
     SharedFieldsRefused,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
@@ -48,7 +48,7 @@ TROUBLE: dict[str, Exception] = {
     "access": AccessDenied("401"),
     "suspect": CallRefused("BadRequest", "some id"),
     "shared": SharedFieldsRefused("NotFoundProject", "no project"),
-    "unforeseen": UnexpectedAnswer("418"),
+    "unforeseen": UnexpectedResponse("418"),
     "bug": ZeroDivisionError("ours"),
 }
 

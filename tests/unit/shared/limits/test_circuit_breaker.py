@@ -16,7 +16,7 @@ from shared.errors import (
     RateLimited,
     SharedFieldsRefused,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from shared.limits import circuit_breaker
 from shared.limits.circuit_breaker import (
@@ -35,7 +35,7 @@ OTHERS: list[ApiError | None] = [
     SharedFieldsRefused("c", "m"),
     CallRefused("c", "m"),
     NotFound("c", "m"),
-    UnexpectedAnswer("418"),
+    UnexpectedResponse("418"),
 ]
 
 

@@ -17,24 +17,24 @@ from shared.errors import (
     RateLimited,
     SharedFieldsRefused,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from shared.messages.update import BatchKey
 from shared.services.api_errors import CUSTOM_VISION_ERRORS, custom_vision_error_class
-from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient, read_answer
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient, read_response
 from tests.unit.shared.answers import ENDPOINT, HTML, answer, api_answering, gateway_error
 from tests.unit.shared.conftest import image, images
 
 if TYPE_CHECKING:
-    from shared.services.http import Answer
+    from shared.services.http import Response
 
 ACCESS = "THE_KEY and THE_ENDPOINT"
 WHOLE = images(3, first=1)
 
 
-def read(response: Answer, image_ids: list[str] | None = None) -> dict[str, ImageOutcome]:
+def read(response: Response, image_ids: list[str] | None = None) -> dict[str, ImageOutcome]:
     """Read an answer to a call of images 1, 2 and 3."""
-    return dict(read_answer(response, image_ids or WHOLE, ACCESS))
+    return dict(read_response(response, image_ids or WHOLE, ACCESS))
 
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
@@ -262,13 +262,13 @@ ROWS: list[tuple[int, Any, type[ApiError]]] = [
     (302, b"", Unavailable),
     (204, b"", Unavailable),
     # nobody foresaw it
-    (400, {}, UnexpectedAnswer),
-    (400, {"type": "about:blank", "title": "One or more validation errors occurred."}, UnexpectedAnswer),
-    (400, [], UnexpectedAnswer),
-    (400, {"code": 1, "message": 2}, UnexpectedAnswer),
-    (409, {}, UnexpectedAnswer),
-    (418, error("Teapot"), UnexpectedAnswer),
-    (302, {}, UnexpectedAnswer),
+    (400, {}, UnexpectedResponse),
+    (400, {"type": "about:blank", "title": "One or more validation errors occurred."}, UnexpectedResponse),
+    (400, [], UnexpectedResponse),
+    (400, {"code": 1, "message": 2}, UnexpectedResponse),
+    (409, {}, UnexpectedResponse),
+    (418, error("Teapot"), UnexpectedResponse),
+    (302, {}, UnexpectedResponse),
 ]
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable, UnexpectedAnswer
+from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable, UnexpectedResponse
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import Target
-from shared.services.face import FaceClient, read_answer
+from shared.services.face import FaceClient, read_response
 from tests.unit.shared.answers import ENDPOINT, HTML, answer, api_answering, gateway_error
 
 ACCESS = "THE_KEY and THE_ENDPOINT"
@@ -77,19 +77,19 @@ class TestResult:
     def test_completion_and_its_time_are_read(
         self, body: dict[str, Any], is_complete: bool, completed_at: datetime | None
     ) -> None:
-        read = read_answer(answer(200, body), ACCESS)
+        read = read_response(answer(200, body), ACCESS)
         assert (read.is_complete, read.completed_at) == (is_complete, completed_at)
         assert read.created_date_time == CREATED
 
     @pytest.mark.parametrize("status", ["paused", "queued", ""])
     def test_a_status_without_a_known_name_is_no_completion(self, status: str) -> None:
-        read = read_answer(answer(200, result(status)), ACCESS)
+        read = read_response(answer(200, result(status)), ACCESS)
         assert read.status is TrainingStatus.UNKNOWN
         assert not read.is_complete
 
     @pytest.mark.parametrize("status", ["notstarted", "Running", "SUCCEEDED"])
     def test_a_status_is_read_in_any_case(self, status: str) -> None:
-        assert read_answer(answer(200, result(status)), ACCESS).status.lower() == status.lower()
+        assert read_response(answer(200, result(status)), ACCESS).status.lower() == status.lower()
 
     @pytest.mark.parametrize(
         "date",
@@ -107,7 +107,7 @@ class TestResult:
     )
     def test_a_date_is_read_in_any_of_the_forms_seen(self, date: str) -> None:
         assert (
-            read_answer(answer(200, result("succeeded", lastSuccessfulTrainingDateTime=date)), ACCESS).completed_at
+            read_response(answer(200, result("succeeded", lastSuccessfulTrainingDateTime=date)), ACCESS).completed_at
             == TRAINED
         )
 
@@ -135,19 +135,19 @@ class TestResult:
     @pytest.mark.parametrize("status", ["succeeded", "failed"])
     def test_a_date_that_cannot_be_read_is_not_known_and_the_status_decides(self, status: str, date: Any) -> None:
         dates = dict.fromkeys(("lastSuccessfulTrainingDateTime", "lastActionDateTime", "createdDateTime"), date)
-        read = read_answer(answer(200, {"status": status, **dates}), ACCESS)
+        read = read_response(answer(200, {"status": status, **dates}), ACCESS)
         assert read.is_complete
         assert read.completed_at is None
 
     @pytest.mark.parametrize("message", [None, 1, {}, ["x"]])
     def test_a_message_that_is_no_text_is_none(self, message: Any) -> None:
-        assert read_answer(answer(200, result("failed", message=message)), ACCESS).message is None
+        assert read_response(answer(200, result("failed", message=message)), ACCESS).message is None
 
     def test_an_unknown_field_does_no_harm(self) -> None:
-        assert read_answer(answer(200, result("running", progress=0.5)), ACCESS).status is TrainingStatus.RUNNING
+        assert read_response(answer(200, result("running", progress=0.5)), ACCESS).status is TrainingStatus.RUNNING
 
     def test_the_message_is_one_line_that_fits_an_event(self) -> None:
-        read = read_answer(answer(200, result("failed", message="a\n" + "b" * 100_000)), ACCESS)
+        read = read_response(answer(200, result("failed", message="a\n" + "b" * 100_000)), ACCESS)
         assert read.message is not None
         assert read.message.startswith("a\\nbbb")
         assert len(read.message) < 1000
@@ -157,7 +157,7 @@ class TestResult:
     )
     def test_one_that_is_not_json_is_the_services_trouble(self, body: bytes) -> None:
         with pytest.raises(Unavailable):
-            read_answer(answer(200, body), ACCESS)
+            read_response(answer(200, body), ACCESS)
 
     @pytest.mark.parametrize(
         "body",
@@ -170,22 +170,22 @@ class TestResult:
         ids=str,
     )
     def test_one_of_another_shape_was_not_foreseen(self, body: Any) -> None:
-        with pytest.raises(UnexpectedAnswer):
-            read_answer(answer(200, body), ACCESS)
+        with pytest.raises(UnexpectedResponse):
+            read_response(answer(200, body), ACCESS)
 
 
 class TestErrors:
     @pytest.mark.parametrize("code", ["PersonGroupNotTrained", "LargePersonGroupNotTrained", "LargeFaceListNotTrained"])
     @pytest.mark.parametrize("status", [400, 404])
     def test_a_group_that_was_never_trained_has_not_started(self, code: str, status: int) -> None:
-        assert read_answer(answer(status, error(code)), ACCESS) == NOT_TRAINED
+        assert read_response(answer(status, error(code)), ACCESS) == NOT_TRAINED
         assert NOT_TRAINED.status is TrainingStatus.NOT_STARTED
 
     @pytest.mark.parametrize("code", ["PersonGroupNotFound", "LargePersonGroupNotFound", "LargeFaceListNotFound"])
     @pytest.mark.parametrize("status", [400, 404, 500])
     def test_a_group_that_does_not_exist_is_about_this_watch_alone(self, code: str, status: int) -> None:
         with pytest.raises(NotFound) as caught:
-            read_answer(answer(status, error(code)), ACCESS)
+            read_response(answer(status, error(code)), ACCESS)
         assert (caught.value.code, caught.value.message) == (code, "why")
 
     @pytest.mark.parametrize(
@@ -212,19 +212,19 @@ class TestErrors:
             (503, HTML, Unavailable),
             (503, error("ServiceUnavailable"), Unavailable),
             (504, b"", Unavailable),
-            (400, error("BadArgument"), UnexpectedAnswer),
+            (400, error("BadArgument"), UnexpectedResponse),
             (400, gateway_error(400, "Please provide a custom subdomain for token authentication."), AccessDenied),
             (400, error("UnsupportedApiVersion"), AccessDenied),
             (403, error("UnsupportedFeature", "missing approval for one or more features"), AccessDenied),
-            (400, {"error": None}, UnexpectedAnswer),
-            (418, error("Teapot"), UnexpectedAnswer),
-            (302, {}, UnexpectedAnswer),
+            (400, {"error": None}, UnexpectedResponse),
+            (418, error("Teapot"), UnexpectedResponse),
+            (302, {}, UnexpectedResponse),
             (302, b"", Unavailable),
         ],
     )
     def test_an_answer_tells_whose_fault_it_is(self, status: int, body: Any, expected: type[ApiError]) -> None:
         with pytest.raises(ApiError) as caught:
-            read_answer(answer(status, body), ACCESS)
+            read_response(answer(status, body), ACCESS)
         assert type(caught.value) is expected
         if expected is AccessDenied:
             assert f"; look at {ACCESS}" in str(caught.value)
@@ -232,13 +232,13 @@ class TestErrors:
     @pytest.mark.parametrize("status", [408, 429, 500, 503])
     def test_retry_after_is_taken(self, status: int) -> None:
         with pytest.raises((Unavailable, RateLimited)) as caught:
-            read_answer(answer(status, HTML, retry_after="5"), ACCESS)
+            read_response(answer(status, HTML, retry_after="5"), ACCESS)
         assert isinstance(caught.value, Unavailable | RateLimited)
         assert caught.value.retry_after_seconds == 5
 
     def test_the_text_of_an_error_is_one_line(self) -> None:
-        with pytest.raises(UnexpectedAnswer, match=r"^Face answered 418 a\\nb: why$"):
-            read_answer(answer(418, error("a\nb")), ACCESS)
+        with pytest.raises(UnexpectedResponse, match=r"^Face answered 418 a\\nb: why$"):
+            read_response(answer(418, error("a\nb")), ACCESS)
 
 
 def test_a_result_is_written_as_it_was_read() -> None:

@@ -20,7 +20,7 @@ from shared.errors import AccessDenied, ApiError, Unavailable
 from shared.redaction import hide
 from shared.services.authentication import IdentityAuthentication, KeyAuthentication, new_credential
 from shared.services.http import (
-    MAX_ANSWER_BYTES,
+    MAX_RESPONSE_BYTES,
     MAX_RETRY_AFTER_SECONDS,
     JsonApi,
     ServiceError,
@@ -93,7 +93,7 @@ class TestNoAnswer:
         assert caught.value.__suppress_context__
 
     async def test_a_response_that_is_too_long_is_refused(self) -> None:
-        api, _ = api_answering(answer(200, b" " * (MAX_ANSWER_BYTES + 1)))
+        api, _ = api_answering(answer(200, b" " * (MAX_RESPONSE_BYTES + 1)))
         with pytest.raises(Unavailable, match=r"^The service answered with more than 1 MiB$"):
             await api.call("GET", "/")
 
