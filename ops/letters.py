@@ -6,11 +6,12 @@ import base64
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from shared.messages.dates import read_date
 from shared.messages.dead_letter import Reason
 from shared.text import one_line
 
@@ -88,7 +89,7 @@ def read_letter(kind: str, message: Seen) -> Letter:
         reason=_text(told.get("reason")) or BY_THE_HOST,
         code=_text(told.get("code")),
         sentence=_text(told.get("message")),
-        at=_date(told.get("at")) or message.inserted_at,
+        at=read_date(told.get("at")) or message.inserted_at,
         project_id=_text(document.get("projectId")),
         image_ids=_texts(document.get("imageIds")),
         metadata=_pairs(document.get("metadata")),
@@ -116,14 +117,6 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 def _pairs(value: Any) -> dict[str, str]:
     return {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
-
-
-def _date(value: Any) -> datetime | None:
-    try:
-        date = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

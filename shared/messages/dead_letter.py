@@ -1,7 +1,7 @@
-"""What a message leaves behind when it cannot be applied: a dead letter that says why.
+"""What a dead letter says. It is written for a message that cannot be applied.
 
-The dead letter of a valid update is the update again, reduced to the images that were refused, plus a `failure`. A
-message that was never valid stands under `body` as it first came. Either can be moved back as it is: see `envelope`.
+The dead letter of a valid update is the update, reduced to the images that were refused, plus a `failure`. A message
+that was never valid stands under `body`, decoded. Either can be moved back as it is: see `envelope`.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ class Failure:
 
 
 def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
-    """The dead letters of a valid update: its refused images, or all where the failure names none.
+    """The dead letters of a valid update, with its refused images, or with all if the failure names none.
 
-    A redrive needs all that it says. So what does not fit a message is divided: each letter has all metadata and some
-    of the images, and can be written in Base64 if the metadata leaves room for that. Only metadata that leaves no room
-    at all, which the default limits do not permit, is cut; such a letter cannot be moved back.
+    What does not fit one letter is divided between several: each has all metadata and some of the images, and can be
+    written in Base64 if the metadata leaves room. Metadata that leaves none, which only raised limits permit, is cut;
+    such a letter cannot be moved back.
     """
     letter: dict[str, Any] = update.to_dict()
     if failure.images:
@@ -105,32 +105,20 @@ def _fit(letter: dict[str, Any], size: int = MAX_MESSAGE_BYTES) -> str:
     """
     failure = letter["failure"]
     text = to_json(letter)
-    for shorten in (_drop_statuses, _cut_sentence, _cut_body):
-        if _fits(text, size):
-            break
-        shorten(letter, failure)
-        failure["truncated"] = True
+    if not _fits(text, size):
+        failure |= {"images": {}, "truncated": True}
+        text = to_json(letter)
+    if not _fits(text, size):
+        failure |= {name: _cut(failure[name], MAX_SENTENCE) for name in ("message", "code")}
+        text = to_json(letter)
+    while "body" in letter and not _fits(text, size):
+        letter["body"] = _cut(letter["body"], len(letter["body"]) * 7 // 8)  # a character is up to six bytes long
         text = to_json(letter)
     return text
 
 
-def _fits(text: str, size: int = MAX_MESSAGE_BYTES) -> bool:
+def _fits(text: str, size: int) -> bool:
     return len(text.encode()) <= size
-
-
-def _drop_statuses(_: dict[str, Any], failure: dict[str, Any]) -> None:
-    failure["images"] = {}
-
-
-def _cut_sentence(_: dict[str, Any], failure: dict[str, Any]) -> None:
-    failure["message"] = _cut(failure["message"], MAX_SENTENCE)
-    failure["code"] = _cut(failure["code"], MAX_SENTENCE)
-
-
-def _cut_body(letter: dict[str, Any], _: dict[str, Any]) -> None:
-    """Shorten the body by an eighth until the letter fits: escapes make a character up to six bytes long."""
-    while "body" in letter and not _fits(to_json(letter)):
-        letter["body"] = _cut(letter["body"], len(letter["body"]) * 7 // 8)
 
 
 def _cut(text: str, length: int) -> str:

@@ -10,7 +10,6 @@ from pydantic_core import PydanticCustomError
 
 from shared.messages.custom_vision_ids import ImageId, ProjectId
 from shared.messages.validation import (
-    NO_UUIDS,
     WIRE,
     OptionalCorrelationId,
     OptionalTraceparent,
@@ -32,12 +31,6 @@ class MetadataLimits(NamedTuple):
 
 PAGE_LIMITS = MetadataLimits()
 MAX_QUOTED = 60
-
-
-def _not_empty(value: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
-    if not value:
-        raise PydanticCustomError("empty", NO_UUIDS)
-    return value
 
 
 def _few_pairs(value: object, info: ValidationInfo) -> object:
@@ -100,8 +93,7 @@ class MetadataUpdate:
     image_ids: Annotated[
         tuple[ImageId, ...],
         FailFast(),
-        AfterValidator(_not_empty),
-        Field(description="As many as fit a message of 64 KiB.", json_schema_extra={"minItems": 1}),
+        Field(description="As many as fit a message of 64 KiB.", min_length=1),
     ]
     metadata: Annotated[
         dict[MetadataKey, MetadataValue],

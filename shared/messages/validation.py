@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
@@ -64,28 +65,24 @@ class ErrorText(NamedTuple):
         )
 
 
-NO_UUIDS = "must be a list of at least one UUID"
-
-
 CORRELATION_ID_MEANS = "Comes back in logs, dead letters and events."
 CorrelationId = Annotated[str, StringConstraints(max_length=MAX_CORRELATION_ID)]
 
 TRACEPARENT_MEANS = "The producer's span, as W3C Trace Context writes it: what comes of the message is its child."
-_TRACEPARENT_FORM = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 TRACEPARENT_PATTERN = r"^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?!\n)$"
-"""With a look ahead, since to some languages `$` is also before a line break that ends the text."""
+"""The last look ahead is for languages where `$` is also before a line break at the end."""
 
 
 def _is_traceparent(value: str) -> str:
-    """Refuse what the form allows and the recommendation does not ("traceparent Header Field Values")."""
-    if value.startswith("ff") or not int(value[3:35], 16) or not int(value[36:52], 16):
+    """See W3C Trace Context, "traceparent Header Field Values"."""
+    if not re.fullmatch(TRACEPARENT_PATTERN, value):
         raise ValueError
     return value
 
 
 Traceparent = Annotated[
     str,
-    StringConstraints(strict=True, pattern=_TRACEPARENT_FORM),
+    StringConstraints(strict=True),
     AfterValidator(_is_traceparent),
     ErrorText("traceparent", "must be 00-TRACE-SPAN-FLAGS as W3C Trace Context has it, in lower-case digits"),
     WithJsonSchema({"type": "string", "pattern": TRACEPARENT_PATTERN}),
@@ -113,7 +110,7 @@ def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -
     `context` is for the message's own validators. Raises `InvalidMessage`.
     """
     fields, traceparent, text, redrives = unwrap(body)
-    if not fields.get("traceparent") and _valid(_TRACEPARENT, traceparent) is not None:
+    if fields.get("traceparent") in (None, "") and _valid(_TRACEPARENT, traceparent) is not None:
         fields = {**fields, "traceparent": traceparent}
     try:
         return message.validate_python(fields, context=context), redrives
@@ -122,10 +119,11 @@ def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -
         error = InvalidMessage(
             f"not a message: it has {len(fields)} fields" if too_many else _describe(wrong, _names_in(message))
         )
+    found = {_letters_of(name): value for name, value in fields.items()}  # a misspelt name may be all that is wrong
     error.text, error.redrives = text, redrives
-    error.correlation_id = _valid(_CORRELATION_ID, fields.get("correlationId")) or None
-    error.traceparent = _valid(_TRACEPARENT, fields.get("traceparent"))
-    error.kind = _valid(_KIND, fields.get("kind"))
+    error.correlation_id = _valid(_CORRELATION_ID, found.get("correlationid")) or None
+    error.traceparent = _valid(_TRACEPARENT, found.get("traceparent"))
+    error.kind = _valid(_KIND, found.get("kind"))
     raise error
 
 
@@ -148,9 +146,9 @@ def _letters_of(name: str) -> str:
 
 
 def _describe(error: ValidationError, names: dict[str, str]) -> str:
-    """One line for all of pydantic's findings: the field, its problem, and what stood there.
+    """One line for all of pydantic's findings: each field, its problem, and what stood there.
 
-    First come the fields that only their spelling makes unknown, which are not told to be missing too.
+    Misspelt fields come first. They are not said to be missing as well.
     """
     found = error.errors(include_url=False)
     misspelt = {item["loc"]: names[_letters_of(str(item["loc"][0]))] for item in found if _is_misspelt(item, names)}
@@ -180,12 +178,14 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return f"{one_line(path)}: " if loc else ""
 
 
+_NO_UUIDS = "must be a list of at least one UUID"
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 _PROBLEMS = {
     **dict.fromkeys(_UNKNOWN, "unknown field"),
     "missing": "missing",
-    "tuple_type": NO_UUIDS,
+    "tuple_type": _NO_UUIDS,
+    "too_short": _NO_UUIDS,
     "string_type": "must be text",
     "string_unicode": "must be text that UTF-8 can write",
     "string_too_short": "must have at least {min_length} character",

@@ -932,6 +932,7 @@ class TestMalformed:
             ({"after": "2026-11-28T06:00:00", "correlationId": "run-6"}, "https://face.example", "run-6"),
             ({**ITERATION, "typo": 1, "correlationId": "run-6"}, "https://iterations.example", "run-6"),
             ({"kind": "Nothing", "correlationId": "run-6"}, "https://vision.example", "run-6"),
+            (b'{"Kind":"personGroup","Id":"idle","CorrelationId":"run-6"}', "https://face.example", "run-6"),
             ({"kind": ["personGroup"], "correlationId": 6}, "https://vision.example", None),
             (b"\xff", "https://vision.example", None),
             ({"body": json.dumps({**ITERATION, "typo": 1}), "failure": {}, "kind": None, "id": None},

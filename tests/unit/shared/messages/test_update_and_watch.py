@@ -256,6 +256,9 @@ class TestUpdate:
         for absent in ("", None):
             raw = body({**cloud_event(data={**UPDATE, "traceparent": absent}), "traceparent": span})
             assert parse_update(raw).traceparent == span
+        wrong: Any
+        for wrong in (0, False, []):
+            why_not(body({**cloud_event(data={**UPDATE, "traceparent": wrong}), "traceparent": span}))
 
     def test_the_first_few_mistakes_are_told_and_the_others_counted(self) -> None:
         told = why_not(update(**{f"x{number}": 1 for number in range(MAX_ERRORS_DESCRIBED + 3)}))
