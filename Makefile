@@ -40,12 +40,12 @@ $(VENV)/.installed: $(LOCKS) requirements/uv.txt pyproject.toml $(ANOTHER_PYTHON
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip --quiet install --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
 	@touch $@
 
-local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json $(VENV)/.installed
+local/azurite/node_modules/.installed: local/azurite/package.json local/azurite/package-lock.json local/azurite/no-telemetry/package.json | $(VENV)/.installed
 	@echo "installing Azurite (125 MB on the disk)"
 	@$(call npm_ci,local/azurite)
 	@touch $@
 
-tests/npm/node_modules/.installed: tests/npm/package.json tests/npm/package-lock.json $(VENV)/.installed
+tests/npm/node_modules/.installed: tests/npm/package.json tests/npm/package-lock.json | $(VENV)/.installed
 	@echo "installing what checks and comes from npm (135 MB on the disk)"
 	@$(call npm_ci,tests/npm)
 	@touch $@
@@ -61,8 +61,9 @@ run: setup ## start the local cloud and the app, and stay up
 cloud: setup ## start the local cloud alone, for `func start`
 	@$(BIN)/python -m local.run --cloud-only
 
-test: setup tests/npm/node_modules/.installed ## all tests
-	@$(BIN)/python -m pytest
+# Most tests wait for processes and for each other's messages, so four share two cores. Each has an Azurite of its own.
+test: setup tests/npm/node_modules/.installed ## all tests, in random order (SEED=1: in the same again)
+	@$(BIN)/python -m pytest --numprocesses 4 --maxschedchunk 1 $(if $(SEED),--randomly-seed $(SEED))
 
 check: $(VENV)/.installed ## lint, format, types and layers
 	@$(BIN)/ruff check .
@@ -71,7 +72,7 @@ check: $(VENV)/.installed ## lint, format, types and layers
 	@report=$$($(BIN)/lint-imports) || { echo "$$report"; exit 1; }
 
 # checkov pins much of what the development environment has in other versions, so these tools have their own.
-$(INFRA)/.installed: requirements/infra.txt $(VENV)/.installed
+$(INFRA)/.installed: requirements/infra.txt | $(VENV)/.installed
 	@$(BIN)/python -m venv --clear $(INFRA)
 	@$(call install,$(INFRA),requirements/infra.txt)
 	@touch $@
@@ -90,7 +91,7 @@ check-infra: $(INFRA)/.installed tests/npm/node_modules/.installed ## check what
 	@echo "infra: all checks passed"
 
 # Microsoft's worker library runs on Python 3.13 and newer, whatever runs the rest.
-$(WORKER)/.installed: $(LOCKS) $(VENV)/.installed
+$(WORKER)/.installed: $(LOCKS) | $(VENV)/.installed
 	@python=$$($(BIN)/python -m local.worker.interpreter) && "$$python" -m venv --clear $(WORKER)
 	@$(call install,$(WORKER),$(LOCKS))
 	@touch $@

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,26 @@ from shared import redaction
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("any machine")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name no test after bytes: what is compressed differs from process to process, and those who share the tests
+    must call them the same."""
+    return argname if isinstance(val, bytes) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let those who share the tests begin with the ones that wait: the short ones then fill up the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.nodeid.startswith("tests/unit/"))
+
+
+@pytest.fixture(autouse=True)
+def libraries_that_log() -> Iterator[None]:
+    """Let no command that a test runs silence the libraries for the tests after it."""
+    yield
+    for name in ("azure", "httpx", "asyncio"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

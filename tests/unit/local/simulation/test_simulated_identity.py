@@ -42,6 +42,7 @@ async def test_a_token_is_as_app_service_gives_it(
         (CREDENTIALS.identity_header, {"api_version": "2017-09-01"}, 400),
         (CREDENTIALS.identity_header, {"client_id": "unknown"}, 400),
     ],
+    ids=["header", "version", "client"],
 )
 async def test_who_asks_wrongly_gets_none(
     http: httpx.AsyncClient, header: str, query: dict[str, str], status: int
