@@ -6,9 +6,10 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
+from local import kept
+from local.azurite.server import new_key
 from local.child_process import ChildFailedError, ChildProcess
 from local.cloud import text_of
 from local.instructions import FROM_MAKE_RUN, GROUP, IMAGES, PROJECT
@@ -76,7 +79,7 @@ class Running:
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=120,
         )
         return done.stdout
 
@@ -111,8 +114,18 @@ class Running:
             await control.train(GROUP, running_seconds=0)
 
 
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        listening = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in listening]
+
+
 def process(tmp_path: Path, number: int = 1, **settings: str) -> ChildProcess:
-    command = [sys.executable, "-m", "local.run", "--settings", str(SAMPLE_FILE), "--data", str(tmp_path / "data")]
+    data = tmp_path / "data"
+    if not data.exists():  # runs of other tests go on meanwhile, and would all take the usual ports
+        data.mkdir()
+        kept.write(data, kept.Kept(new_key(), *free_ports(2)))
+    command = [sys.executable, "-m", "local.run", "--settings", str(SAMPLE_FILE), "--data", str(data)]
     environment = {**os.environ, "LINGER_SECONDS": "0.1", "TRAINING_POLL_SCHEDULE": "*/2 * * * * *", **settings}
     return ChildProcess("make run", command, env=environment, cwd=FOLDER, output=tmp_path / f"terminal-{number}.txt")
 
