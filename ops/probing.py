@@ -21,13 +21,17 @@ NO_GROUP = "vision-relay-doctor"
 
 @dataclass(frozen=True, slots=True)
 class ApiState:
-    """How an API answered. `problem` is empty where all is well, `advice` says what to do where it is not."""
+    """How an API responded. `problem` is empty where all is well, `advice` says what to do where it is not.
+
+    `is_rate_limited`: it let us in, and refused the call with 429.
+    """
 
     name: str
     endpoint: str
     seconds: float = 0.0
     problem: str = ""
     advice: str = ""
+    is_rate_limited: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -54,12 +58,15 @@ async def probe_face(settings: OpsSettings) -> ApiState:
 async def _probe(name: str, endpoint: str, call: Awaitable[object]) -> ApiState:
     began = time.monotonic()
     problem = advice = ""
+    is_rate_limited = False
     try:
         await call
-    except (NotFound, ProjectMissing, RateLimited):  # it answers, and has let us in
+    except (NotFound, ProjectMissing):  # it responds, and has let us in
         pass
+    except RateLimited:
+        is_rate_limited = True
     except AccessDenied as error:
         problem, advice = str(error), "set the right key, or give the identity its role and open the network"
     except ApiError as error:
         problem, advice = str(error), "nothing is lost: messages wait; see the service's own status page"
-    return ApiState(name, endpoint, time.monotonic() - began, problem, advice)
+    return ApiState(name, endpoint, time.monotonic() - began, problem, advice, is_rate_limited)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.letters import read_letter
 from ops.probing import ApiState, probe_custom_vision, probe_face
-from shared.limits.distributed_rate_limit import permits_for
+from shared.limits.distributed_rate_limit import permits_for, read_permit
 from shared.services.queues import MAX_RECEIVE
 from shared.settings import poison_of
 
@@ -33,6 +33,9 @@ UNSEEN_WATCH = timedelta(minutes=5)
 """A watch is looked at with every tick of the timer; one that never was for so long has no app."""
 
 SLOW_SECONDS = 5.0
+
+REFUSED_LATELY_SECONDS = 120
+"""A permit carries when a call with it was refused with 429 for the last time. Older refusals are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,18 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """How the limit is shared: how many permits the queue has, None if there is none, and how many nobody has now."""
+    """How the limit is shared.
+
+    permits   how many the queue has; None if there is no queue
+    idle      how many of them nobody holds now; a peek shows no others
+    refused   of how many idle ones the last 429 was lately
+    """
 
     name: str
     calls_per_second: float
     permits: int | None
     idle: int = 0
+    refused: int = 0
 
     @property
     def in_use(self) -> int:
@@ -114,7 +123,7 @@ async def gather(storage: Storage, settings: OpsSettings, *, apis: Sequence[ApiS
     if settings.events_queue:
         roles[EVENTS] = settings.events_queue
     looks = await asyncio.gather(*(_look(role, storage.queue(name)) for role, name in roles.items()))
-    limit = await _look("permits", storage.queue(settings.permits_queue))
+    limit, permits = await _look("permits", storage.queue(settings.permits_queue))
     if apis is None:
         apis = await asyncio.gather(probe_custom_vision(settings), probe_face(settings))
     letters = Counter(
@@ -123,11 +132,13 @@ async def gather(storage: Storage, settings: OpsSettings, *, apis: Sequence[ApiS
         if state.role in (UPDATE_LETTERS, WATCH_LETTERS)
         for message in messages
     )
-    rate = settings.custom_vision_calls_per_second
+    at = datetime.now(UTC)
+    since = at.timestamp() - REFUSED_LATELY_SECONDS
+    refused = sum(read_permit(permit.body).refused_at > since for permit in permits)
     return Snapshot(
-        datetime.now(UTC),
+        at,
         tuple(state for state, _ in looks),
-        LimitState(limit[0].name, rate, limit[0].count, limit[0].visible),
+        LimitState(limit.name, settings.custom_vision_calls_per_second, limit.count, limit.visible, refused),
         tuple(apis),
         letters,
     )
@@ -149,8 +160,8 @@ async def _look(role: str, queue: OpsQueue) -> tuple[QueueState, list[Seen]]:
 
 def assess(snapshot: Snapshot) -> list[Finding]:
     """Say what is wrong, the cause before its effects."""
-    findings = (_missing_queues, _apis, _permits, _updates, _watches, _rest)
-    return [finding for find in findings for finding in find(snapshot)]
+    rules = (_missing_queues, _apis, _refusals, _permits, _updates, _watches, _rest)
+    return [finding for rule in rules for finding in rule(snapshot)]
 
 
 def _missing_queues(snapshot: Snapshot) -> Iterator[Finding]:
@@ -169,6 +180,21 @@ def _apis(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(api.problem, api.advice)
         elif api.is_known and api.seconds > SLOW_SECONDS:
             yield Finding(f"{api.name} took {api.seconds:.1f} s to answer", "nothing is lost, but all takes longer")
+
+
+def _refusals(snapshot: Snapshot) -> Iterator[Finding]:
+    """Find out whether Custom Vision refuses calls with 429. The network alone may cause one now and then."""
+    limit = snapshot.limit
+    told = {api.name: f"{api.name} refused a call with 429" for api in snapshot.apis if api.is_rate_limited}
+    if limit.refused and limit.refused * 2 >= limit.idle:
+        told["Custom Vision"] = f"Custom Vision refused calls with 429 in the last {REFUSED_LATELY_SECONDS // 60} min"
+    for api, problem in told.items():
+        setting = f"{api.upper().replace(' ', '_')}_CALLS_PER_SECOND"
+        yield Finding(
+            problem,
+            f"if it lasts, somebody else calls the resource too, or {setting} is more than it allows: lower it; "
+            "the app's log says each minute how many calls were refused",
+        )
 
 
 def _permits(snapshot: Snapshot) -> Iterator[Finding]:
@@ -243,6 +269,8 @@ def to_dict(snapshot: Snapshot) -> dict[str, Any]:
             "callsPerSecond": snapshot.limit.calls_per_second,
             "permits": snapshot.limit.permits,
             "inUse": snapshot.limit.in_use,
+            "idle": snapshot.limit.idle,
+            "idleAndRefusedLately": snapshot.limit.refused,
         },
         "apis": [
             {
@@ -250,6 +278,7 @@ def to_dict(snapshot: Snapshot) -> dict[str, Any]:
                 "endpoint": api.endpoint or None,
                 "seconds": round(api.seconds, 3),
                 "problem": api.problem or None,
+                "rateLimited": api.is_rate_limited,
             }
             for api in snapshot.apis
         ],

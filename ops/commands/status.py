@@ -19,6 +19,7 @@ from ops.output import Exit, Output, duration
 from ops.settings import load_ops_settings
 from ops.status import (
     EVENTS,
+    REFUSED_LATELY_SECONDS,
     UPDATE_LETTERS,
     UPDATES,
     WATCH_LETTERS,
@@ -58,9 +59,10 @@ def status_command(
     """Show how it stands, and what to do where something is wrong.
 
     Of each queue how much waits and since when, the dead letters by reason,
-    how many of the shared limit's permits are in use, and whether the APIs
-    answer and how fast. Storage counts roughly and shows 32 messages of a
-    queue; how many instances there are, it does not know.
+    how many of the shared limit's permits are in use, whether calls were
+    refused with 429, and whether the APIs respond and how fast. Storage counts
+    roughly and shows 32 messages of a queue, and no permit that is in use or
+    rests after a 429; how many instances there are, it does not know.
 
     Exit code 1 if something is wrong. With --json, --follow prints a line
     each time.
@@ -150,11 +152,21 @@ def _letters(snapshot: Snapshot) -> Table:
 
 def _limit(snapshot: Snapshot) -> Text:
     limit = snapshot.limit
+    hidden = ""
     if limit.permits is None:
         shared = f"no queue {limit.name} yet: an app makes it with its first call"
     else:
-        shared = f"{limit.permits} permits, {limit.in_use} of them in use or resting"
-    return Text.assemble(("Limit", "bold"), f" {limit.calls_per_second:g} calls a second, shared: {shared}")
+        shared = f"{limit.permits} permits, {limit.in_use} of them in use or resting after a 429"
+        if limit.refused:
+            minutes = REFUSED_LATELY_SECONDS // 60
+            shared += f"; {limit.refused} of the {limit.idle} others were refused with 429 in the last {minutes} min"
+        if limit.in_use:
+            hidden = (
+                "\n  storage does not show which of those were refused: "
+                "the app's log says each minute how many calls were"
+            )
+    rate = f" {limit.calls_per_second:g} calls a second, shared: "
+    return Text.assemble(("Limit", "bold"), rate, shared, (hidden, "dim"))
 
 
 def _apis(snapshot: Snapshot) -> Table:
@@ -166,6 +178,8 @@ def _apis(snapshot: Snapshot) -> Table:
             table.add_row(api.name, "", Text("no endpoint is set", style="dim"))
         elif api.problem:
             table.add_row(api.name, api.endpoint, Text("does not answer as it should", style="bold red"))
+        elif api.is_rate_limited:
+            table.add_row(api.name, api.endpoint, Text("refuses calls with 429", style="yellow"))
         else:
             table.add_row(api.name, api.endpoint, Text(f"answers in {api.seconds * 1000:,.0f} ms", style="green"))
     return table

@@ -3,12 +3,15 @@
 import base64
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from local.simulation.models import Api, FaultKind
+from local.simulation.models import Api, Fault, FaultKind
+from shared.limits.distributed_rate_limit import NEW_PERMIT, Permit
 from tests.integration.ops.conftest import PROJECT_ROOT, Bench, Control
 from tests.integration.ops.test_dead_letters import letter, never_valid, put
 
@@ -44,16 +47,38 @@ class TestStatus:
 
     def test_permits_in_use_are_told(self, bench: Bench) -> None:
         environment = {"CUSTOM_VISION_CALLS_PER_SECOND": "10"}
-        assert status(bench, **environment)["limit"] == {"callsPerSecond": 10, "permits": None, "inUse": 0}
+        none = {"callsPerSecond": 10, "permits": None, "inUse": 0, "idle": 0, "idleAndRefusedLately": 0}
+        assert status(bench, **environment)["limit"] == none
         queue = bench.queue("PERMITS_QUEUE")
         queue.create_queue()
         for _ in range(9):
             queue.send_message("{}")
         assert queue.receive_message(visibility_timeout=60) is not None
         said = status(bench, **environment)
-        assert said["limit"] == {"callsPerSecond": 10, "permits": 9, "inUse": 1}
+        assert said["limit"] == {**none, "permits": 9, "inUse": 1, "idle": 8}
         assert said["findings"][0]["problem"] == "9 permits, where 10 calls a second have 10"
         queue.close()
+
+    def test_permits_that_were_refused_with_429_are_told_when_they_can_be_seen_again(self, bench: Bench) -> None:
+        refused = Permit(mock.Mock(dequeue_count=3), 1.0, 0.0, 0.0, 0.0, refused_at=int(time.time())).text()
+        with bench.queue("PERMITS_QUEUE") as queue:
+            queue.create_queue()
+            queue.send_message(refused)
+            queue.send_message(NEW_PERMIT)
+            queue.send_message(refused, visibility_timeout=60)
+        said = status(bench, CUSTOM_VISION_CALLS_PER_SECOND="3")
+        assert said["limit"] == {"callsPerSecond": 3, "permits": 3, "inUse": 1, "idle": 2, "idleAndRefusedLately": 1}
+        assert said["findings"][0]["problem"] == "Custom Vision refused calls with 429 in the last 2 min"
+
+    def test_an_api_that_refuses_with_429_is_told(self, bench: Bench, control: Control) -> None:
+        control.set_faults(Api.CUSTOM_VISION, Fault(kind=FaultKind.TOO_MANY_REQUESTS))
+        try:
+            result = bench.run("status")
+        finally:
+            control.set_faults(Api.CUSTOM_VISION)
+        assert result.code == 1
+        assert "refuses calls with 429" in result.out
+        assert "CUSTOM_VISION_CALLS_PER_SECOND is more" in " ".join(result.out.split())
 
     def test_an_api_that_does_not_answer_is_told(self, bench: Bench, control: Control) -> None:
         control.begin_outage(Api.FACE, FaultKind.UNAVAILABLE_HTML)

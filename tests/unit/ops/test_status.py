@@ -3,11 +3,14 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from ops.commands.status import render
 from ops.doctor import Level, check_clock
-from ops.output import duration, plural
+from ops.output import Output, duration, plural
 from ops.probing import ApiState
 from ops.status import (
     EVENTS,
@@ -52,6 +55,9 @@ def test_nothing_is_wrong_where_nothing_waits() -> None:
         (with_queue(WATCH_LETTERS, timedelta(0), 2), "2 dead letters"),
         (replace(WELL, apis=(ApiState("Face", "x", 0.1, "Face answered 401", "set the key"),)), "Face answered 401"),
         (replace(WELL, apis=(ApiState("Face", "x", 6.5),)), "Face took 6.5 s"),
+        (replace(WELL, apis=(ApiState("Face", "x", 0.1, is_rate_limited=True),)), "Face refused a call with 429"),
+        (replace(WELL, limit=LimitState("p", 10, 10, 10, 5)), "Custom Vision refused calls with 429 in the last 2 min"),
+        (replace(WELL, limit=LimitState("p", 10, 10, 1, 1)), "Custom Vision refused calls with 429 in the last 2 min"),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(snapshot: Snapshot, problem: str) -> None:
@@ -66,12 +72,32 @@ def test_what_is_wrong_is_told_with_what_to_do(snapshot: Snapshot, problem: str)
         with_queue(UPDATES, timedelta(seconds=30), never_received=True),
         with_queue(UPDATES, timedelta(minutes=5), 100),
         replace(with_queue(UPDATES, timedelta(minutes=5), never_received=True), limit=LimitState("p", 10, 10, 3)),
+        replace(WELL, limit=LimitState("p", 10, 10, 10, 4)),
         with_queue(WATCHES, timedelta(days=300)),
         with_queue(EVENTS, timedelta(minutes=30)),
     ],
 )
 def test_what_is_usual_is_no_finding(snapshot: Snapshot) -> None:
     assert assess(snapshot) == []
+
+
+def printed(snapshot: Snapshot) -> str:
+    screen = StringIO()
+    Output(out=Console(file=screen, width=200)).show(render(snapshot, assess(snapshot)))
+    return screen.getvalue()
+
+
+def test_a_429_is_never_shown_as_a_good_response() -> None:
+    shown = printed(replace(WELL, apis=(ApiState("Custom Vision", "x", 0.003, is_rate_limited=True),)))
+    assert "refuses calls with 429" in shown
+    assert "answers in" not in shown
+
+
+def test_what_a_peek_at_the_permits_cannot_show_is_said() -> None:
+    shown = printed(replace(WELL, limit=LimitState("p", 10, 10, 8, 3)))
+    assert "2 of them in use or resting after a 429; 3 of the 8 others were refused with 429" in shown
+    assert "storage does not show which of those were refused" in shown
+    assert "storage does not show" not in printed(WELL)
 
 
 def test_a_queue_that_is_missing_comes_first() -> None:
