@@ -24,7 +24,7 @@ from shared.errors import (
     RateLimited,
     SharedFieldsRefused,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
@@ -46,7 +46,7 @@ TROUBLE: dict[str, Exception] = {
     "asks for time": Unavailable("503", retry_after_seconds=3.0),
     "rate": RateLimited("429", retry_after_seconds=1.0),
     "access": AccessDenied("401"),
-    "unforeseen": UnexpectedAnswer("418"),
+    "unforeseen": UnexpectedResponse("418"),
     "bug": ZeroDivisionError("ours"),
 }
 
