@@ -91,7 +91,7 @@ class Backlog:
         """About how many calls it takes to send what waits and may go at present, lingering or not."""
         return self._partitions.count_calls(most) + self._bisection.count_calls(most)
 
-    def take(self, now: float, most: Most) -> Batch | None:
+    def next_batch(self, now: float, most: Most) -> Batch | None:
         """Decide what goes in the call that goes now; None if nothing is ready.
 
         Others and suspects take turns. A service whose calls are suspended is tried with suspects only if nothing else
@@ -101,12 +101,14 @@ class Backlog:
             self._partitions.add(item)
         batch = None
         if not self._bisected_last:
-            batch = self._bisection.take(lambda key, is_witness: images if (images := most(key, is_witness)) > 1 else 0)
-        batch = batch or self._partitions.take(now, most) or self._bisection.take(most)
+            batch = self._bisection.next_batch(
+                lambda key, is_witness: images if (images := most(key, is_witness)) > 1 else 0
+            )
+        batch = batch or self._partitions.next_batch(now, most) or self._bisection.next_batch(most)
         self._bisected_last = batch is not None and batch.group is not None
         return batch
 
-    def put_back(self, batch: Batch) -> None:
+    def wait_again(self, batch: Batch) -> None:
         """Let a batch wait again that was sent in vain, behind what waits already: others are tried before it."""
         for item in batch.items:
             if item.waiters:
@@ -129,7 +131,7 @@ class Backlog:
         """Give each item of a batch the outcome that the service's response names for it."""
         self._bisection.end(batch, is_good=True)
         for item in batch.items:
-            self._settle(item, outcomes.get(item.image_id) or MISSING)
+            self._finish(item, outcomes.get(item.image_id) or MISSING)
 
     def fail(self, batch: Batch, outcome: ImageOutcome | Exception) -> None:
         """Give all items of a batch whose call failed the same outcome."""
@@ -137,9 +139,10 @@ class Backlog:
         if isinstance(outcome, Retry):
             self._bisection.suspect(batch)
         for item in batch.items:
-            self._settle(item, outcome)
+            if item.state is not State.DONE:
+                self._finish(item, outcome)
 
-    def _settle(self, item: Item, outcome: ImageOutcome | Exception) -> None:
+    def _finish(self, item: Item, outcome: ImageOutcome | Exception) -> None:
         """Give an item its outcome, to all who wait for it, and let the next item of its image follow."""
         waiters = item.waiters
         if isinstance(outcome, Applied | Refused):
@@ -158,7 +161,7 @@ class Backlog:
     def _give(self, waiter: Waiter, image_id: str, outcome: ImageOutcome) -> None:
         if isinstance(outcome, Applied | Refused):
             self._memory.note(waiter.message, image_id, outcome)
-        waiter.take(image_id, outcome)
+        waiter.receive(image_id, outcome)
 
     def _joined(self, key: Hashable, image_id: str) -> Item | None:
         """The item that a caller waits for already, or that waits for the same and can answer it too."""
@@ -200,7 +203,7 @@ class Backlog:
         for behind in self._order.cut_behind(item):
             behind.state = State.DONE
             for waiter in behind.waiters:
-                waiter.take(behind.image_id, OVERTAKEN)
+                waiter.receive(behind.image_id, OVERTAKEN)
 
     def _fail(self, waiter: Waiter, error: Exception) -> None:
         if not waiter.is_done:

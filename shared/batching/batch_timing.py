@@ -86,7 +86,7 @@ class Partitions:
         waiting = (one for one in self._partitions.values() if most(one.key, True))
         return sum(-(-len(one.items) // self._batch_size) for one in waiting)
 
-    def take(self, now: float, most: Most) -> Batch | None:
+    def next_batch(self, now: float, most: Most) -> Batch | None:
         """Take the batch whose turn it is; None if none is ready whose calls may go.
 
         A probe is of another key each time, and with an image that no failed call had, as soon as there is one: were

@@ -1,6 +1,6 @@
 """How the message at fault is found: a call that failed as a whole is halved until that message stands alone.
 
-`failure_policy` decides which failures are searched.
+`failed_calls` decides which failures are searched.
 
 * **Group.** Suspected images of one key that go in one call, mixed with no others.
 * **Halves.** A group that failed is halved. The first half goes at once; the second is held back until the first has
@@ -141,7 +141,7 @@ class Bisection:
         if batch.group is not None and not batch.group.items:
             self._release_other_half(batch.group, is_bad=False)
 
-    def take(self, most: Most) -> Batch | None:
+    def next_batch(self, most: Most) -> Batch | None:
         """The images whose turn it is, `most` of their key at most; None if there are none whose call may go."""
         group = next((one for one in self._ready if most(one.key, one.is_witness)), None)
         if group is None:

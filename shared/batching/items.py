@@ -26,13 +26,12 @@ class Waiter:
     `tag` is what the caller wants its calls to know it by.
     """
 
-    __slots__ = ("_not_applied", "error", "expires_at", "items", "message", "pending", "tag", "woken")
+    __slots__ = ("_not_applied", "error", "items", "message", "pending", "tag", "woken")
 
-    def __init__(self, woken: asyncio.Future[None], expires_at: float, message: Message, tag: Any = None) -> None:
+    def __init__(self, woken: asyncio.Future[None], message: Message, tag: Any = None) -> None:
         self.woken = woken
         self.message = message
         self.tag = tag
-        self.expires_at = expires_at
         self.items: tuple[Item, ...] = ()
         self.pending = 0
         self.error: Exception | None = None
@@ -43,7 +42,7 @@ class Waiter:
         """Whether its result is there."""
         return self.error is not None or not self.pending
 
-    def take(self, image_id: str, outcome: ImageOutcome) -> None:
+    def receive(self, image_id: str, outcome: ImageOutcome) -> None:
         """Take note of one image's outcome."""
         if not isinstance(outcome, Applied):
             self._not_applied[image_id] = outcome

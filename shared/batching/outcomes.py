@@ -1,7 +1,7 @@
 """What became of an image, and what that means for the message that asked for it.
 
 An image ends in one of three ways. A message has one or many images and one outcome, which `settle` makes out of
-theirs. What a failed call means for its images, `failure_policy` says.
+theirs. What a failed call means for its images, `failed_calls` says.
 """
 
 from __future__ import annotations

@@ -430,6 +430,24 @@ class TestErrors:
         assert len(batcher) == 0
 
 
+class TestOurOwnErrors:
+    async def test_a_call_whose_end_breaks_our_code_leaves_nobody_waiting(
+        self, batcher: Batcher[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        answer = batcher._backlog.answer
+
+        def broken(*_: object) -> None:
+            monkeypatch.setattr(batcher._backlog, "answer", answer)
+            raise KeyError("ours")
+
+        monkeypatch.setattr(batcher._backlog, "answer", broken)
+        with pytest.raises(RuntimeError, match="KeyError"):
+            await batcher.submit("a", [image(1)])
+        assert "the end of a call broke the batcher" in caplog.text
+        assert await batcher.submit("a", [image(1)]) == {}
+        assert len(batcher) == 0
+
+
 class TestSearchesThatOutlastTheWait:
     async def test_what_a_search_has_learnt_survives_the_return_of_its_messages(self) -> None:
         """Sixteen of 64 are at fault; at one call a second no message waits long enough for the search to end."""
@@ -549,11 +567,11 @@ class TestProjects:
         turns = 0
         advance = batcher._advance
 
-        def counted(loop: asyncio.AbstractEventLoop) -> None:
+        def counted() -> None:
             nonlocal turns
             turns += 1
             assert turns < 100, "it spins"
-            advance(loop)
+            advance()
 
         monkeypatch.setattr(batcher, "_advance", counted)
         await asyncio.sleep(100)

@@ -23,14 +23,14 @@ def leave(search: Bisection, *items: Item) -> None:
 
 
 def take(search: Bisection) -> Batch:
-    batch = search.take(always)
+    batch = search.next_batch(always)
     assert batch is not None
     return batch
 
 
 def taken(search: Bisection) -> str:
     """The images of the next call."""
-    batch = search.take(always)
+    batch = search.next_batch(always)
     return "".join(batch.image_ids) if batch else ""
 
 
@@ -108,7 +108,7 @@ class TestHalves:
 
     def test_a_probe_is_one_image_and_tells_nothing_of_the_rest(self) -> None:
         search = searching("abcd")
-        probe = search.take(lambda _key, _is_witness: 1)
+        probe = search.next_batch(lambda _key, _is_witness: 1)
         assert probe is not None
         assert probe.image_ids == ["a"]
         accepted(search, probe)
@@ -127,11 +127,11 @@ class TestTurns:
     def test_a_search_whose_calls_are_suspended_is_passed_over(self) -> None:
         search = searching("ab", "suspended")
         search.split(new_batch("cd", "free"), is_witness=True)
-        batch = search.take(lambda key, _: 64 * (key == "free"))
+        batch = search.next_batch(lambda key, _: 64 * (key == "free"))
         assert batch is not None
         assert batch.key == "free"
         assert not search.has_ready(lambda key, _: 64 * (key == "neither"))
-        assert search.take(lambda key, _: 64 * (key == "neither")) is None
+        assert search.next_batch(lambda key, _: 64 * (key == "neither")) is None
 
     def test_each_search_asks_for_the_calls_that_it_makes_next(self) -> None:
         search = searching("abcdefgh", "first")

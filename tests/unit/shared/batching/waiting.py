@@ -16,7 +16,7 @@ class Caller(Waiter):
     """A waiter that nobody runs: what it is told is kept."""
 
     def __init__(self, number: int = 0) -> None:
-        super().__init__(cast("asyncio.Future[None]", None), expires_at=1e9, message=Message(None, number))
+        super().__init__(cast("asyncio.Future[None]", None), message=Message(None, number))
 
     def wake(self) -> None:
         """Nobody sleeps."""
