@@ -17,6 +17,7 @@ from pydantic import Field
 from shared.messages.custom_vision_ids import ImageId  # noqa: TC001
 from shared.messages.encoding import MAX_MESSAGE_BYTES
 from shared.messages.envelope import CUT_MARK, MAX_REDRIVES
+from shared.redaction import without_secrets
 from shared.text import to_json
 
 if TYPE_CHECKING:
@@ -122,4 +123,5 @@ def _fits(text: str, size: int) -> bool:
 
 
 def _cut(text: str, length: int) -> str:
+    text = without_secrets(text)  # before it is cut: half a key would not be found
     return text if len(text) <= length else text[:length].removesuffix(CUT_MARK) + CUT_MARK

@@ -61,50 +61,36 @@ class Kind(NamedTuple):
         api: whose training it is, so also whose limit a poll counts against.
         path: where the service has what is trained; also the subject of its events.
         id: what its `id` may be.
-        in_project: whether the watch names a `projectId` too.
         not_found: the service's codes for one that does not exist.
         not_trained: the service's codes for one whose training was never asked for.
+        in_project: whether the watch names a `projectId` too.
     """
 
     api: Api
     path: str
     id: TypeAdapter[str]
-    in_project: bool = False
-    not_found: tuple[str, ...] = ()
+    not_found: tuple[str, ...]
     not_trained: tuple[str, ...] = ()
+    in_project: bool = False
 
 
 _GROUP_ID: TypeAdapter[str] = TypeAdapter(GroupId)
 _UUID: TypeAdapter[str] = TypeAdapter(ProjectId)
 
 KINDS: Final[dict[str, Kind]] = {
-    "personGroup": Kind(
-        Api.FACE,
-        "persongroups/{id}",
-        _GROUP_ID,
-        not_found=("PersonGroupNotFound",),
-        not_trained=("PersonGroupNotTrained",),
-    ),
+    "personGroup": Kind(Api.FACE, "persongroups/{id}", _GROUP_ID, ("PersonGroupNotFound",), ("PersonGroupNotTrained",)),
     "largePersonGroup": Kind(
-        Api.FACE,
-        "largepersongroups/{id}",
-        _GROUP_ID,
-        not_found=("LargePersonGroupNotFound",),
-        not_trained=("LargePersonGroupNotTrained",),
+        Api.FACE, "largepersongroups/{id}", _GROUP_ID, ("LargePersonGroupNotFound",), ("LargePersonGroupNotTrained",)
     ),
     "largeFaceList": Kind(
-        Api.FACE,
-        "largefacelists/{id}",
-        _GROUP_ID,
-        not_found=("LargeFaceListNotFound",),
-        not_trained=("LargeFaceListNotTrained",),
+        Api.FACE, "largefacelists/{id}", _GROUP_ID, ("LargeFaceListNotFound",), ("LargeFaceListNotTrained",)
     ),
     "customVisionIteration": Kind(
         Api.CUSTOM_VISION,
         "projects/{project_id}/iterations/{id}",
         _UUID,
+        ("NotFoundIteration", "NotFoundProject"),
         in_project=True,
-        not_found=("NotFoundIteration", "NotFoundProject"),
     ),
 }
 

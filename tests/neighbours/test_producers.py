@@ -38,6 +38,8 @@ JAVASCRIPT_WAYS = (
     "cloudevents, base64",
     "cloudevents, data as bytes",
     "cloudevents, data as text",
+    "nulls",
+    "cloudevents, nulls",
 )
 
 pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.usefixtures("app")]

@@ -14,6 +14,8 @@ const ways = {
   "cloudevents, base64": (update) => base64(structured(update)),
   "cloudevents, data as bytes": (update) => structured(new Uint8Array(Buffer.from(JSON.stringify(update)))),
   "cloudevents, data as text": (update) => structured(JSON.stringify(update)),
+  "nulls": (update) => JSON.stringify({ ...update, traceparent: null, failure: null, body: null }),
+  "cloudevents, nulls": (update) => JSON.stringify({ ...JSON.parse(structured({ ...update, traceparent: null })), data_base64: null }),
 };
 
 const { queue, messages } = JSON.parse(await text(process.stdin));

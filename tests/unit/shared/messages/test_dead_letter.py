@@ -16,6 +16,7 @@ from shared.messages.dead_letter import MAX_BASE64_BYTES, MAX_LETTERS, Failure, 
 from shared.messages.encoding import MAX_MESSAGE_BYTES, encode
 from shared.messages.envelope import CUT_MARK
 from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
+from shared.redaction import hide
 from shared.text import to_json
 from tests.unit.shared.conftest import images
 from tests.unit.shared.messages.test_update_and_watch import updates
@@ -236,6 +237,10 @@ class TestOfABody:
         with pytest.raises(InvalidMessage, match="it was cut when it was dead-lettered"):
             parse_update(letter.encode())
         assert json.loads(of_body(letter.encode(), failure()))["body"] == json.loads(letter)["body"]
+
+    def test_a_secret_in_it_is_not_cut_in_two(self) -> None:
+        hide("marked-secret")
+        assert "marked" not in of_text("marked-secret" * MAX_MESSAGE_BYTES, failure())
 
     def test_bytes_that_are_no_text_are_escaped(self) -> None:
         assert json.loads(of_body(b"a\xffb", failure()))["body"] == "a\\xffb"
