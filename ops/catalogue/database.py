@@ -29,8 +29,8 @@ _TABLES = """
     CREATE TABLE keys (id INTEGER PRIMARY KEY, project TEXT NOT NULL, metadata TEXT NOT NULL, digest BLOB UNIQUE);
     CREATE TABLE rows (key INTEGER NOT NULL, image BLOB NOT NULL, line INTEGER NOT NULL, correlation TEXT);
     CREATE TABLE problems (
-        line INTEGER NOT NULL, last_line INTEGER NOT NULL, is_warning INTEGER NOT NULL, kind TEXT NOT NULL,
-        text TEXT NOT NULL
+        line INTEGER NOT NULL, last_line INTEGER NOT NULL, rows INTEGER NOT NULL, is_warning INTEGER NOT NULL,
+        kind TEXT NOT NULL, text TEXT NOT NULL
     );
 """
 
@@ -44,7 +44,7 @@ _CONTRADICTIONS = """
         SELECT DISTINCT line, twice.first, twice.last
         FROM rows JOIN keys ON keys.id = rows.key JOIN twice USING (image, project);
     INSERT INTO problems
-        SELECT line, line, 0, 'other metadata', 'its image has other metadata on line '
+        SELECT line, line, 1, 0, 'other metadata', 'its image has other metadata on line '
             || CASE line WHEN min(first) THEN max(last) ELSE min(first) END || ': put all of its pairs into one row'
         FROM contradictory GROUP BY line;
     DELETE FROM rows WHERE line IN (SELECT line FROM contradictory);
@@ -103,7 +103,7 @@ class CatalogueDatabase:
         self.connection.close()
 
     def add(self, rows: Iterable[Row | Problem]) -> Iterator[int]:
-        """Add rows; yields how many there were so far, every few thousand. A problem counts as its lines."""
+        """Add rows; yields how many there were so far, every few thousand."""
         self.connection.execute("BEGIN")
         batch: list[tuple[int, bytes, int, str | None]] = []
         problems: list[Problem] = []
@@ -111,7 +111,7 @@ class CatalogueDatabase:
         for row in rows:
             if isinstance(row, Problem):
                 problems.append(row)
-                seen += 0 if row.is_warning else row.last_line - row.line + 1
+                seen += 0 if row.is_warning else row.rows
             else:
                 key = self._key(row)
                 batch.extend([(key, id_bytes(image), row.line, row.correlation_id) for image in row.image_ids])
@@ -133,10 +133,9 @@ class CatalogueDatabase:
         return self._problems("is_warning = ? ORDER BY line, last_line", warnings)
 
     def kinds(self, most: int, *, warnings: bool = False) -> list[tuple[str, int]]:
-        """The kinds of problems by their first line, each with its number of lines; at most so many."""
+        """The kinds of problems by their first line, each with its number of rows; at most so many."""
         return self.connection.execute(
-            "SELECT kind, sum(last_line - line + 1) FROM problems WHERE is_warning = ? "
-            "GROUP BY kind ORDER BY min(line) LIMIT ?",
+            "SELECT kind, sum(rows) FROM problems WHERE is_warning = ? GROUP BY kind ORDER BY min(line) LIMIT ?",
             (warnings, most),
         ).fetchall()
 
@@ -146,15 +145,15 @@ class CatalogueDatabase:
 
     def _problems(self, which: str, *values: object) -> Iterator[Problem]:
         found = self.connection.execute(
-            f"SELECT line, last_line, text, is_warning FROM problems WHERE {which}",  # noqa: S608 - texts of ours
+            f"SELECT line, last_line, text, is_warning, rows FROM problems WHERE {which}",  # noqa: S608 - texts of ours
             values,
         )
-        for line, last_line, text, is_warning in found:
-            yield Problem(line, last_line, text, bool(is_warning))
+        for line, last_line, text, is_warning, rows in found:
+            yield Problem(line, last_line, text, bool(is_warning), rows)
 
-    def count_bad_lines(self) -> int:
-        """How many lines cannot be sent."""
-        return int(self._one("SELECT total(last_line - line + 1) FROM problems WHERE is_warning = 0"))
+    def count_bad_rows(self) -> int:
+        """How many rows cannot be sent."""
+        return int(self._one("SELECT total(rows) FROM problems WHERE is_warning = 0"))
 
     def has_rows(self) -> bool:
         """Whether there is anything to send."""
@@ -202,8 +201,8 @@ class CatalogueDatabase:
     def _insert(self, batch: list[tuple[int, bytes, int, str | None]], problems: list[Problem]) -> None:
         self.connection.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", batch)
         self.connection.executemany(
-            "INSERT INTO problems VALUES (?, ?, ?, ?, ?)",
-            [(each.line, each.last_line, each.is_warning, _kind(each.text), each.text) for each in problems],
+            "INSERT INTO problems VALUES (?, ?, ?, ?, ?, ?)",
+            [(each.line, each.last_line, each.rows, each.is_warning, _kind(each.text), each.text) for each in problems],
         )
         batch.clear()
         problems.clear()

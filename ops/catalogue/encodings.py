@@ -29,6 +29,8 @@ def choose_encoding(head: bytes, chosen: str | None) -> str:
         return seen
     if _plain(_looked_up(chosen)).startswith(_plain(seen).removesuffix("sig")[:5]):
         return seen if seen != "utf-8" else chosen
+    if seen == "utf-8" and _plain(chosen) in ("utf16", "utf32"):
+        return f"{chosen}-le"  # without a byte order mark; Windows writes it so
     if seen != "utf-8":
         raise CatalogueError(f"--encoding {one_line(chosen)}: the file is {name_of(seen)}; leave the option out")
     return chosen

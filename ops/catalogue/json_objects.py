@@ -42,7 +42,7 @@ def json_lines(text: TextIO) -> Iterator[JsonRecord]:
 
 def json_values(text: TextIO) -> Iterator[JsonRecord]:
     """Every element of a JSON array, or every value of several one after another. All of the text is held in memory."""
-    whole = text.read().rstrip("] \t\r\n")
+    whole = "".join(lines_of(text)).rstrip("] \t\r\n")
     decoder = json.JSONDecoder()
     line, at = 1, 0
     while (begin := _BETWEEN.match(whole, at).end()) < len(whole):  # type: ignore[union-attr]
@@ -89,6 +89,13 @@ class JsonObjects:
 
     def _row(self, line: int, text: str) -> Row:
         fields = _fields(text)
+        around = [
+            name for name, value in fields.items() if isinstance(value, list) and isinstance((value or [0])[0], dict)
+        ]
+        if around:
+            raise InvalidMessage(
+                f"{one_line(around[0])}: holds objects; write these as an array, or each on its own line"
+            )
         if "imageId" in fields and "imageIds" not in fields:
             fields["imageIds"] = [fields.pop("imageId")]
         if isinstance(fields.get("imageIds"), list):

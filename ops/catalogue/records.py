@@ -41,11 +41,14 @@ class Record(NamedTuple):
 
 
 def lines_of(text: TextIO) -> Iterator[str]:
-    """The lines of a text. Raises `CatalogueError` where one is too long to be held in memory."""
-    for number, line in enumerate(iter(lambda: text.readline(MAX_LINE), ""), start=1):
-        if len(line) == MAX_LINE:
-            raise CatalogueError(f"line {number:,} has more than {MAX_LINE:,} characters: this is no file of rows")
-        yield line
+    """The lines of a text. Raises `CatalogueError` for one that is too long to be held in memory."""
+    try:
+        for number, line in enumerate(iter(lambda: text.readline(MAX_LINE), ""), start=1):
+            if len(line) == MAX_LINE:
+                raise CatalogueError(f"line {number:,} has more than {MAX_LINE:,} characters: this is no file of rows")
+            yield line
+    except UnicodeError as error:  # a codec that does not leave it to the error handler
+        raise CatalogueError(f"the encoding is another: {one_line(error)}; --encoding names it") from None
 
 
 def parse_delimiter(name: str) -> str:
@@ -107,6 +110,8 @@ class CsvRecords:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Record(line, reader.line_num + before, (), f"not CSV: {error}", text)
+                last_line = reader.line_num + before
+                swallowed = "a quotation mark begins a cell that does not end: " if last_line > line else ""
+                yield Record(line, last_line, (), f"not CSV: {swallowed}{error}", text)
                 continue
             yield Record(line, reader.line_num + before, cells, None, text)

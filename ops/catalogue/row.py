@@ -44,12 +44,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with the lines from `line` to `last_line`. They are not sent, unless it is only a warning."""
+    """What is wrong with the lines from `line` to `last_line`. They are not sent, unless it is only a warning.
+
+    `rows` is how many rows that concerns: of lines that a quotation mark has swallowed, each was one.
+    """
 
     line: int
     last_line: int
     text: str
     is_warning: bool = False
+    rows: int = 1
 
     @property
     def where(self) -> str:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 PIECE_BYTES = 1024 * 1024
 HEAD_BYTES = 64 * 1024
+MAX_CONTROLS = 8
+"""A text may have so many control characters by mistake."""
 
 
 class Format(StrEnum):
@@ -138,7 +140,7 @@ def open_source(file: str, scratch: Path, reading: Reading) -> Source:
         raise CatalogueError(f"{name} is empty")
     is_workbook = _is_workbook(path, head, name)
     encoding = "utf-8-sig" if is_workbook else choose_encoding(head, reading.encoding)
-    found = Format.XLSX if is_workbook else _format(beside, head.decode(encoding, KEEP), reading.format)
+    found = Format.XLSX if is_workbook else _format(beside, _text_of(head, encoding), reading.format)
     _check_options(found, reading, is_workbook=is_workbook)
     size = path.stat().st_size
     if found is Format.JSON and size > MAX_WHOLE_BYTES:
@@ -212,9 +214,16 @@ def _is_workbook(path: Path, head: bytes, name: str) -> bool:
     raise CatalogueError(f"{name} is {what}")
 
 
+def _text_of(head: bytes, encoding: str) -> str:
+    try:
+        return head.decode(encoding, KEEP)
+    except UnicodeError as error:  # a codec that does not leave it to the error handler
+        raise CatalogueError(f"the file is not {encoding}: {one_line(error)}") from None
+
+
 def _is_binary(head: str) -> bool:
     controls = sum(char < " " and char not in "\t\r\n\f\v" for char in head)
-    return controls * 100 > len(head)
+    return controls > MAX_CONTROLS and controls * 100 > len(head)
 
 
 def _format(path: Path, head: str, said: Format | None) -> Format:

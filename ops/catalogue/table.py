@@ -89,13 +89,16 @@ class Table:
         for record in self.records():
             line, last_line, cells, problem, _ = record
             if problem is not None:
-                yield Problem(line, last_line, f"{problem}; {_NOT_QUOTED}")
+                yield Problem(line, last_line, f"{problem}; {_NOT_QUOTED}", rows=last_line - line + 1)
                 continue
             try:
                 row = self._row(line, cells)
             except InvalidMessage as error:
-                hint = hint_of_encoding("".join(cells), self._encoding) + _hint_of_quoting(cells)
-                yield Problem(line, last_line, str(error) + hint)
+                text = str(error) + hint_of_encoding("".join(cells), self._encoding)
+                if any(map(_ID_ON_NEXT_LINE.search, cells)):
+                    yield Problem(line, last_line, f"{text}; {_NOT_QUOTED}", rows=last_line - line + 1)
+                else:
+                    yield Problem(line, last_line, text)
                 continue
             if last_line != line and any(_ID_ON_NEXT_LINE.search(value) for _, value in row.pairs):
                 yield Problem(
@@ -153,7 +156,3 @@ def _hint_of_header(header: Record, sample: Sequence[Record]) -> str:
 
 def _has_text(cells: Sequence[str]) -> bool:
     return any(cells) and any(map(str.strip, cells))
-
-
-def _hint_of_quoting(cells: Sequence[str]) -> str:
-    return f"; {_NOT_QUOTED}" if any(map(_ID_ON_NEXT_LINE.search, cells)) else ""

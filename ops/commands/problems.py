@@ -23,11 +23,11 @@ def show_problems(
     """Show the problems of a catalogue of so many rows, then the warnings."""
     for is_warning in (False, True):
         kinds = database.kinds(MAX_KINDS + 1, warnings=is_warning)
-        for kind, lines in kinds[:MAX_KINDS]:
+        for kind, rows_of_kind in kinds[:MAX_KINDS]:
             shown = database.problems_of(kind, MAX_SHOWN)
             for problem in shown:
                 output.hint(f"{name}:{problem.where}: {'warning: ' if is_warning else ''}{problem.text}")
-            rest = lines - sum(problem.last_line - problem.line + 1 for problem in shown)
+            rest = rows_of_kind - sum(problem.rows for problem in shown)
             if rest:
                 output.hint(f"… and {plural(rest, 'more row')} like the last; --json names all")
         if len(kinds) > MAX_KINDS:

@@ -240,7 +240,7 @@ class _Send:
     def _check(self, database: CatalogueDatabase, source: Source, rows: Rows, seen: int) -> Exit | None:
         """Show what is wrong and what the rest costs; an exit code if that is all."""
         output, asked, limits = self._output, self._asked, self._settings.metadata_limits
-        bad = database.count_bad_lines()
+        bad = database.count_bad_rows()
         self._result |= {"rows": seen, "badRows": bad}
         show_problems(output, source.name, database, seen, rows.reader.mapping, limits)
         if bad and not asked.skip_invalid:

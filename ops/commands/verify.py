@@ -181,7 +181,7 @@ def _report(
     is_over: bool,
 ) -> Exit:
     standing = verification.standing
-    bad = database.count_bad_lines()
+    bad = database.count_bad_rows()
     counts = Counter(deviation.fate for deviation in verification.deviations())
     output.show(Text(f"{source.name}, as Custom Vision has it", style="bold"), _table(standing, counts, bad))
     for number, deviation in enumerate(verification.deviations()):

@@ -7,6 +7,8 @@ import json
 import lzma
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
+from encodings.aliases import aliases
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,14 @@ class TestEncodings:
         assert row.line == 2
         assert "name the encoding" in row.text
 
+    @pytest.mark.parametrize("encoding", sorted({*aliases.values(), "utf-8-sig", "utf-16", "idna", "undefined"}))
+    @pytest.mark.parametrize("content", [f"id,a\n{IMAGE},x\n".encode(), bytes(range(128, 256)) * 9 + b"\n+2"])
+    def test_whatever_the_encoding_a_wrong_one_ends_in_a_sentence(
+        self, read: Read, encoding: str, content: bytes
+    ) -> None:
+        with suppress(CatalogueError):
+            read(content, reading=Reading(encoding=encoding))
+
     @pytest.mark.parametrize("encoding", ["shift_jis", "gb18030", "utf-7", "cp1252", "iso2022_jp", "utf-32"])
     def test_bytes_of_no_character_never_end_the_command(self, read: Read, encoding: str) -> None:
         content = f"id,a\n{IMAGE},x\n".encode(encoding) + bytes(range(0x80, 0x100)) * 3 + b"+\x1b$\n"
@@ -234,7 +244,7 @@ class TestRowsThatDisappear:
         source = open_source(str(tmp_path / "file.csv"), tmp_path, Reading())
         with source.open(ColumnChoices(project_id=PROJECT), LIMITS) as rows:
             database, seen = read_catalogue(rows, tmp_path, lambda _: None)
-            assert (seen, database.count_bad_lines()) == (9, 8)
+            assert (seen, database.count_bad_rows()) == (9, 8)
             database.close()
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
@@ -424,6 +434,11 @@ class TestJsonArrays:
     def test_objects_are_named_by_their_first_lines(self, read: Read, content: str, lines: list[int]) -> None:
         rows = read(content % IDS[:2], "file.json")
         assert [(type(row), row.line) for row in rows] == [(Row, line) for line in lines]
+
+    def test_an_object_around_the_objects_is_named(self, read: Read) -> None:
+        [row] = read(json.dumps({"items": [{"imageId": IMAGE, "metadata": {"a": "b"}}]}, indent=1), "a.json")
+        assert isinstance(row, Problem)
+        assert (row.where, row.rows, row.text[:6]) == ("1-10", 1, "items:")
 
     def test_what_comes_after_a_broken_object_is_named(self, read: Read) -> None:
         rows = read(
