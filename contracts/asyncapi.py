@@ -31,7 +31,7 @@ def asyncapi(contracts: Sequence[Contract], version: str) -> dict[str, Any]:
     channels = {
         "metadataUpdates": _channel(UPDATES, "Updates to be applied.", [update]),
         "metadataUpdatesPoison": _channel(f"{UPDATES}-poison", "What cannot be applied, and why.", [update_letter]),
-        "trainingWatches": _channel(WATCHES, "Trainings to be told of.", [watch]),
+        "trainingWatches": _channel(WATCHES, "Trainings to be watched.", [watch]),
         "trainingWatchesPoison": _channel(f"{WATCHES}-poison", "Watches that are not valid.", [watch_letter]),
         "events": _channel(EVENTS_QUEUE, "What other systems react to.", events),
     }
@@ -50,10 +50,10 @@ def asyncapi(contracts: Sequence[Contract], version: str) -> dict[str, Any]:
         "channels": channels,
         "operations": {
             "receiveUpdate": _operation("receive", "metadataUpdates", "Apply an update."),
-            "sendUpdateDeadLetter": _operation("send", "metadataUpdatesPoison", "Tell what could not be applied."),
+            "sendUpdateDeadLetter": _operation("send", "metadataUpdatesPoison", "Write what could not be applied."),
             "receiveWatch": _operation("receive", "trainingWatches", "Watch a training."),
-            "sendWatchDeadLetter": _operation("send", "trainingWatchesPoison", "Tell which watch is not valid."),
-            "sendEvent": _operation("send", "events", "Tell what has happened; at least once, with the same id."),
+            "sendWatchDeadLetter": _operation("send", "trainingWatchesPoison", "Write which watch is not valid."),
+            "sendEvent": _operation("send", "events", "Publish what has happened; at least once, with the same id."),
         },
         "components": {
             "messages": {contract.title: _message(contract) for contract in contracts},

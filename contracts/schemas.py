@@ -38,7 +38,7 @@ EVENTS: Final[dict[EventType, tuple[str, type[EventData]]]] = {
     EventType.TRAINING_SUCCEEDED: ("A training succeeded.", TrainingData),
     EventType.TRAINING_FAILED: ("A training failed; the message says why.", TrainingData),
     EventType.TRAINING_NOT_FOUND: ("What is watched does not exist; the watch has ended.", TrainingData),
-    EventType.WATCH_EXPIRED: ("A watch has ended without a completion to be told.", TrainingData),
+    EventType.WATCH_EXPIRED: ("A watch has ended without a completion to be reported.", TrainingData),
     EventType.WATCH_REJECTED: ("A watch became a dead letter, since it is not valid.", WatchRejectedData),
     EventType.METADATA_REJECTED: ("An update, or some of its images, became a dead letter.", RejectedData),
     EventType.METADATA_UPDATED: ("All images of an update have their metadata.", UpdatedData),

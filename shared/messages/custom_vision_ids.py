@@ -1,8 +1,7 @@
-"""Ids of Custom Vision: the one notation in which they are written here.
+"""How ids of Custom Vision are written: as text of 36 characters, with hyphens, in lower case.
 
-Custom Vision's ids are UUIDs. Here they are text of 36 characters, lower case, hyphens after the 8th, 12th, 16th and
-20th digit: the notation of both the messages and the API's URLs. So an id goes from a message to a URL and is found
-again in the answer without being taken apart.
+They are UUIDs. Messages and the API's URLs write them in this notation, so an id goes from a message into a URL, and is
+found again in the response, without being taken apart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `data` of the events: what a consumer is told, by type of event."""
+"""The `data` of the events, by type of event."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EventData(BaseModel):
 
 
 class TrainingData(EventData):
-    """A watch, and the training that it was about as the service told it last; times are UTC."""
+    """A watch, and its training as the last poll found it; times are UTC."""
 
     kind: Annotated[str, Field(json_schema_extra={"enum": list(KINDS)}, description="What is trained.")]
     id: Annotated[str, Field(description="The id of what is trained.")]
@@ -47,7 +47,7 @@ class TrainingData(EventData):
 
     @classmethod
     def of(cls, watch: TrainingWatch, result: TrainingResult | None) -> TrainingData:
-        """What is told of a watch after a poll that found this, if anything."""
+        """The data of a watch after a poll that found this, if anything."""
         state = {} if result is None else result.model_dump()
         target = watch.target._asdict()
         return cls(**target, correlation_id=watch.correlation_id, **state)

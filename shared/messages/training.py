@@ -1,4 +1,4 @@
-"""What a service says of a training, whichever service it is, and the dates that it says it with."""
+"""The state of a training, as a poll finds it. Face and Custom Vision have one form for it here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TrainingStatus(StrEnum):
-    """The state of a training. `UNKNOWN`: a word that no document mentions, so perhaps still under way."""
+    """The state of a training. `UNKNOWN`: a word that no document mentions, so the training may be under way."""
 
     NOT_STARTED = "notStarted"
     RUNNING = "running"
@@ -25,7 +25,7 @@ class TrainingStatus(StrEnum):
 
 
 def _text(value: object) -> str | None:
-    """What cannot be read is left out: the status alone decides."""
+    """A message that cannot be read is left out, since the status alone decides."""
     return value if isinstance(value, str) else None
 
 
@@ -33,9 +33,9 @@ Message = Annotated[str | None, BeforeValidator(_text)]
 
 
 class TrainingResult(BaseModel):
-    """What a service says of the last training of a group, list or iteration. Times are UTC.
+    """The last training of a group, list or iteration. Times are UTC.
 
-    `last_action_date_time`: its last change, which need not be a training. `message`: why it failed.
+    `last_action_date_time`: the group's last change, which need not be a training. `message`: why the training failed.
     """
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
@@ -53,21 +53,21 @@ class TrainingResult(BaseModel):
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a training has been asked for, or could be, that has not ended yet."""
+        """Whether the training has not ended yet, or was never asked for."""
         return self.status in (TrainingStatus.NOT_STARTED, TrainingStatus.RUNNING)
 
     @property
     def completed_at(self) -> datetime | None:
-        """When it ended, as far as the service tells: after a failure only the last change of the group is known."""
+        """When it ended, if the service says so. Of a failure only the group's last change is known."""
         if self.status is TrainingStatus.SUCCEEDED:
             return self.last_successful_training_date_time or self.last_action_date_time
         return self.last_action_date_time if self.status is TrainingStatus.FAILED else None
 
     @property
     def succeeded_at(self) -> datetime | None:
-        """What tells one success from the next. Nothing that a service says tells one failure from the next."""
+        """The date of a success, which tells it from the next. A failure has none."""
         return self.last_successful_training_date_time if self.status is TrainingStatus.SUCCEEDED else None
 
 
 NOT_TRAINED = TrainingResult(status=TrainingStatus.NOT_STARTED)
-"""Training was never asked for. To a watch, that is a training which has not started."""
+"""Nobody has asked for a training yet."""

@@ -34,7 +34,7 @@ MAX_QUOTED = 60
 
 
 def _few_pairs(value: object, info: ValidationInfo) -> object:
-    """Count before looking: 64 KiB of wrong pairs would be told one by one."""
+    """Count first: otherwise each of 64 KiB of wrong pairs would be named."""
     pairs = _limits(info).pairs
     if isinstance(value, dict) and len(value) > pairs:
         raise PydanticCustomError("pairs", f"must have at most {pairs} pairs (MAX_METADATA_PAIRS)")
@@ -42,7 +42,7 @@ def _few_pairs(value: object, info: ValidationInfo) -> object:
 
 
 def _short(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-    """Look at all pairs in one go: calling Python for each key and value takes as long as all the rest."""
+    """Check all pairs in one call: a call for each key and value takes as long as all the rest."""
     limits = _limits(info)
     for key, value in metadata.items():
         if len(key) > limits.key_characters:
@@ -75,7 +75,7 @@ _LIMITS_BY_DEFAULT: dict[str, Any] = {
 
 
 class BatchKey(NamedTuple):
-    """What updates must have in common to share a call: the project and, whatever their order, the pairs."""
+    """What updates must have in common to share a call: the project and the pairs, in any order."""
 
     project_id: ProjectId
     metadata: frozenset[tuple[str, str]]
@@ -108,7 +108,7 @@ class MetadataUpdate:
 
     @property
     def key(self) -> BatchKey:
-        """What an update that shares a call with this one has in common with it."""
+        """Updates with the same key can share a call."""
         return BatchKey(self.project_id, frozenset(self.metadata.items()))
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The message of the watches queue: tell when this training is complete. `KINDS` says what can be watched."""
+"""The message of the watches queue: publish an event when this training is complete. `KINDS` is what can be watched."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ GroupId = Annotated[
 
 
 class Api(StrEnum):
-    """The services that train. Each has its own reader of answers, in `services`."""
+    """The services that train."""
 
     FACE = "Face"
     CUSTOM_VISION = "Custom Vision"
@@ -125,10 +125,9 @@ def _known(kind: str) -> str:
 
 
 class Reported(WireModel):
-    """The training that a watch has reported last, or the state after it that a poll has seen since.
+    """The completion that a watch has reported last, or the state that a poll has seen after it.
 
-    `under_way_since` tells one training from the one before, `completed_at` a success from an older one: it is when the
-    training that was reported last ended, also while the next one is under way.
+    `completed_at` is when the completion that was reported last ended, also while the next training is under way.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -147,11 +146,10 @@ class Reported(WireModel):
 
 
 class TrainingWatch(WireModel):
-    """One message of the watches queue: tell when this training is complete.
+    """One message of the watches queue: publish an event when this training is complete.
 
-    `after`: only a completion later than this counts. `repeat`: go on watching after the first.
-    `expires_at`: give up then. `reported` is written by the app itself into a watch that it puts back, and `event` into
-    one whose event it is about to publish.
+    `after`: only a completion later than this counts. `repeat`: go on watching after the first. `expires_at`: give up
+    then. The app itself writes `reported` into a watch that it puts back, and `event` before it publishes that.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -201,8 +199,8 @@ class TrainingWatch(WireModel):
         return self
 
     @model_validator(mode="after")
-    def _tells_of_itself(self) -> TrainingWatch:
-        """A producer must not have this app tell anything else."""
+    def _is_its_own_event(self) -> TrainingWatch:
+        """A producer must not have this app publish anything else."""
         event = self.event
         if event is not None and (event.type not in WATCH_EVENTS or event.subject != self.target.path):
             raise PydanticCustomError("event", "event: must be one of this watch")
@@ -218,7 +216,7 @@ class TrainingWatch(WireModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def telling(self, event: Event | None) -> TrainingWatch:
-        """The watch with the event that is about to be published, or without it once it has been."""
+        """The watch with the event that is about to be published, or without one after that."""
         return self.model_copy(update={"event": None if event is None else WrittenEvent.of(event)})
 
 
