@@ -144,7 +144,7 @@ def _set_all(futures: list[asyncio.Future[None]]) -> None:
 async def _cost_of(handle: Handle, window: int, bodies: Sequence[bytes]) -> float:
     """Processor microseconds a message, with so many in process all the time."""
     began = time.process_time()
-    await load.keep_full(window, (handle(Delivery("message", body, 1)) for body in bodies))
+    await load.keep_full(window, (handle(Delivery(str(at), body, 1)) for at, body in enumerate(bodies)))
     return (time.process_time() - began) / len(bodies) * 1e6
 
 

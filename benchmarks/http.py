@@ -64,7 +64,7 @@ def _batched(address: str, key: str, bodies: list[bytes]) -> None:
             send = parts.new_api(http, address, key).update_image_metadata
             batcher = parts.new_batcher(send, calls_per_second=parts.UNLIMITED, linger_seconds=0.1)
             handler = parts.new_handler(batcher)
-            await load.keep_full(WINDOW, (handler.handle(Delivery("message", body, 1)) for body in bodies))
+            await load.keep_full(WINDOW, (handler.handle(Delivery(str(at), body, 1)) for at, body in enumerate(bodies)))
             await batcher.aclose()
 
     asyncio.run(send_all())
