@@ -50,6 +50,7 @@ CUSTOM_VISION_ACCESS = f"{CUSTOM_VISION_KEY} and CUSTOM_VISION_ENDPOINT"
 QUIET = {
     "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
     "azure.identity": logging.ERROR,
+    "azure.storage": logging.ERROR,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
 }

@@ -5,6 +5,7 @@ What counts as what is said at the fields of `Account`, and nowhere else.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ class _Letters:
 
 def _sort_letters(workload: Workload, texts: Iterable[str]) -> _Letters:
     updates = {update.correlation_id: update for update in workload.updates}
-    malformed = {*workload.malformed, *workload.malformed_watches}
+    malformed = {_readable(text): text for text in (*workload.malformed, *workload.malformed_watches)}
     letters = _Letters(Counter(), Counter())
     for text in texts:
         letter = _read(text)
@@ -185,12 +186,20 @@ def _sort_letters(workload: Workload, texts: Iterable[str]) -> _Letters:
         if failure is None or failure["reason"] == "error":
             letters.poisoned += 1
         elif failure["reason"] == "invalid" and letter.get("body") in malformed:
-            letters.expected[letter["body"]] += 1
+            letters.expected[malformed[letter["body"]]] += 1
         elif failure["reason"] == "refused" and _is_expected(letter, updates):
             letters.expected[letter["correlationId"]] += 1
         else:
             letters.unjustified += 1
     return letters
+
+
+def _readable(text: str) -> str:
+    """A malformed message as its dead letter shows it: decoded, where it is Base64 of text."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return text
 
 
 def _read(text: str) -> Json:

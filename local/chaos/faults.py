@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local.chaos.schedule import KILLS, STORMS, TERMINATIONS, WORKER_LOSSES
+from local.simulation.counters import MARKED_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,12 @@ STORAGE_CUT = "storage_cut"
 OUTAGE = "outage"
 WRONG_KEY = "wrong_key"
 TOPIC_FAILURE = "topic_failure"
+ODD_ANSWERS = "odd_answers_of_storage"
+QUEUES_CUT = "permits_and_events_cut_for_one_host"
+LONE_FAILURES = MARKED_IMAGE
+PERMIT_TEXT = "permit_with_another_text"
+SURPLUS = "surplus_permits"
+HOST_ENDS = "host_ended_for_want_of_storage"
 
 LEAST_FAULTS: Mapping[str, int] = {
     KILL: KILLS,
@@ -26,6 +33,12 @@ LEAST_FAULTS: Mapping[str, int] = {
     OUTAGE: 1,
     WRONG_KEY: 1,
     TOPIC_FAILURE: 1,
+    ODD_ANSWERS: 10,
+    QUEUES_CUT: 10,
+    LONE_FAILURES: 3,
+    PERMIT_TEXT: 1,
+    SURPLUS: 1,
+    HOST_ENDS: 1,
     **{kind.value: 1 for kind in STORMS},
 }
 """How often each kind of fault must really have struck."""
@@ -36,9 +49,10 @@ class Faults:
     """What is found beside the account of the messages.
 
     faults          by kind, how often it really struck: counted where it struck
-    crashes         hosts that ended by themselves, or not cleanly when they were asked to
+    crashes         hosts that ended by themselves although storage could be reached, or not cleanly when asked to
     tracebacks      errors that the hosts logged with a traceback, which no fault explains
-    over_limit      calls that Custom Vision's own rate limit refused, and no fault
+    over_limit      calls that Custom Vision's own rate limit refused, and no fault, but for two minutes after a
+                    surplus of permits
     """
 
     faults: Mapping[str, int]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
 from contextlib import AsyncExitStack
@@ -16,23 +17,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from local.account.account import Account, settle
 from local.account.evidence import collect, prepare, queued
 from local.chaos.faults import Faults
-from local.chaos.injector import Injector
+from local.chaos.injector import Injector, Storage
 from local.chaos.schedule import HOSTS, build_schedule
+from local.chaos.storage_proxy import StorageProxy
 from local.chaos.tcp_proxy import Relay
 from local.chaos.workload import GROUPS, NEVER_TRAINED, chaos_workload
-from local.cloud import UPDATES, WATCHES, LocalCloud
+from local.cloud import EVENTS, UPDATES, WATCHES, LocalCloud
 from local.host.process import HostProcess
 from local.simulation.models import Api, GroupKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     from rich.console import Console
 
 PROJECT = Path(__file__).parents[2]
 BUILD = PROJECT / "build"
 
-LONGEST_SECONDS = 295.0
+LONGEST_SECONDS = 480.0
 LONGEST_TAIL_SECONDS = 100.0
 """After the last fault, for the queues to become empty."""
 
@@ -47,6 +50,8 @@ LATENCY_JITTER_SECONDS = 0.4
 
 TRACEBACK = "Traceback (most recent call last)"
 STORAGE = "AzureWebJobsStorage"
+PERMITS = "chaos-permits"
+LONE_IMAGES = 12
 _PORT = re.compile(r"(?<=//127\.0\.0\.1:)\d+")
 
 CALLS_PER_SECOND = 40.0
@@ -59,7 +64,7 @@ SHORTENED = {
     "LOCAL_HOST_DRAIN_SECONDS": "1",
     "LOCAL_HOST_SHOW_DROPPED": "true",
     "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:02",
-    "AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "30",
+    "AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "60",
 }
 """Waits, all shortened, also the one from call to call. Hold is shorter than the outage, so that messages go back to
 their queue. The drain is shorter than what an invocation may take, so that a stop cuts some off. As with the app's own
@@ -90,26 +95,42 @@ class Chaos:
         self._tell("starting Azurite, the simulated services and two hosts")
         async with asyncio.timeout(LONGEST_SECONDS), LocalCloud() as cloud:
             await self._prepare(cloud)
-            connection_string = cloud.settings[STORAGE]
-            async with Relay(_port(connection_string)) as relay:
-                settings = (
-                    cloud.settings
-                    | cloud.topic_settings
-                    | SHORTENED
-                    | {
-                        STORAGE: _through(relay, connection_string),
-                        "FACE_CALLS_PER_SECOND": f"{self._polls_per_second:g}",
-                    }
-                )
-                hosts = [HostProcess(PROJECT, settings, _fresh_log(number)) for number in range(HOSTS)]
-                injector = Injector(cloud.control, relay, hosts, self._seed, self._tell)
-                async with AsyncExitStack() as running:
-                    for host in hosts:
-                        await host.start()
-                        running.push_async_callback(host.kill)  # also after Ctrl-C, when a stop would take its time
-                    await self._work(cloud, injector)
+            async with AsyncExitStack() as between, AsyncExitStack() as running:
+                storage = await self._way_to_storage(cloud, between)
+                hosts = [self._host(cloud, relay, number) for number, relay in enumerate(storage.relays)]
+                injector = Injector(cloud.control, storage, hosts, self._lone_images(), self._seed, self._tell)
+                for host in hosts:
+                    await host.start()
+                    running.push_async_callback(host.kill)  # also after Ctrl-C, when a stop would take its time
+                await self._work(cloud, injector)
+                await running.aclose()
                 evidence = await collect(cloud, self._workload, time.monotonic() - self._began)
-                return settle(self._workload, evidence), await self._faults(cloud, injector)
+                return settle(self._workload, evidence), await self._faults(injector)
+
+    async def _way_to_storage(self, cloud: LocalCloud, between: AsyncExitStack) -> Storage:
+        """Put a relay and a proxy between each host and storage."""
+        port = _port(cloud.settings[STORAGE])
+        proxies = [
+            await between.enter_async_context(StorageProxy(port, UPDATES, self._seed + number))
+            for number in range(HOSTS)
+        ]
+        relays = [await between.enter_async_context(Relay(proxy.port)) for proxy in proxies]
+        permits = cloud.queues.get_queue_client(PERMITS)
+        return Storage(relays, proxies, permits, frozenset({PERMITS, EVENTS}))
+
+    def _host(self, cloud: LocalCloud, relay: Relay, number: int) -> HostProcess:
+        own = {
+            STORAGE: _through(relay, cloud.settings[STORAGE]),
+            "PERMITS_QUEUE": PERMITS,
+            "FACE_CALLS_PER_SECOND": f"{self._polls_per_second:g}",
+        }
+        settings = cloud.settings | cloud.topic_settings | SHORTENED | own
+        return HostProcess(PROJECT, settings, _fresh_log(number))
+
+    def _lone_images(self) -> list[UUID]:
+        """Images of the first updates that are kept back to the end: they come back until their failures end."""
+        applicable = [image for update in self._workload.updates for image in update.applicable]
+        return random.Random(f"lone {self._seed}").sample(applicable, LONE_IMAGES)  # noqa: S311 - repeatable
 
     def _tell(self, what: str) -> None:
         self._console.print(f"{time.monotonic() - self._began:6.1f} s  {what}", highlight=False, soft_wrap=True)
@@ -128,12 +149,13 @@ class Chaos:
             async with asyncio.TaskGroup() as tasks:
                 following = tasks.create_task(self._follow(cloud, progress))
                 stops = tasks.create_task(injector.stop_hosts(self._schedule.host_faults))
+                beside = [tasks.create_task(injector.keep_running()), tasks.create_task(injector.watch_limit())]
                 await self._strike(cloud, injector)
                 await self._keep_busy(cloud, stops)
                 self._tell("no more faults; waiting until the queues are empty")
                 await self._until_empty(cloud)
-                injector.look_after_hosts()
-                following.cancel()
+                for task in (following, *beside):
+                    task.cancel()
 
     async def _strike(self, cloud: LocalCloud, injector: Injector) -> None:
         """Let each fault strike, while its share of the messages is sent."""
@@ -177,12 +199,12 @@ class Chaos:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _faults(self, cloud: LocalCloud, injector: Injector) -> Faults:
+    async def _faults(self, injector: Injector) -> Faults:
         return Faults(
             faults=dict(await injector.faults()),
             crashes=injector.crashes,
             tracebacks=sum(_log(number).read_text().count(TRACEBACK) for number in range(HOSTS)),
-            over_limit=(await cloud.control.counters()).custom_vision.rate_limited,
+            over_limit=await injector.over_limit(),
         )
 
 

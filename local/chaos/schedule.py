@@ -32,7 +32,16 @@ OUTAGE_KINDS = (FaultKind.CONNECTION_RESET, FaultKind.UNAVAILABLE_HTML, FaultKin
 
 OUTAGE_SECONDS = 20.0
 WRONG_KEY_SECONDS = 10.0
-STORAGE_CUT_SECONDS = 10.0
+STORAGE_CUT_SECONDS = 40.0
+"""Longer than a host lives without storage, so that both end and are started again."""
+ODD_ANSWERS_SECONDS = 10.0
+ODD_ANSWERS_SHARE = 0.3
+QUEUES_CUT_SECONDS = 20.0
+LONE_FAILURES = 6
+LONE_FAILURES_SECONDS = 15.0
+PERMIT_TEXT_SECONDS = 5.0
+SURPLUS_SECONDS = 5.0
+SURPLUS_PERMITS = 40
 TOPIC_FAILURE_SECONDS = 10.0
 STORM_SECONDS = (3.0, 5.0)
 STORM_SHARE = (0.3, 0.6)
@@ -83,7 +92,47 @@ class TopicFailure:
     seconds: float
 
 
-ServiceFault = Storm | Outage | WrongKey | StorageCut | TopicFailure
+@dataclass(frozen=True)
+class OddAnswers:
+    """A share of the app's requests to storage is answered by something odd: an empty 200, a page, broken gzip."""
+
+    share: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class QueuesCut:
+    """One of the hosts cannot reach the queues of permits and of events."""
+
+    host: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LoneFailures:
+    """Some images get `ErrorUnknown` in so many calls, also in calls of their own."""
+
+    times: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PermitText:
+    """A permit gets a text that would have its holders wait for an hour, if they believed it."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SurplusPermits:
+    """So many permits too many are put into their queue."""
+
+    number: int
+    seconds: float
+
+
+StorageFault = StorageCut | OddAnswers | QueuesCut | PermitText | SurplusPermits
+ServiceFault = Storm | Outage | WrongKey | TopicFailure | LoneFailures | StorageFault
 
 
 class Stop(Enum):
@@ -131,7 +180,13 @@ def build_schedule(seed: int) -> Schedule:
     service_faults.append(WrongKey(WRONG_KEY_SECONDS))
     service_faults.append(StorageCut(STORAGE_CUT_SECONDS))
     service_faults.append(TopicFailure(rng.choice(OUTAGE_KINDS), TOPIC_FAILURE_SECONDS))
+    service_faults.append(OddAnswers(ODD_ANSWERS_SHARE, ODD_ANSWERS_SECONDS))
+    service_faults.append(QueuesCut(rng.randrange(HOSTS), QUEUES_CUT_SECONDS))
+    service_faults.append(LoneFailures(LONE_FAILURES, LONE_FAILURES_SECONDS))
+    service_faults.append(PermitText(PERMIT_TEXT_SECONDS))
     rng.shuffle(service_faults)
+    # First, so that most of the run shows whether the surplus is gone in time.
+    service_faults.insert(0, SurplusPermits(SURPLUS_PERMITS, SURPLUS_SECONDS))
     seconds = sum(fault.seconds for fault in service_faults)
     return Schedule(seed, tuple(service_faults), tuple(_host_faults(rng, seconds)))
 

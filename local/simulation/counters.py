@@ -11,6 +11,8 @@ NO_ANSWER = "none"
 LATENCY = "latency"
 OUTAGE = "outage"
 WRONG_KEY = "wrong_key"
+MARKED_IMAGE = "marked_image"
+"""An image was marked to be refused, or to be left as it is."""
 
 
 class CallCounters:

@@ -74,6 +74,7 @@ class CustomVision:
         self.images_updated = 0
         self.limits = MetadataLimits()
         self._marks: dict[str, _ArmedMark] = {}
+        self.marks_fired = 0
 
     def add_images(self, project_id: str, image_ids: tuple[str, ...], metadata: dict[str, str]) -> None:
         """Add images to a project, which is made if need be; an image that is there already stays as it is."""
@@ -141,6 +142,7 @@ class CustomVision:
             armed = self._marks.get(image_id)
             if armed is None or not armed.fire():
                 continue
+            self.marks_fired += 1
             if armed.mark.refuse_call_with is not None:
                 raise CallRefused(armed.mark.refuse_call_with, "The request was refused because of one of its images.")
             statuses[image_id] = armed.mark.status

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from local.simulation.answers import Answer, Reply
 from local.simulation.calls import Call, GetImagesByIds, GetIteration, PublishEvents, UpdateImageMetadata
+from local.simulation.counters import MARKED_IMAGE
 from local.simulation.custom_vision import CustomVision
 from local.simulation.event_grid import EventGrid
 from local.simulation.face import Face
@@ -65,7 +66,10 @@ class Simulation:
             if delay_seconds := gateway.draw_latency():
                 await asyncio.sleep(delay_seconds)
             fault = gateway.faults.draw()
+            fired = self.custom_vision.marks_fired
             reply = self._serve(call, {}) if fault is None else self._misbehave(gateway, call, fault)
+            if self.custom_vision.marks_fired > fired:
+                gateway.counters.faults[MARKED_IMAGE] += 1
         gateway.counters.replied(reply)
         return reply
 

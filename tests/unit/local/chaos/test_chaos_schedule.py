@@ -7,11 +7,16 @@ import pytest
 
 from local.chaos.schedule import (
     STORMS,
+    LoneFailures,
+    OddAnswers,
     Outage,
+    PermitText,
+    QueuesCut,
     Schedule,
     Stop,
     StorageCut,
     Storm,
+    SurplusPermits,
     TopicFailure,
     WrongKey,
     build_schedule,
@@ -33,7 +38,18 @@ def test_the_seed_alone_decides() -> None:
 def test_every_fault_strikes_once(schedule: Schedule) -> None:
     kinds = Counter(fault.kind if isinstance(fault, Storm) else type(fault) for fault in schedule.service_faults)
 
-    assert kinds == Counter([*STORMS, Outage, WrongKey, StorageCut, TopicFailure])
+    others = [
+        Outage,
+        WrongKey,
+        StorageCut,
+        TopicFailure,
+        OddAnswers,
+        QueuesCut,
+        LoneFailures,
+        PermitText,
+        SurplusPermits,
+    ]
+    assert kinds == Counter([*STORMS, *others])
 
 
 def test_the_hosts_are_killed_in_turn_and_each_is_terminated_and_loses_its_worker(schedule: Schedule) -> None:
