@@ -1,4 +1,4 @@
-"""What becomes of a message of the updates queue.
+"""Decides what becomes of a message of the updates queue.
 
 Returning lets the host delete the message, raising puts it back into its queue:
 
@@ -6,7 +6,7 @@ Returning lets the host delete the message, raising puts it back into its queue:
 its images                             the invocation
 =====================================  ==================================================================
 all applied                            returns
-at least one to be tried again         raises; the whole message comes back later
+at least one to be tried again         raises; the message comes back and sends what it still lacks
 otherwise some refused                 writes one dead letter for the refused ones, then returns
 not a valid message                    writes a dead letter with what is wrong with it, then returns
 a placeholder without its content      returns
@@ -14,8 +14,8 @@ has waited for the maximum             leaves the batcher and raises
 an error that nobody foresaw           raises; from the fifth delivery on a dead letter, then returns
 =====================================  ==================================================================
 
-What an answer of the service means for an image, `services.custom_vision` says; what the images' outcomes mean for
-their message, `batching.outcomes`.
+`services.custom_vision` decides what a response means for an image, and `batching.outcomes` what the outcomes of its
+images mean for a message.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, settle
+from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, outcome_of_message
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter, event_id
 from shared.messages.cloud_event import EventType, new_event
@@ -115,7 +115,7 @@ class MetadataUpdates:
             not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
             refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values()) if not_applied else 0
             processing.answered(refused, len(not_applied) - refused)
-            failed = await self._conclude(delivery, update, settle(not_applied), processing)
+            failed = await self._conclude(delivery, update, outcome_of_message(not_applied), processing)
         except InvalidMessage as error:
             if is_placeholder(delivery.body):
                 return
@@ -162,10 +162,10 @@ class MetadataUpdates:
         await self._publish(EventType.METADATA_UPDATED, data, datetime.now(UTC), traceparent)
 
     async def _dead_letter(self, delivery: Delivery, failed: Failed, processing: Processing) -> None:
-        """Tell of a failure and write its dead letter.
+        """Publish the event of a failure, then write its dead letter.
 
-        The event goes first: if the dead letter fails, the next delivery repeats the event under its id. The other way
-        round, the next delivery would write a second dead letter.
+        If the dead letter cannot be written, the next delivery repeats the event under its id. In the other order, the
+        next delivery would write a second dead letter.
         """
         update, failure = failed.update, failed.failure
         data = RejectedData(

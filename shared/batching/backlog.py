@@ -1,8 +1,8 @@
-"""Everything that waits or is on the wire. No clock, no I/O: the caller says what time it is.
+"""Holds every image that waits or is on the wire, and decides which batch goes next.
 
-It joins three rules, each in a module of its own: `image_order` says which updates of an image may go, `batch_timing`
-which batch goes next, `bisection` how the message at fault is found in one that was refused. Here is said only that
-batches and bisections take turns, so that a search costs the others no more than every other call.
+Batches and searches take turns, so that a search costs the others no more than every other call. The other rules are in
+modules of their own: `image_order` decides which update of an image may go, `batch_timing` which batch is ready, and
+`bisection` how the message at fault is found. There is no clock and no I/O: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.batching.outcomes import ImageOutcome
 
 OVERTAKEN = Retry("an earlier update of this image has to come back first")
-MISSING = Retry("missing from the answer")
+MISSING = Retry("missing from the response")
 
 
 class Backlog:
@@ -42,11 +42,11 @@ class Backlog:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """How many images, waiting keys and suspected images there are, those not counted whose message has left."""
+        """How many images, waiting keys and suspected images there are; without those whose message has left."""
         return len(self._order), len(self._partitions), len(self._bisection) - self._bisection.remembered
 
     def add(self, key: Hashable, image_ids: Sequence[str], waiter: Waiter, now: float) -> bool:
-        """Let a caller wait. Returns whether something may have become ready, or will at a new time."""
+        """Let a caller wait for these images. Returns whether something may be ready, or will be at a new time."""
         items = []
         changed = False
         for image_id in dict.fromkeys(image_ids):
@@ -92,10 +92,9 @@ class Backlog:
         return self._partitions.count_calls(most) + self._bisection.count_calls(most)
 
     def next_batch(self, now: float, most: Most) -> Batch | None:
-        """Decide what goes in the call that goes now; None if nothing is ready.
+        """Choose the images of the call that goes now; None if nothing is ready.
 
-        Others and suspects take turns. A service whose calls are suspended is tried with suspects only if nothing else
-        waits.
+        While calls are suspended, suspects go only if nothing else waits.
         """
         for item in self._bisection.pardon(most):
             self._partitions.add(item)
@@ -109,7 +108,7 @@ class Backlog:
         return batch
 
     def wait_again(self, batch: Batch) -> None:
-        """Let a batch wait again that was sent in vain, behind what waits already: others are tried before it."""
+        """Let the images of a batch wait again, behind what waits already."""
         for item in batch.items:
             if item.waiters:
                 self._wait(item)
@@ -118,23 +117,23 @@ class Backlog:
         self._bisection.sent_in_vain(batch)
 
     def accuse(self, batch: Batch) -> None:
-        """Let the images of one message wait again that the service failed to answer for, as suspects from now on."""
+        """Let the images of a batch of one message wait again, suspected from now on."""
         self._bisection.accuse(batch)
         self._end_unwanted(batch)
 
     def bisect(self, batch: Batch, *, is_witness: bool) -> None:
-        """Halve a batch, to find out which of its messages is at fault."""
+        """Search a batch for the message at fault."""
         self._bisection.split(batch, is_witness=is_witness)
         self._end_unwanted(batch)
 
     def answer(self, batch: Batch, outcomes: Mapping[str, ImageOutcome]) -> None:
-        """Give each item of a batch the outcome that the service's response names for it."""
+        """Give each image of a batch the outcome that the response has for it."""
         self._bisection.end(batch, is_good=True)
         for item in batch.items:
             self._finish(item, outcomes.get(item.image_id) or MISSING)
 
     def fail(self, batch: Batch, outcome: ImageOutcome | Exception) -> None:
-        """Give all items of a batch whose call failed the same outcome."""
+        """Give all images of a batch whose call failed the same outcome."""
         self._bisection.end(batch, is_good=False)
         if isinstance(outcome, Retry):
             self._bisection.suspect(batch)
@@ -143,7 +142,7 @@ class Backlog:
                 self._finish(item, outcome)
 
     def _finish(self, item: Item, outcome: ImageOutcome | Exception) -> None:
-        """Give an item its outcome, to all who wait for it, and let the next item of its image follow."""
+        """End an item with its outcome, and let the next item of its image follow."""
         waiters = item.waiters
         if isinstance(outcome, Applied | Refused):
             self._bisection.forget(item)
@@ -164,7 +163,7 @@ class Backlog:
         waiter.receive(image_id, outcome)
 
     def _joined(self, key: Hashable, image_id: str) -> Item | None:
-        """The item that a caller waits for already, or that waits for the same and can answer it too."""
+        """An item that waits for the same update, so that it can serve this caller too."""
         last = self._order.last(image_id)
         if last is None or last.key != key or last.state not in (State.WAITING, State.BEHIND):
             return None
@@ -188,9 +187,9 @@ class Backlog:
                 self._end(item)
 
     def _end_older(self, item: Item) -> None:
-        """Let what would write an older value over that of an item that was just applied count as applied.
+        """Count older updates that wait behind an applied item as applied: they would replace its newer value.
 
-        That is an earlier message which came back after a later one.
+        They belong to earlier messages that came back after a later one.
         """
         self._memory.applied(item.image_id, item.number)
         for behind in self._order.cut_older(item):
@@ -199,7 +198,7 @@ class Backlog:
                 self._give(waiter, behind.image_id, APPLIED)
 
     def _take_along(self, item: Item) -> None:
-        """Have everything behind an item come back too that goes undone."""
+        """Let everything behind an item that was not applied come back too."""
         for behind in self._order.cut_behind(item):
             behind.state = State.DONE
             for waiter in behind.waiters:

@@ -1,4 +1,4 @@
-"""Which batch goes next, and when one goes that is not full.
+"""Decides when a batch goes that is not full, and which of the ready batches goes first.
 
 * **Partition.** Everything that waits under one key: only it can share a call.
 * **Ready.** A partition is ready once it can fill a batch, or once its oldest item has lingered.

@@ -1,6 +1,7 @@
-"""What a failed call means for its images: sent again, suspected, searched for the one at fault, or given an outcome.
+"""Decides what a failed call means for its images.
 
-A 403, a 429 or an outage costs nobody anything but time; when calls go again, `limits` says.
+They are sent again, sent by themselves from now on, searched for the message at fault, or given an outcome. A 403, a
+429 or an outage costs no message anything but time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from shared.errors import AccessDenied, ApiError, CallRefused, RateLimited, Shar
 
 
 class AfterFailure(Enum):
-    """What is done with a batch whose images have no outcome yet."""
+    """What is done with a batch whose images have no outcome yet. `ACCUSE`: suspect the images of its one message."""
 
     SEND_AGAIN = "send again"
     ACCUSE = "accuse"
@@ -22,12 +23,12 @@ class AfterFailure(Enum):
 def after_failure(
     error: Exception, *, of_one_message: bool, is_suspended: bool, is_witness: bool, failed_too_often: bool
 ) -> AfterFailure | NotApplied | Exception:
-    """Say what a failed call means for its images: what is done with them, or their outcome, which is one for all.
+    """Decide what is done with the images of a failed call, or which outcome all of them have.
 
-    `of_one_message`: all images are wanted by the same message, so that there is nobody to tell it from.
-    `is_suspended`: calls are suspended now, so that it has to be waited for the service anyway.
-    `is_witness`: the call was evidence against the service; one that was not is evidence against its images.
-    `failed_too_often`: the service has failed to respond to one of them repeatedly while it responded to others.
+    `of_one_message`: all images belong to the same message.
+    `is_suspended`: calls are suspended now, so that the images have to wait for the service anyway.
+    `is_witness`: the failure was evidence against the service; otherwise it is evidence against the images.
+    `failed_too_often`: one of the images was in several failed calls while the service responded to others.
     """
     match error:
         case SharedFieldsRefused():

@@ -1,7 +1,7 @@
-"""The order of the updates of one image: one after another, as they arrived, whatever their keys.
+"""Keeps the updates of one image in order: one after another, as they arrived, whatever their keys.
 
-The items of an image form a chain, and only the first of a chain may be sent. An item that goes undone, because its
-message has to come back, takes those behind it along: they would overtake it otherwise.
+The items of an image form a chain, and only the first of a chain may be sent. If an item is not applied because its
+message has to come back, those behind it come back too, so that they do not overtake it.
 """
 
 from __future__ import annotations

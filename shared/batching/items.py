@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Waiter:
     """One caller's wait for the outcomes of all of its images, which arrive one by one.
 
-    `tag` is what the caller wants its calls to know it by.
+    `tag` names the caller in the calls that it shares, see `Around`.
     """
 
     __slots__ = ("_not_applied", "error", "items", "message", "pending", "tag", "woken")

@@ -1,8 +1,4 @@
-"""What became of an image, and what that means for the message that asked for it.
-
-An image ends in one of three ways. A message has one or many images and one outcome, which `settle` makes out of
-theirs. What a failed call means for its images, `failed_calls` says.
-"""
+"""The outcome of an image, and the outcome of a message, which follows from those of its images."""
 
 from __future__ import annotations
 
@@ -46,10 +42,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """At least one image has to be tried again: the whole message comes back later.
-
-    Updating the others twice does no harm: an update says what the metadata is, not how it changes.
-    """
+    """At least one image has to be tried again: the message comes back later."""
 
     reason: str
 
@@ -66,8 +59,8 @@ MessageOutcome = Complete | Abandon | DeadLetter
 COMPLETE = Complete()
 
 
-def settle(not_applied: Mapping[str, NotApplied]) -> MessageOutcome:
-    """Make a message's outcome out of those of its images that were not applied."""
+def outcome_of_message(not_applied: Mapping[str, NotApplied]) -> MessageOutcome:
+    """The outcome of a message whose other images were applied."""
     if not not_applied:
         return COMPLETE
     refused: dict[str, Refused] = {}

@@ -1,8 +1,8 @@
-"""Whether the next call to one API may go, and when: what its circuit breakers and its rate limit say together.
+"""Decides when the next call to one API may go: when its circuit breakers and its rate limit both let it.
 
-Every call of this process to one API is admitted here and reports its answer here. When calls are suspended, and
-whose, says `circuit_breaker`; how many go in a second and what a 429 does, say `distributed_rate_limit` and
-`local_pacing`. Here is said only how two kinds of callers take turns: batches, and those who wait for a turn.
+Every call of this process to the API is admitted here and reports its response here. `circuit_breaker` decides which
+calls are suspended; `distributed_rate_limit` and `local_pacing` how many go in a second and what a 429 does. This
+module decides how two kinds of callers take turns: batches, and those who wait for a turn, such as polls.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 
 class Limiter(Protocol):
-    """Keeps calls within the API's rate. What it calls a permit is its own affair.
-
-    `on_change` is called when the next call may go at another time, for a reason that no caller of these knows.
-    """
+    """Keeps calls within the API's rate. `on_change` is called when the next call may go at another time."""
 
     on_change: Callable[[], None]
 
@@ -45,7 +42,7 @@ class Limiter(Protocol):
         """The call with this permit was not refused for coming too early."""
 
     def limited(self, permit: Any, retry_after_seconds: float | None, now: float) -> None:
-        """The call with this permit was answered 429."""
+        """The response to the call with this permit was a 429."""
 
     async def aclose(self) -> None:
         """Do nothing any more."""
@@ -95,10 +92,10 @@ class Admission:
         return len(self._breakers.open)
 
     def ready_at(self, now: float) -> float:
-        """The earliest time at which a call may go: `now` or before if at once, infinity where only a change can tell.
+        """The earliest time at which a call may go: `now` or before if at once.
 
-        That is while a probe is out, or where it is the turn of one who waits for it: the two kinds of callers take
-        turns, and `on_change` says when that is over.
+        Infinity while a probe is out, and where somebody who waits for a turn goes first. `on_change` is called when
+        that is over.
         """
         ready_at = self._free_at(now)
         turn_is_next = self._turns and not self._last_was_turn
@@ -146,7 +143,7 @@ class Admission:
         self._reported.set()
 
     def withdraw(self, call: Admitted) -> None:
-        """Take note that a call ended without an answer that tells anything, say because of an error of ours."""
+        """Take note that a call ended without a response that tells anything, say because of an error of ours."""
         self._breakers.withdraw(call.scope, call.breakers)
         self._reported.set()
 
@@ -192,7 +189,7 @@ class Admission:
 
     async def _admitted(self, scope: Hashable, loop: asyncio.AbstractEventLoop, *, is_witness: bool) -> Admitted:
         while True:
-            # before it is in line, so that others need not wait behind it
+            # before it is in line, so that others do not wait behind it
             await self._until(lambda now: self._breakers.ready_at(scope, now, is_witness=is_witness), loop)
             self._turns += 1
             self._want_all(loop.time())

@@ -20,7 +20,7 @@ from shared.messages.update import parse_update
 from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
 from shared.redaction import hide
 from shared.services.events import EventPublisher
-from tests.unit.shared.conftest import image
+from tests.unit.shared.conftest import FakeApi, image, new_batcher
 from tests.unit.shared.queues import FakeOutbox, unreachable
 
 if TYPE_CHECKING:
@@ -61,21 +61,21 @@ class FakeBatcher(Batcher["BatchKey"]):
 class Relay:
     """The handling of updates, between fakes."""
 
-    def __init__(self, *, publish_updated: bool = False) -> None:
+    def __init__(self, batcher: Batcher[Any] | None = None, *, publish_updated: bool = False) -> None:
         self.journal: list[str] = []
         self.batcher = FakeBatcher()
         self.poison = FakeOutbox(journal=self.journal, name="dead letter")
         self.events = FakeOutbox(journal=self.journal, name="event")
         self._updates = MetadataUpdates(
-            self.batcher,
+            self.batcher if batcher is None else batcher,
             self.poison,
             EventPublisher(self.events),
             source="https://vision.example",
             publish_updated=publish_updated,
         )
 
-    async def handle(self, body: bytes, deliveries: int = 1) -> None:
-        await self._updates.handle(Delivery("message-1", body, deliveries))
+    async def handle(self, body: bytes, deliveries: int = 1, message_id: str = "message-1") -> None:
+        await self._updates.handle(Delivery(message_id, body, deliveries))
 
     @property
     def left_nothing(self) -> bool:
@@ -144,6 +144,30 @@ class TestTriedAgain:
         with pytest.raises(asyncio.CancelledError):
             await relay.handle(update(), 100)
         assert relay.left_nothing
+
+
+class TestThatCameBack:
+    @pytest.mark.looptime
+    async def test_a_message_whose_event_could_not_be_published_writes_nothing_over_a_newer_value(self) -> None:
+        api = FakeApi()
+        relay = Relay(new_batcher(api), publish_updated=True)
+        relay.events.fails = [unreachable()]
+        with pytest.raises(StorageTrouble):
+            await relay.handle(update(2, metadata={"k": "old"}), message_id="old")
+        await relay.handle(update(2, metadata={"k": "new"}), message_id="new")
+        await relay.handle(update(2, metadata={"k": "old"}), 2, message_id="old")
+        assert [dict(call.key.metadata)["k"] for call in api.calls] == ["old", "new"]  # type: ignore[attr-defined]
+        assert [event["data"]["messageId"] for event in relay.events.documents] == ["new", "old"]
+
+    async def test_one_that_is_done_with_is_forgotten(self, relay: Relay) -> None:
+        await relay.handle(update())
+        relay.batcher.not_applied = {image(0): GONE}
+        await relay.handle(update(), message_id="refused")
+        assert relay.batcher.forgotten == ["message-1", "refused"]
+        relay.batcher.not_applied = {image(0): LATER}
+        with pytest.raises(MessageAbandoned):
+            await relay.handle(update(), message_id="later")
+        assert "later" not in relay.batcher.forgotten
 
 
 class TestRefused:

@@ -91,7 +91,7 @@ class TestBatches:
         self, api: FakeApi, batcher: Batcher[str]
     ) -> None:
         api.answer = lambda call: {image(0): APPLIED}
-        assert await batcher.submit("a", images(2)) == {image(1): Retry("missing from the answer")}
+        assert await batcher.submit("a", images(2)) == {image(1): Retry("missing from the response")}
 
     async def test_the_same_image_twice_under_one_key_is_sent_once_and_answers_both(
         self, api: FakeApi, batcher: Batcher[str]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.app import new_batcher
-from shared.batching.outcomes import APPLIED, Abandon, ImageOutcome, Retry, settle
+from shared.batching.outcomes import APPLIED, Abandon, ImageOutcome, Retry, outcome_of_message
 from shared.errors import MaxWaitExceeded, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
@@ -57,7 +57,7 @@ async def deliver(batcher: Batcher[BatchKey], of: BatchKey, image_ids: Sequence[
     """Deliver a message until it is applied, 60 s after it came back. Returns when that was."""
     while True:
         try:
-            if not isinstance(settle(await batcher.submit(of, image_ids)), Abandon):
+            if not isinstance(outcome_of_message(await batcher.submit(of, image_ids)), Abandon):
                 return now()
         except MaxWaitExceeded:
             pass

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from shared.batching.outcomes import COMPLETE, Abandon, DeadLetter, MessageOutcome, NotApplied, Refused, Retry, settle
+from shared.batching.outcomes import (
+    COMPLETE,
+    Abandon,
+    DeadLetter,
+    MessageOutcome,
+    NotApplied,
+    Refused,
+    Retry,
+    outcome_of_message,
+)
 from tests.unit.shared.conftest import image
 
 GONE = Refused("ErrorImageNotFound")
@@ -27,4 +36,4 @@ LATER = Retry("status ErrorUnknown")
 def test_one_image_to_be_tried_again_brings_the_message_back_before_anything_is_rejected(
     not_applied: dict[int, NotApplied], outcome: MessageOutcome
 ) -> None:
-    assert settle({image(number): one for number, one in not_applied.items()}) == outcome
+    assert outcome_of_message({image(number): one for number, one in not_applied.items()}) == outcome
