@@ -34,7 +34,7 @@ from shared.messages.event_data import RejectedData, UpdatedData
 from shared.messages.placeholder import is_placeholder
 from shared.messages.update import MetadataLimits, MetadataUpdate, read_update
 from shared.telemetry import OFF, Processing, Telemetry
-from shared.text import one_line
+from shared.text import named, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,9 +183,8 @@ class MetadataUpdates:
         for letter in letters:
             await self._poison.send(letter)
         log.warning(
-            "message %s (correlation id %s) is dead-lettered, %s: %s %s",
-            one_line(delivery.id),
-            one_line(failed.correlation_id),
+            "message %s is dead-lettered, %s: %s %s",
+            named(delivery.id, failed.correlation_id),
             failure.reason,
             one_line(failure.code),
             one_line(failure.message),

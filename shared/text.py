@@ -21,6 +21,12 @@ def one_line(text: object, longest: int = MAX_LINE) -> str:
     return line if len(raw) <= longest and len(line) <= longest else line[:longest] + "…"
 
 
+def named(message_id: str, correlation_id: str | None) -> str:
+    """Name a message in a log line: by its id, and by its correlation id if it has one."""
+    known_by = f" (correlation id {one_line(correlation_id)})" if correlation_id else ""
+    return one_line(message_id) + known_by
+
+
 _NOT_IN_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")
 """What JSON would leave as it is and XML 1.0, in which queue messages travel, has no place for."""
 

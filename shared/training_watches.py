@@ -30,7 +30,7 @@ from shared.messages.watch import KINDS, Api, Target, TrainingWatch, parse_watch
 from shared.new_completions import COMPLETIONS, Finding, SeenTrainings, decide
 from shared.services.queues import MAX_RECEIVE
 from shared.telemetry import OFF, Telemetry
-from shared.text import one_line, to_json
+from shared.text import named, one_line, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -398,13 +398,11 @@ class TrainingWatches:
         self, message: Received, text: str, why: Failure, known: TrainingWatch | InvalidMessage | None
     ) -> None:
         """Publish that a watch is rejected, then write its dead letter. `metadata_updates` explains the order."""
-        known_by = one_line(known.correlation_id if known is not None else None)
+        name = named(message.id, known.correlation_id if known is not None else None)
         try:
             await self._publish_rejected(message, why, known)
             await self._poison.send(dead_letter.of_text(text, why))
-            log.warning(
-                "watch %s (correlation id %s) is dead-lettered: %s", message.id, known_by, one_line(why.message)
-            )
+            log.warning("watch %s is dead-lettered: %s", name, one_line(why.message))
             await self._queue.delete(message)
         except StorageTrouble as trouble:
             log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))

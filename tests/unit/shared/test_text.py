@@ -9,9 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.text import one_line, to_json
+from shared.text import named, one_line, to_json
 
 ANY_TEXT = st.text(st.characters())
+
+
+@pytest.mark.parametrize(
+    ("correlation_id", "name"),
+    [
+        ("scan-1", "message-1 (correlation id scan-1)"),
+        ("a\nb", "message-1 (correlation id a\\nb)"),
+        (None, "message-1"),
+        ("", "message-1"),
+    ],
+)
+def test_a_message_without_a_correlation_id_is_named_by_its_id_alone(correlation_id: str | None, name: str) -> None:
+    assert named("message-1", correlation_id) == name
 
 
 class TestShown:
