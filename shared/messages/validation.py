@@ -154,7 +154,7 @@ def _describe(error: ValidationError, names: dict[str, str]) -> str:
     misspelt = {item["loc"]: names[_letters_of(str(item["loc"][0]))] for item in found if _is_misspelt(item, names)}
     described = [f"{_path(loc)}must be written {name}" for loc, name in misspelt.items()]
     described += [
-        f"{_path(_place(item))}{_problem(item)}{_given(item)}"
+        _finding(item)
         for item in found
         if item["loc"] not in misspelt and not (item["type"] == "missing" and item["loc"][0] in misspelt.values())
     ]
@@ -166,10 +166,12 @@ def _is_misspelt(item: Any, names: dict[str, str]) -> bool:
     return item["type"] in _UNKNOWN and len(item["loc"]) == 1 and _letters_of(item["loc"][0]) in names
 
 
-def _place(item: Any) -> tuple[int | str, ...]:
-    """Where it is; of a key, the object that has it."""
-    loc: tuple[int | str, ...] = item["loc"]
-    return loc[:-2] if loc[-1:] == ("[key]",) else loc
+def _finding(item: Any) -> str:
+    """Where something is wrong, what, and what stands there."""
+    loc = item["loc"]
+    if len(loc) > 2 and loc[-1] == "[key]":
+        return f"{_path(loc[:-2])}the key {one_line(repr(item['input']), 60)} {_problem(item)}"
+    return f"{_path(loc)}{_problem(item)}{_given(item['input'])}"
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -203,15 +205,12 @@ _PROBLEMS = {
 def _problem(item: Any) -> str:
     """What is wrong, in words that do not depend on pydantic's."""
     problem = _PROBLEMS.get(item["type"])
-    told = item["msg"][:1].lower() + item["msg"][1:] if problem is None else problem.format_map(item.get("ctx", {}))
-    named = f"the key {item['input']!r} " if item["loc"][-1:] == ("[key]",) else ""
-    return one_line(named + told)
+    if problem is None:
+        return one_line(item["msg"][:1].lower() + item["msg"][1:])
+    return one_line(problem.format_map(item.get("ctx", {})))
 
 
-def _given(item: Any) -> str:
-    value = item["input"]
-    if item["loc"][-1:] == ("[key]",):
-        return ""
+def _given(value: Any) -> str:
     if isinstance(value, str):
         return f", not {one_line(repr(value), 60)}"
     return f", not {one_line(json.dumps(value), 60)}" if isinstance(value, int | float | bool | None) else ""

@@ -191,6 +191,7 @@ class TestUpdate:
                 "metadata: the value of 'k' must have at most 256 characters (MAX_METADATA_VALUE_CHARACTERS)",
             ),
             ({"metadata": {"k": 1}}, "metadata.k: must be text, not 1"),
+            ({"metadata": {"[key]": 1}}, "metadata.[key]: must be text, not 1"),
             ({"metadata": {"k": None}}, "metadata.k: must be text, not null"),
             ({"metadata": {"k": True}}, "metadata.k: must be text, not true"),
             ({"metadata": {"k": {"deep": {}}}}, "metadata.k: must be text"),
