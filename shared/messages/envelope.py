@@ -26,24 +26,24 @@ class Unwrapped(NamedTuple):
     Attributes:
         fields: what the message says.
         traceparent: of its CloudEvent, whatever stands there (CloudEvents, "Distributed Tracing Extension").
-        text: the message as it was first sent, without the dead letters around it.
+        document: the message as it was first sent, decoded, without the dead letters around it.
         redrives: how often it has been moved back since.
     """
 
     fields: dict[str, Any]
     traceparent: Any
-    text: str
+    document: bytes
     redrives: int
 
 
 def unwrap(body: bytes, redrives: int = 0) -> Unwrapped:
     """Take a message out of whatever it came in. Raises `InvalidMessage`, with the text and redrives set."""
     document, problem = decode(body)
-    text = readable(document)
     try:
         outer = load_object(document, problem)
         fields = _in_envelope(outer)
     except InvalidMessage as found:
+        text = readable(document)
         error = InvalidMessage(_CUT) if redrives and text.endswith(CUT_MARK) else found
         error.text, error.redrives = text, redrives
         raise error from None
@@ -56,7 +56,7 @@ def unwrap(body: bytes, redrives: int = 0) -> Unwrapped:
     traceparent = outer.get("traceparent") if fields is not outer else None
     if "failure" in fields:  # whoever wrote the letter again may have written null for what it does not have
         fields = {name: value for name, value in fields.items() if name != "failure" and value is not None}
-    return Unwrapped(fields, traceparent, text, redrives)
+    return Unwrapped(fields, traceparent, document, redrives)
 
 
 def _dead_lettered(fields: dict[str, Any]) -> str | None:

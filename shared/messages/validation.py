@@ -28,6 +28,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
 from shared.errors import InvalidMessage
+from shared.messages.encoding import readable
 from shared.messages.envelope import unwrap
 from shared.text import one_line
 
@@ -109,7 +110,7 @@ def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -
 
     `context` is for the message's own validators. Raises `InvalidMessage`.
     """
-    fields, traceparent, text, redrives = unwrap(body)
+    fields, traceparent, document, redrives = unwrap(body)
     if fields.get("traceparent") in (None, "") and _valid(_TRACEPARENT, traceparent) is not None:
         fields = {**fields, "traceparent": traceparent}
     try:
@@ -120,7 +121,7 @@ def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -
             f"not a message: it has {len(fields)} fields" if too_many else _describe(wrong, _names_in(message))
         )
     found = {_letters_of(name): value for name, value in fields.items()}  # a misspelt name may be all that is wrong
-    error.text, error.redrives = text, redrives
+    error.text, error.redrives = readable(document), redrives
     error.correlation_id = _valid(_CORRELATION_ID, found.get("correlationid")) or None
     error.traceparent = _valid(_TRACEPARENT, found.get("traceparent"))
     error.kind = _valid(_KIND, found.get("kind"))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
-from shared.messages.encoding import MAX_MESSAGE_BYTES, Encoding, encode
+from shared.messages.encoding import MAX_MESSAGE_BYTES, Encoding, encode, readable
 from shared.messages.envelope import CUT_MARK, MAX_REDRIVES, unwrap
 from shared.settings import Settings
 
@@ -56,10 +56,10 @@ def read_envelope(raw: bytes) -> dict[str, Any]:
 def origin_of(raw: bytes) -> tuple[str, int]:
     """The message as it was first sent, and how often it was moved back, valid or not."""
     try:
-        _, _, text, redrives = unwrap(raw)
+        _, _, document, redrives = unwrap(raw)
     except InvalidMessage as error:
         return error.text or "", error.redrives
-    return text, redrives
+    return readable(document), redrives
 
 
 def why_not(raw: bytes) -> str:
