@@ -115,14 +115,16 @@ class Batcher(Generic[K]):
         loop = asyncio.get_running_loop()
         message = self._memory.begin(message_id, image_ids)
         waiter = Waiter(loop.create_future(), message, tag)
+        timer = loop.call_later(self._max_wait_seconds, self._give_up, waiter)
         try:
-            lacking = [image_id for image_id in image_ids if image_id in message.lacking]
-            if self._backlog.add(key, lacking, waiter, loop.time()):
+            if self._backlog.add(key, message.lacking, waiter, loop.time()):
                 self._advance()
-            await self._outcome_of(waiter)
+            if not waiter.is_done:
+                await waiter.woken
             return waiter.result()
         finally:
-            self._backlog.leave(waiter, comes_back=False)
+            timer.cancel()
+            self._backlog.leave(waiter, comes_back=waiter.error is not None)
             self._memory.leave(message)
 
     def forget(self, message_id: str) -> None:
@@ -140,16 +142,10 @@ class Batcher(Generic[K]):
         await asyncio.gather(*calls, return_exceptions=True)
         await self._admission.aclose()
 
-    async def _outcome_of(self, waiter: Waiter) -> None:
-        try:
-            async with asyncio.timeout(self._max_wait_seconds):
-                if not waiter.is_done:
-                    await waiter.woken
-        except TimeoutError:
-            if not waiter.is_done:
-                self._backlog.leave(waiter, comes_back=True)
-                waited = f"no outcome within {self._max_wait_seconds:g} s; it will be delivered again"
-                raise MaxWaitExceeded(waited) from None
+    def _give_up(self, waiter: Waiter) -> None:
+        if not waiter.is_done:
+            waited = f"no outcome within {self._max_wait_seconds:g} s; it will be delivered again"
+            waiter.fail(MaxWaitExceeded(waited))
 
     def _advance(self) -> None:
         """Send what may be sent now, say how much is left, and come back when more may go."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shared.batching.outcomes import APPLIED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from shared.batching.outcomes import Applied, Refused
 
@@ -25,13 +25,18 @@ forgotten sends all of its images again."""
 class Message:
     """One message, however often it is delivered. `outcomes`: of its images, those that are final."""
 
-    __slots__ = ("id", "lacking", "number", "outcomes")
+    __slots__ = ("id", "image_ids", "number", "outcomes")
 
-    def __init__(self, message_id: str | None, number: int) -> None:
+    def __init__(self, message_id: str | None, number: int, image_ids: Iterable[str] = ()) -> None:
         self.id = message_id
         self.number = number
+        self.image_ids = tuple(dict.fromkeys(image_ids))
         self.outcomes: dict[str, Applied | Refused] = {}
-        self.lacking: set[str] = set()
+
+    @property
+    def lacking(self) -> list[str]:
+        """The images that have no final outcome yet."""
+        return [image_id for image_id in self.image_ids if image_id not in self.outcomes]
 
 
 class MessageMemory:
@@ -40,43 +45,42 @@ class MessageMemory:
     def __init__(self) -> None:
         self._numbers = count()
         self._messages: dict[str, Message] = {}
-        self._away: OrderedDict[Message, int] = OrderedDict()  # with the images that each is remembered for
+        self._away: OrderedDict[Message, None] = OrderedDict()
         self._images_away = 0
-        self._lacking: dict[str, dict[Message, None]] = {}
+        self._lacking: dict[str, tuple[Message, ...]] = {}  # by image
 
     def begin(self, message_id: str | None, image_ids: Sequence[str]) -> Message:
-        """Begin with a delivery: `lacking` are the images to be sent."""
+        """Begin with a delivery."""
         message = self._messages.get(message_id) if message_id else None
         if message is None:
-            message = Message(message_id, next(self._numbers))
+            message = Message(message_id, next(self._numbers), image_ids)
+            for image_id in message.image_ids:
+                self._lacking[image_id] = (*self._lacking.get(image_id, ()), message)
             if message_id:
                 self._messages[message_id] = message
-        self._images_away -= self._away.pop(message, 0)
-        for image_id in image_ids:
-            if image_id not in message.outcomes:
-                message.lacking.add(image_id)
-                self._lacking.setdefault(image_id, {})[message] = None
+        self._is_here(message)
         return message
 
     def note(self, message: Message, image_id: str, outcome: Applied | Refused) -> None:
         """Take note of an image's final outcome."""
-        if image_id in message.lacking:
+        if image_id not in message.outcomes:
             message.outcomes[image_id] = outcome
             self._found(message, image_id)
 
     def applied(self, image_id: str, number: int) -> None:
         """Take note that an image has the value of this message: it and older messages lack the image no more."""
-        for message in [one for one in self._lacking.get(image_id, ()) if one.number <= number]:
-            self.note(message, image_id, APPLIED)
+        for message in self._lacking.get(image_id, ()):
+            if message.number <= number:
+                self.note(message, image_id, APPLIED)
 
     def leave(self, message: Message) -> None:
         """Take note that a delivery has ended. The message is remembered until `forget`, as far as there is room."""
         if not message.id:
             self._drop(message)
             return
-        self._images_away -= self._away.pop(message, 0)
-        self._away[message] = images = len(message.outcomes) + len(message.lacking)
-        self._images_away += images
+        self._is_here(message)
+        self._away[message] = None
+        self._images_away += len(message.image_ids)
         while self._images_away > MAX_REMEMBERED:
             self._drop(next(iter(self._away)))
 
@@ -85,16 +89,21 @@ class MessageMemory:
         if message_id in self._messages:
             self._drop(self._messages[message_id])
 
+    def _is_here(self, message: Message) -> None:
+        if message in self._away:
+            del self._away[message]
+            self._images_away -= len(message.image_ids)
+
     def _drop(self, message: Message) -> None:
-        self._images_away -= self._away.pop(message, 0)
+        self._is_here(message)
         if message.id:
             self._messages.pop(message.id, None)
-        for image_id in list(message.lacking):
+        for image_id in message.lacking:
             self._found(message, image_id)
 
     def _found(self, message: Message, image_id: str) -> None:
-        message.lacking.remove(image_id)
-        lacking = self._lacking[image_id]
-        del lacking[message]
-        if not lacking:
-            del self._lacking[image_id]
+        others = tuple(one for one in self._lacking.get(image_id, ()) if one is not message)
+        if others:
+            self._lacking[image_id] = others
+        else:
+            self._lacking.pop(image_id, None)
