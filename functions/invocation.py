@@ -1,8 +1,8 @@
-"""What every invocation needs on the Functions host: log records arrive, and no secret leaves with an error.
+"""Runs each invocation so that all log records reach the host, and no secret does.
 
-The host drops a log record unless the task that wrote it belongs to an invocation that is still running. So the records
-of other tasks, of callbacks, of threads and of the app's import are held, and an invocation that waits writes them at
-once. If none is running, the next one does. All other code logs where things happen.
+The host drops a log record unless the task that wrote it belongs to an invocation that is still running. Therefore the
+records of other tasks, of callbacks, of threads and of the app's import are held. An invocation that is waiting writes
+them at once; if none is running, the next one does. All other code simply logs where things happen.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 MAX_HELD = 1000
-"""More are held only if nothing was invoked for long; the oldest give way."""
+"""The oldest are dropped beyond that. So many are held only if nothing is invoked for a long time."""
 
 OF_THE_WORKER = ("azure.functions", "azure_functions_worker")
 """Loggers whose records the host keeps always."""
@@ -28,7 +28,7 @@ OF_THE_WORKER = ("azure.functions", "azure_functions_worker")
 class Invocations(logging.Filter):
     """Does the work of each invocation, and holds log records until one of them can write them.
 
-    As a filter of the worker's handler it sees every record before the worker does.
+    It is a filter of the worker's log handler, and so sees each record before the worker does.
     """
 
     def __init__(self) -> None:
@@ -71,16 +71,15 @@ class Invocations(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact a record; hold it if it would not arrive."""
-        is_new = not hasattr(record, _SEEN)
-        if is_new:
-            setattr(record, _SEEN, True)
-            _redact(record)
-        if self._arrives() or record.name.startswith(OF_THE_WORKER):
-            return True
-        if is_new and record.levelno > logging.DEBUG:
+        arrives = self._arrives() or record.name.startswith(OF_THE_WORKER)
+        if hasattr(record, _SEEN) or (not arrives and record.levelno <= logging.DEBUG):
+            return arrives
+        setattr(record, _SEEN, True)
+        _redact(record)
+        if not arrives:
             self._held.append(record)
             self._wake_one()
-        return False
+        return arrives
 
     def _arrives(self) -> bool:
         try:

@@ -68,11 +68,10 @@ class MessageLost(StorageTrouble):
 
 
 class ApiError(RelayError):
-    """An API's response that is no success, or no response at all."""
+    """An API's response that is no success, or no response at all.
 
-
-class _Waited(ApiError):
-    """`retry_after_seconds` is how long the service asked to wait, if it did."""
+    `retry_after_seconds` is how long the service asked to wait, if it did.
+    """
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -88,11 +87,11 @@ class _Coded(ApiError):
         self.message = message
 
 
-class Unavailable(_Waited):
+class Unavailable(ApiError):
     """The service did not respond, or responded that the trouble is its own."""
 
 
-class RateLimited(_Waited):
+class RateLimited(ApiError):
     """429: the API's calls a second are used up, by us or by someone else."""
 
 
