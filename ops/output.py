@@ -10,6 +10,7 @@ character that cannot be printed, and so does its console, whatever prints there
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
@@ -48,11 +50,12 @@ EXIT_CODES_HELP = (
 
 
 class OpsError(Exception):
-    """A command cannot go on; the text says why and what to do."""
+    """A command cannot go on; the text says why and what to do, and ends with `command` if that helps."""
 
-    def __init__(self, text: str, code: Exit = Exit.PROBLEM) -> None:
+    def __init__(self, text: str, code: Exit = Exit.PROBLEM, command: str = "") -> None:
         super().__init__(text)
         self.code = code
+        self.command = command
 
 
 def printable(text: str) -> str:
@@ -102,9 +105,9 @@ class Output:
         for each in what:
             self.human.print(each)
 
-    def say(self, text: str | Text) -> None:
-        """Print a line of plain text for people, whatever characters it has."""
-        _print(self.human, text)
+    def say(self, text: str | Text, command: str = "") -> None:
+        """Print a line of plain text for people, whatever characters it has. `command` is what to type then."""
+        _print(self.human, text if isinstance(text, Text) else Text(text), command)
 
     def document(self, document: Any, **lists: Iterable[Any]) -> None:
         """Print a JSON document, if JSON was asked for. `lists` are further fields, written item by item."""
@@ -127,18 +130,44 @@ class Output:
         if self.as_json:
             print(printable_json(document), file=self.out.file, flush=True)
 
-    def error(self, text: str) -> None:
-        """Print what went wrong."""
-        _print(self.err, Text.assemble(("error: ", "bold red"), text))
+    def error(self, text: str, command: str = "") -> None:
+        """Print what went wrong. `command` is what to type then."""
+        _print(self.err, Text.assemble(("error: ", "bold red"), text), command)
 
-    def hint(self, text: str) -> None:
-        """Print what to do, or what to know, beside the result."""
-        _print(self.err, text)
+    def hint(self, text: str, command: str = "") -> None:
+        """Print what to do, or what to know, beside the result. `command` is what to type then."""
+        _print(self.err, Text(text), command)
 
 
-def _print(console: Console, text: str | Text) -> None:
-    """Print a line. A terminal wraps it between words; elsewhere it stays one line, for whoever searches it."""
-    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+def _print(console: Console, text: Text, command: str = "") -> None:
+    """Print a sentence, and the command with which it ends.
+
+    On a terminal lines are broken between words, and the command has a line of its own that only the terminal wraps: a
+    line break in what somebody copies would be typed too. Elsewhere all is one line, for whoever searches it.
+    """
+    if command:
+        text = Text.assemble(text, ":", "\n" if console.is_terminal else " ")
+    if console.is_terminal:
+        text.plain = wrapped(text.plain, console.width)
+    console.print(text, command, markup=False, soft_wrap=True, sep="")
+
+
+def wrapped(text: str, width: int) -> str:
+    """Put line breaks in place of spaces so that no line is wider, unless a single word is."""
+    return "\n".join(_wrapped_line(line, width) for line in text.split("\n"))
+
+
+def _wrapped_line(line: str, width: int) -> str:
+    characters = list(line)
+    column = 0
+    for word in re.finditer(r"( *)([^ ]+)", line):
+        needed = cell_len(word[0])
+        if word[1] and column and column + needed > width:
+            characters[word.start(2) - 1] = "\n"
+            column = 0
+            needed = cell_len(word[2])
+        column += needed
+    return "".join(characters)
 
 
 def confirm(question: str, *, default: bool = False) -> bool:

@@ -56,6 +56,7 @@ def doctor_command(
 
 
 def _show(output: Output, check: Check) -> None:
-    advice = f": {check.advice}" if check.advice else ""
+    command = check.advice if check.advice.startswith("vision-relay ") else ""
+    advice = f": {check.advice}" if check.advice and not command else ""
     line = one_line(f"{check.name}: {check.found}{advice}", MAX_LINE)
-    output.say(Text.assemble((f"{check.level:<8}", STYLES[check.level]), line))
+    output.say(Text.assemble((f"{check.level:<8}", STYLES[check.level]), line), command)

@@ -62,16 +62,16 @@ def put_command(
             queue = storage.queue(loaded.metadata_updates_queue)
             if await queue.count() is None:
                 raise OpsError(
-                    f"there is no queue {queue.name}: look at METADATA_UPDATES_QUEUE, or create it: "
-                    "vision-relay doctor --create-queues",
+                    f"there is no queue {queue.name}: look at METADATA_UPDATES_QUEUE, or create it",
                     Exit.SETTINGS,
+                    "vision-relay doctor --create-queues",
                 )
             message_id, _ = await queue.put(text)
         output.document({"messageId": message_id, "update": json.loads(text)})
         output.say(
             f"sent to {queue.name}: {plural(len(image_ids), 'image')} (correlation id {document['correlationId']})"
         )
-        output.hint("what cannot be applied is shown by: vision-relay dead-letters list")
+        output.hint("to see what cannot be applied", "vision-relay dead-letters list")
         return Exit.OK
 
     run(output, partial(load_ops_settings, settings), work)

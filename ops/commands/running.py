@@ -53,7 +53,7 @@ def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[Ops
         code = Exit.INTERRUPTED
     except Exception as error:
         text, code = describe(error)
-        output.error(redacted(text))
+        output.error(redacted(text), error.command if isinstance(error, OpsError) else "")
     raise typer.Exit(code)
 
 

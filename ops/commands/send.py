@@ -261,7 +261,7 @@ class _Send:
             write_invalid_rows(source, self._options.choices, limits, database.problems(), path)
             self._result["badRowsFile"] = str(path)
             mended = self._options.command("send", file=str(path), as_csv=True)
-            output.hint(f"{plural(bad, 'row')} left out. Mend {one_line(path)}, then: {mended}")
+            output.hint(f"{plural(bad, 'row')} left out. Mend {one_line(path)}, then", mended)
         return None
 
     def _end(self, code: Exit) -> Exit:
@@ -296,8 +296,9 @@ class _Send:
         if await queue.count() is None:
             raise OpsError(
                 f"there is no queue {queue.name}: look at METADATA_UPDATES_QUEUE and at the storage account, "
-                "or create it: vision-relay doctor --create-queues",
+                "or create it",
                 Exit.SETTINGS,
+                "vision-relay doctor --create-queues",
             )
 
     async def _transmit(self, journal: Journal, queue: OpsQueue) -> Exit:
@@ -347,7 +348,7 @@ class _Send:
             self._output.hint("stopped; type the same again, and it resumes")
             return Exit.INTERRUPTED
         if Path(self._options.file).is_file():
-            self._output.hint(f"what comes of it: {self._options.command('verify', '--wait')}")
+            self._output.hint("to see what comes of it", self._options.command("verify", "--wait"))
         return Exit.OK
 
 
@@ -368,8 +369,8 @@ def show_mapping(output: Output, source: Source, mapping: Mapping | None) -> Non
     if mapping is None:
         output.say(f"{source.name}: {FORMAT_NAMES[source.format]}")
         return
-    title = f"{source.name}: {FORMAT_NAMES[source.format]}"
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    output.say(Text(f"{source.name}: {FORMAT_NAMES[source.format]}", style="bold"))
+    table = Table()
     table.add_column("column")
     table.add_column("is")
     names = [one_line(name, 200) for name in mapping.header]

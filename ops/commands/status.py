@@ -138,16 +138,15 @@ def _age(now: datetime, since: datetime | None) -> str:
     return "" if since is None else duration(max((now - since).total_seconds(), 0))
 
 
-def _letters(snapshot: Snapshot) -> Table:
+def _letters(snapshot: Snapshot) -> RenderableType:
     table = Table(title="Dead letters by reason", title_justify="left", title_style="bold", show_header=False)
-    if snapshot.has_more_letters:
-        table.caption = f"of the first {MAX_RECEIVE} of a queue; vision-relay dead-letters list looks at all"
-        table.caption_justify = "left"
     table.add_column()
     table.add_column(justify="right")
     for kind, count in snapshot.letters.most_common():
         table.add_row(Text(one_line(kind, 60)), f"{count:,}")
-    return table
+    if not snapshot.has_more_letters:
+        return table
+    return Group(table, f"of the first {MAX_RECEIVE} of a queue; to look at all:\nvision-relay dead-letters list")
 
 
 def _limit(snapshot: Snapshot) -> Text:

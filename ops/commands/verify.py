@@ -183,7 +183,8 @@ def _report(
     standing = verification.standing
     bad = database.count_bad_rows()
     counts = Counter(deviation.fate for deviation in verification.deviations())
-    output.show(Text(f"{source.name}, as Custom Vision has it", style="bold"), _table(standing, counts, bad))
+    output.say(Text(f"{source.name}, as Custom Vision has it", style="bold"))
+    output.show(_table(standing, counts, bad))
     for number, deviation in enumerate(verification.deviations()):
         if number == MAX_SHOWN and not show_all:
             output.say(f"… and {standing.open - number:,} more: --all or --json shows them")
@@ -227,10 +228,10 @@ def _line(source: Source, deviation: Deviation) -> str:
 
 def _advise(output: Output, options: CatalogueOptions, counts: Counter[Fate], *, is_over: bool) -> None:
     if counts[Fate.DEAD_LETTER]:
-        output.hint("mend what the dead letters name, then: vision-relay dead-letters redrive")
+        output.hint("mend what the dead letters name, then", "vision-relay dead-letters redrive")
     if counts[Fate.NOWHERE]:
-        output.hint(f"not under way: {options.command('send', '--again')} sends all of it once more")
+        output.hint("some images are not under way; to send all of it once more", options.command("send", "--again"))
     if not is_over:
         output.hint("the time is over; what is queued may still come")
     elif counts[Fate.QUEUED]:
-        output.hint(f"to wait for what is queued: {options.command('verify', '--wait')}")
+        output.hint("to wait for what is queued", options.command("verify", "--wait"))

@@ -97,9 +97,9 @@ def watch_command(
             queue = storage.queue(loaded.training_watches_queue)
             if await queue.count() is None:
                 raise OpsError(
-                    f"there is no queue {queue.name}: look at TRAINING_WATCHES_QUEUE, or create it: "
-                    "vision-relay doctor --create-queues",
+                    f"there is no queue {queue.name}: look at TRAINING_WATCHES_QUEUE, or create it",
                     Exit.SETTINGS,
+                    "vision-relay doctor --create-queues",
                 )
             place = Place(queue, *await queue.put(to_json(watch.to_dict())))
             output.say(f"{watch.kind} {watch.id} is watched (correlation id {watch.correlation_id})")

@@ -1,6 +1,7 @@
 """What commands show and ask on a terminal: bars, colours, and questions before something is done."""
 
 import fcntl
+import json
 import os
 import select
 import signal
@@ -9,8 +10,10 @@ import subprocess
 import sys
 import termios
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyte
 import pytest
 
 from tests.integration.ops.conftest import Bench, Control, Result, taken
@@ -119,6 +122,50 @@ def test_watch_waits_on_one_line_that_changes(bench: Bench) -> None:
     result = type_and_answer(bench, "watch", "personGroup", "employees", "--wait", "--timeout", "2s")
     assert result.code == 1
     assert "training not found, its watch waits" in result.out
+
+
+def on_a_screen(shown: str, columns: int) -> list[str]:
+    """What is left on a screen in the end."""
+    screen = pyte.Screen(columns, 200)
+    pyte.Stream(screen).feed(shown)
+    return [line.rstrip() for line in screen.display if line.strip()]
+
+
+def test_the_next_command_can_be_copied_in_80_columns(bench: Bench) -> None:
+    name = "a-rather-long-name-of-the-catalogue-of-the-harbour.csv"
+    bench.write(name, f"id,project_id,a,b\n{bench.ids(1)[0]},{bench.project_id},x,y")
+    result = type_and_answer(bench, "send", name, "--ignore", "b", "--yes", columns=80)
+    assert result.code == 0
+    command = f"vision-relay verify {name} --wait --ignore b"
+    assert command in result.out.splitlines(), "as one line, however the terminal shows it"
+    lines = on_a_screen(result.out, 80)
+    assert lines[lines.index("to see what comes of it:") + 1 :] == [command[:80], command[80:]]
+
+
+def test_an_event_has_lines_of_its_own_where_a_spinner_turns(bench: Bench) -> None:
+    group = "employees-of-the-harbour"
+    arguments = ("watch", "personGroup", group, "--wait", "--timeout", "20s", "--correlation-id", "c" * 60)
+    with ThreadPoolExecutor() as pool:
+        watching = pool.submit(type_and_answer, bench, *arguments, columns=80)
+        while not bench.watches.peek_messages() and not watching.done():
+            time.sleep(0.05)
+        event = {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "/x",
+            "type": "VisionRelay.Training.Succeeded",
+            "subject": f"persongroups/{group}",
+            "time": "2026-01-31T12:00:00+00:00",
+            "data": {"kind": "personGroup", "id": group, "status": "succeeded", "correlationId": "c" * 60},
+        }
+        bench.events.send_message(json.dumps(event))
+        for watch in bench.watches.receive_messages():
+            bench.watches.delete_message(watch)
+        result = watching.result()
+    assert result.code == 0
+    lines = on_a_screen(result.out, 80)
+    first = lines.index(f"2026-01-31T12:00:00 Training.Succeeded persongroups/{group}")
+    assert lines[first + 1 :] == ["status=succeeded", f"correlationId={'c' * 60}"]
 
 
 @pytest.mark.parametrize("command", [("dead-letters", "redrive"), ("dead-letters", "drop", "--all")])

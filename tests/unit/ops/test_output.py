@@ -6,12 +6,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from ops.commands.dead_letters import _body_text
 from ops.letters import parse_duration, read_letter
-from ops.output import Output, new_console
+from ops.output import Output, new_console, wrapped
 from ops.storage import Seen
 
 EVIL = "A\x9b2J\x9d52;c;ZXZpbA==\x9cC\x7fD\u202eE\u2028F\x1b[2JG\U000e0001"
@@ -72,6 +75,29 @@ def test_a_terminal_breaks_lines_between_words(monkeypatch: pytest.MonkeyPatch) 
     lines = stream.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert " ".join(line.strip() for line in lines) == text
+
+
+@given(st.lists(st.text("aü漢", min_size=1, max_size=30), min_size=1).map(" ".join), st.integers(4, 40))
+def test_no_word_is_broken_and_no_line_is_wider_but_for_a_long_word(text: str, width: int) -> None:
+    lines = wrapped(text, width).split("\n")
+    assert " ".join(lines) == text
+    assert all(cell_len(line) <= width or " " not in line for line in lines)
+
+
+@pytest.mark.parametrize("way", ["hint", "error", "say"])
+def test_a_command_to_paste_has_a_line_of_its_own_that_nothing_breaks(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "vision-relay verify a-long-name-of-a-catalogue.csv --project-id 7d1c3f0a --ignore 'of no use' --wait"
+    stream, pipe = Terminal(), io.StringIO()
+    for each in (stream, pipe):
+        output = Output(False, new_console(each), new_console(each))
+        getattr(output, way)("what comes of it, in a sentence that is longer than a line", command)
+    assert stream.getvalue().splitlines()[-1] == command
+    assert pipe.getvalue().endswith(f"a sentence that is longer than a line: {command}\n")
+    assert pipe.getvalue().count("\n") == 1
 
 
 @pytest.mark.parametrize("text", ["9999999999d", "0s", "3651d", "-1h", "soon", "1e9d"])
