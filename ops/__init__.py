@@ -6,9 +6,8 @@
     output.py         where is printed, and the exit codes; progress.py: bars; describing.py: errors of storage
     storage.py        the queues: looked at, leased, reserved and released
     apis.py           what metadata images have, how trainings stand; probing.py: whether the APIs answer at all
-    catalogue/        a file of rows: its columns, its rows, what is wrong with them, all of it in a scratch database
-    plan.py           which messages a catalogue becomes, what they cost, how far a send has come
-    sending.py        `send`: every message once
+    catalogue/        a file of rows: what it is, its columns, what is wrong with it, what it costs, its messages
+    resumable_send.py `send`: every message exactly once; send_journal.py: how far a send has come
     verifying.py      `verify`
     __main__.py       where it begins, and how a signal ends it
     letters.py        a dead letter, which ones a filter means, what to do about one

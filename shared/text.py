@@ -17,7 +17,9 @@ def one_line(text: object, longest: int = MAX_LINE) -> str:
     A line break in a producer's field would otherwise let it write log lines of its own.
     """
     raw = redacted(str(text))
-    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in raw[:longest])
+    line = raw[:longest]
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
     return line if len(raw) <= longest and len(line) <= longest else line[:longest] + "…"
 
 

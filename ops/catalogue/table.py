@@ -65,6 +65,13 @@ class Table:
             raise CatalogueError(f"{error}{_hint_of_header(header, sample)}") from None
         self._check_header()
         self._checked: set[int] = set()
+        mapping = self.mapping
+        fields = {"imageIds[0]:": mapping.image, "projectId:": mapping.project, "correlationId:": mapping.correlation}
+        self._names = {
+            field: f"{one_line(mapping.header[position], 40)}:"
+            for field, position in fields.items()
+            if position is not None
+        }
 
     def _check_header(self) -> None:
         """Tell what is wrong with the header once, and not again for each row."""
@@ -137,11 +144,8 @@ class Table:
 
     def _by_column(self, problem: str) -> str:
         """Name columns where the rules name fields."""
-        header, mapping = self.mapping.header, self.mapping
-        fields = {"imageIds[0]:": mapping.image, "projectId:": mapping.project, "correlationId:": mapping.correlation}
-        for field, position in fields.items():
-            if position is not None:
-                problem = problem.replace(field, f"{one_line(header[position], 40)}:")
+        for field, name in self._names.items():
+            problem = problem.replace(field, name)
         return problem
 
 

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from uuid import UUID, uuid4
 
@@ -163,6 +164,7 @@ def lines(kind: str, form: str, count: int) -> Iterator[str]:
 def peak(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], int]:
     """What a check of a file has resident at most, in the system's unit."""
 
+    @cache
     def measure(name: str) -> int:
         settings = {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "PYTHONPATH": str(PROJECT_ROOT)}
         with subprocess.Popen(
