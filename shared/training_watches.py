@@ -197,7 +197,7 @@ class TrainingWatches:
                     while tick.waiting and not self._only_waits_for_suspended(tick):
                         await tick.has_moved()
                 while not all(poll.done() for poll in tick.polls.values()):
-                    if not await tick.has_moved() and self._only_waits_for_suspended(tick):
+                    if not await tick.has_moved() and tick.waiting and self._only_waits_for_suspended(tick):
                         tick.give_up()
             finally:
                 deadline.cancel()

@@ -54,7 +54,7 @@ DateTime = Annotated[
 
 
 def is_later(one: datetime, other: datetime) -> bool:
-    """Whether a date is later than another. A service tells the same date to 100 ns, to milliseconds or to seconds."""
+    """Whether a date is later than another. A service writes the same date to 100 ns, milliseconds or seconds."""
     precision = "seconds" if 0 in (one.microsecond, other.microsecond) else "milliseconds"
     return one > other and text_of(one, precision) != text_of(other, precision)
 

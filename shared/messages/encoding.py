@@ -22,9 +22,9 @@ Encoding = Literal["base64", "none"]
 
 
 def encode(text: str, encoding: Encoding) -> str:
-    """A message as it is put into its queue: Base64 of its UTF-8 or the text itself.
+    """A message as it is put into its queue: Base64 of its UTF-8, or the text itself.
 
-    A text that fits a message, but whose Base64 does not (more than 48 KiB), goes as it is.
+    A text of more than 48 KiB goes as it is, since its Base64 would not fit a message.
     """
     if encoding == "none":
         return text
@@ -51,9 +51,9 @@ _NEITHER = "neither a JSON object nor Base64 of one"
 
 
 def decode(body: bytes) -> tuple[bytes, str | None]:
-    """The document that a body is, or is Base64 of, as far as that can be told; and what is wrong with its form.
+    """Return the document that a body is, or is Base64 of, and what is wrong with its form.
 
-    Nothing is, if the document begins like a JSON object in UTF-8.
+    Nothing is wrong with a document that begins like a JSON object in UTF-8.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     if body[:1] == b"{" and body[1:2] != b"\0":  # as nearly all do; else it may be UTF-16
@@ -81,7 +81,7 @@ def decode(body: bytes) -> tuple[bytes, str | None]:
 
 
 def readable(document: bytes) -> str:
-    """A document as text; what is no text is escaped."""
+    """A document as text. Bytes that are no text are escaped."""
     name = json.detect_encoding(document)
     is_utf_8 = name.startswith("utf-8") or _form(document) is None
     return document.decode("utf-8" if is_utf_8 else name, "backslashreplace").removeprefix("\ufeff")

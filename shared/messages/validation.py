@@ -37,7 +37,7 @@ MAX_ERRORS_DESCRIBED = 5
 MAX_FIELDS = 16
 
 WIRE = ConfigDict(alias_generator=to_camel, extra="forbid")
-"""Field names on the wire are camelCase, and an unknown one is an error, so that a typo is told and not ignored."""
+"""Field names on the wire are camelCase. An unknown one is an error, so that a typo is not ignored."""
 
 
 class WireModel(BaseModel):
@@ -176,7 +176,7 @@ def _finding(item: Any) -> str:
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
-    """The field and a colon; nothing where the problem is the whole message's and says which field is meant."""
+    """The field and a colon; nothing for a problem of the whole message, which names its field itself."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
     return f"{one_line(path)}: " if loc else ""
 

@@ -272,6 +272,21 @@ class TestTick:
         assert relay.queue.deleted == ["m0"]
 
     @pytest.mark.looptime
+    async def test_so_is_one_that_takes_longer_than_a_tick_is_patient(self) -> None:
+        face = FakeFace()
+
+        async def slowly(target: Target) -> TrainingResult:
+            await asyncio.sleep(PATIENCE_SECONDS * 2)
+            return await FakeFace.poll(face, target)
+
+        face.answer = lambda group: SUCCEEDED if face.polls.total() > 1 else _raise(RateLimited("429"))
+        face.poll = slowly  # type: ignore[method-assign]
+        relay = Relay(face)
+        relay.add({})
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m0"]
+
+    @pytest.mark.looptime
     async def test_a_tick_with_nothing_else_to_do_does_not_wait_long_for_a_suspended_service(self) -> None:
         relay = Relay(told(Unavailable("503", retry_after_seconds=600)), max_wait_seconds=100)
         relay.add({})
