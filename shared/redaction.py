@@ -28,6 +28,7 @@ _tokens: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=32)
 _known: tuple[str, ...] = ()
 """All registered secrets in all their spellings, the longest first: a secret within another leaves no rest."""
 
+# A producer may have chosen the text: no alternative may begin twice in a stretch that it reads to the end.
 _WORD = r"[\w%+/.~-][^\s\"'&;,<>\\]*"
 _LOOKS_SECRET = re.compile(
     rf"""
@@ -37,7 +38,7 @@ _LOOKS_SECRET = re.compile(
             ) {_WORD}
     | (?P<scheme> \b(?:Bearer|Basic) \s+ ) [\w.~+/=-]{{16,}}
     | (?P<user> ://[^\s/:@]* : ) [^\s/@]+ (?=@)
-    | \b eyJ[\w-]{{8,}} \. [\w-]{{8,}} \. [\w-]+    # a JSON Web Token
+    | (?<![\w-]) eyJ[\w-]{{8,}} \. [\w-]{{8,}} \. [\w-]+    # a JSON Web Token
     """,
     re.VERBOSE | re.IGNORECASE,
 )

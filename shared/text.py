@@ -29,6 +29,14 @@ def named(message_id: str, correlation_id: str | None) -> str:
     return one_line(message_id) + known_by
 
 
+def error_line(error: BaseException) -> str:
+    """Return an error's class and text on one line, without secrets; if it has no text, that of its cause."""
+    said: BaseException | None = error
+    while said is not None and not str(said):
+        said = said.__cause__
+    return one_line(f"{type(error).__name__} {said or ''}".rstrip())
+
+
 _NOT_IN_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")
 """What JSON would leave as it is and XML 1.0, in which queue messages travel, has no place for."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.errors import AccessDenied, Unavailable
 from shared.redaction import hide, hide_token
-from shared.text import one_line
+from shared.text import error_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ class IdentityAuthentication:
                 f"or set {self._instead}: {one_line(_cause(error))}"
             ) from None
         except Exception as error:  # of any library: no call was made, so nothing was refused
-            cause = one_line(f"{type(error).__name__} {error}".rstrip())
+            cause = error_line(error)
             raise Unavailable(f"no token for the app's identity: {cause}") from None
         hide_token(token.token)
         return {"Authorization": f"Bearer {token.token}"}

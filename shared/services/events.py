@@ -17,7 +17,7 @@ from shared.errors import StorageTrouble
 from shared.messages.cloud_event import Event, EventType, to_structured
 from shared.redaction import hide, without_secrets
 from shared.telemetry import EVENT_GRID, OFF, STORAGE_QUEUE, Telemetry
-from shared.text import one_line
+from shared.text import error_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -90,7 +90,7 @@ class EventGridTopic:
         except Exception as error:
             status = getattr(error, "status_code", None)
             look = f"; look at {self._access}" if status in (401, 403, 404) else ""
-            cause = one_line(f"{type(error).__name__} {error}".rstrip())
+            cause = error_line(error)
             raise StorageTrouble(f"the Event Grid topic has not taken an event{look}: {cause}") from None
 
     async def aclose(self) -> None:

@@ -20,7 +20,7 @@ import httpx
 
 from shared.errors import ApiError, Unavailable
 from shared.telemetry import OFF, Telemetry
-from shared.text import one_line
+from shared.text import error_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -199,7 +199,7 @@ class JsonApi:
         except Exception as error:
             if deadline.expired():
                 raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
-            cause = one_line(f"{type(error).__name__} {error}".rstrip())
+            cause = error_line(error)
             raise Unavailable(f"{self._service} cannot be reached: {cause}") from None
 
     async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:

@@ -17,7 +17,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.errors import MessageLost, QueueMissing, StorageTrouble
 from shared.messages.encoding import encode
 from shared.redaction import without_secrets
-from shared.text import one_line
+from shared.text import error_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -121,7 +121,7 @@ class Queue:
         except StorageTrouble:
             raise
         except Exception as error:
-            cause = one_line(f"{type(error).__name__} {error}".rstrip())
+            cause = error_line(error)
             kind = MEANING.get(getattr(error, "error_code", None) or "", StorageTrouble)
             raise kind(f"queue {self.name}: {cause}") from None
 

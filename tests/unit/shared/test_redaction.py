@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import logging
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -104,6 +105,28 @@ class TestWhatLooksLikeASecret:
     )
     def test_other_words_stay(self, text: str) -> None:
         assert redacted(text) == text
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            "-eyJ",
+            "eyJ",
+            "eyJaaaaaaaa.",
+            "://",
+            "://a:",
+            "://:a",
+            "Bearer ",
+            "Bearer a",
+            "sig",
+            "sig=",
+            "SharedKey a",
+            " ",
+        ],
+    )
+    def test_no_text_of_a_message_takes_long(self, part: str) -> None:
+        began = time.process_time()
+        redacted(part * (65_536 // len(part)))
+        assert time.process_time() - began < 1
 
     def test_in_the_data_of_others_it_stays(self) -> None:
         """A dead letter is redriven: a producer's value must come back as it was."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.text import named, one_line, to_json
+from shared.text import error_line, named, one_line, to_json
 
 ANY_TEXT = st.text(st.characters())
 
@@ -52,6 +52,19 @@ class TestShown:
         line = one_line(text, longest)
         assert line.isprintable()
         assert len(line) <= longest + 1
+
+
+class TestErrorLine:
+    def test_it_has_the_class_and_the_text(self) -> None:
+        assert error_line(OSError("no\nroute")) == "OSError no\\nroute"
+
+    def test_an_error_without_a_text_has_that_of_its_cause(self) -> None:
+        """The HTTP client's own errors often have none: only their cause says that the connection was reset."""
+        error, middle = ValueError(), KeyError()
+        error.__cause__ = middle
+        assert error_line(error) == "ValueError"
+        middle.__cause__ = OSError("reset by peer")
+        assert error_line(error) == "ValueError reset by peer"
 
 
 class TestToJson:
