@@ -127,6 +127,7 @@ class MetadataUpdates:
             raise
         except Exception as error:
             if delivery.dequeue_count < DEAD_LETTER_BUG_FROM_DEQUEUE:
+                log.exception("message %s will be delivered again", one_line(delivery.id))  # the host says nothing
                 raise
             text = one_line(error, MAX_ERROR)
             failure = _failure(delivery, Reason.ERROR, type(error).__name__, text)

@@ -53,7 +53,7 @@ var rules = [
     // The app says the line again each hour, so two hours have it, late as it may come. It counts for an instance that
     // still runs, from five minutes on, until its scope is resumed, or anything is said of the whole API later.
     query: '''
-      let running = union requests, traces | where timestamp > ago(15m) | distinct cloud_RoleInstance;
+      let running = union customMetrics, traces | where timestamp > ago(15m) | distinct cloud_RoleInstance;
       let words = traces
       | where message contains 'calls are suspended' or message contains 'calls are resumed'
       | where cloud_RoleInstance in (running)

@@ -171,6 +171,7 @@ def test_the_workbook_looks_for_what_is_really_said() -> None:
     queries = [item["content"]["query"] for item in workbook["items"] if item["type"] == 3]
     phrases = {phrase for query in queries for phrase in re.findall(r"(?:contains|startswith) '([^']+)'", query)}
     assert phrases
+    assert not any(query.startswith("requests") for query in queries), "host.json leaves requests out"
     for phrase in phrases - {"Message has reached MaxDequeueCount", "Message has reached"}:
         assert phrase in code(), phrase
 
@@ -181,7 +182,8 @@ def test_dead_letters_are_not_sampled_away_and_messages_that_go_well_write_no_li
     assert {"Exception", "Trace"} <= set(sampling["excludedTypes"].split(";"))
     assert levels["Function.update_image_metadata"] == "None"
     assert levels["Function.update_image_metadata.User"] == "Information"
-    assert {name.split(".")[1] for name in levels if "." in name} <= FUNCTIONS
+    assert levels["Host.Results"] == "None", "no request for each message, and no stack trace for one that comes back"
+    assert {name.split(".")[1] for name in levels if name.startswith("Function.")} <= FUNCTIONS
 
 
 def test_a_secret_that_two_settings_name_gets_its_role_once_and_one_without_a_vault_stops_the_deployment(

@@ -323,11 +323,14 @@ class TestMovedBack:
 
 class TestBug:
     @pytest.mark.parametrize("deliveries", [1, DEAD_LETTER_BUG_FROM_DEQUEUE - 1])
-    async def test_before_the_fifth_delivery_the_message_comes_back(self, relay: Relay, deliveries: int) -> None:
+    async def test_before_the_fifth_delivery_the_message_comes_back_and_the_log_has_the_stack_once(
+        self, relay: Relay, deliveries: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
         relay.batcher.error = ZeroDivisionError("division by zero")
         with pytest.raises(ZeroDivisionError):
             await relay.handle(update(), deliveries)
         assert relay.left_nothing
+        assert [record.exc_info is not None for record in caplog.records] == [True]
 
     @pytest.mark.parametrize("deliveries", [DEAD_LETTER_BUG_FROM_DEQUEUE, 200])
     async def test_from_the_fifth_on_the_whole_update_is_dead_lettered(self, relay: Relay, deliveries: int) -> None:
