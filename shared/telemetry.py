@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import MeterProvider, NoOpMeterProvider, Observation
+from opentelemetry.metrics import Histogram, MeterProvider, NoOpMeterProvider, Observation
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
@@ -69,41 +69,25 @@ class Telemetry:
         self.shutdown = shutdown
         self._tracer = (tracers or NoOpTracerProvider()).get_tracer(SCOPE)
         self._meter = meter = (meters or NoOpMeterProvider()).get_meter(SCOPE)
-        self._calls = meter.create_histogram(
-            "http.client.request.duration",
-            "s",
-            "Duration of HTTP client requests.",
-            explicit_bucket_boundaries_advisory=SECONDS,
-        )
-        self._processed = meter.create_histogram(
-            "messaging.process.duration",
-            "s",
-            "Duration of processing operation.",
-            explicit_bucket_boundaries_advisory=WAITING_SECONDS,
-        )
-        self._sent = meter.create_counter(
-            "messaging.client.sent.messages",
-            "{message}",
-            "Number of messages producer attempted to send to the broker.",
-        )
-        self._images = {"applied": 0, "refused": 0, "retry": 0}
-        """Counted here and read when metrics are collected, so that it costs a message nothing."""
-        meter.create_observable_counter(
-            "vision_relay.images",
-            [lambda _: self._count_images()],
-            "{image}",
-            "Images of messages whose processing has ended, by outcome.",
-        )
-        self._batch_size = meter.create_histogram(
-            "vision_relay.batch.size", "{image}", "Images of a call.", explicit_bucket_boundaries_advisory=BATCH_SIZES
-        )
-        self._batch_wait = meter.create_histogram(
-            "vision_relay.batch.wait",
-            "s",
-            "How long the oldest image of a call waited for it.",
-            explicit_bucket_boundaries_advisory=WAITING_SECONDS,
-        )
+
+        def histogram(name: str, unit: str, about: str, limits: Sequence[float]) -> Histogram:
+            return meter.create_histogram(name, unit, about, explicit_bucket_boundaries_advisory=limits)
+
+        name = "http.client.request.duration"
+        self.calls = histogram(name, "s", "Duration of HTTP client requests.", SECONDS)
+        name = "messaging.process.duration"
+        self.processed = histogram(name, "s", "Duration of processing operation.", WAITING_SECONDS)
+        name = "vision_relay.batch.size"
+        self._batch_size = histogram(name, "{image}", "Images of a call.", BATCH_SIZES)
+        name = "vision_relay.batch.wait"
+        self._batch_wait = histogram(name, "s", "How long the oldest image of a call waited for it.", WAITING_SECONDS)
+        about = "Number of messages producer attempted to send to the broker."
+        self._sent = meter.create_counter("messaging.client.sent.messages", "{message}", about)
         self._watches = meter.create_counter("vision_relay.watches", "{watch}", "Watches polled, by outcome.")
+        self.images = {"applied": 0, "refused": 0, "retry": 0}
+        """Counted here and read when metrics are collected, so that it costs a message nothing."""
+        about = "Images of messages whose processing has ended, by outcome."
+        meter.create_observable_counter("vision_relay.images", [lambda _: self._count_images()], "{image}", about)
         self._queues: dict[str, dict[str, str]] = {}
 
     def processing(self, queue: str) -> Processing:
@@ -188,16 +172,6 @@ class Telemetry:
             start_time=began_ns,
         )
 
-    def processed(self, seconds: float, attributes: Mapping[str, str], outcomes: Mapping[str, int]) -> None:
-        """A message has been processed. `outcomes`: how many of its images were applied, refused, to be retried."""
-        _safely(self._processed.record, seconds, attributes)
-        for outcome, number in outcomes.items():
-            self._images[outcome] += number
-
-    def called(self, seconds: float, attributes: Mapping[str, str | int]) -> None:
-        """An HTTP request has ended."""
-        _safely(self._calls.record, seconds, attributes)
-
     def _of_queue(self, queue: str) -> dict[str, str]:
         if queue not in self._queues:
             self._queues[queue] = {
@@ -210,7 +184,7 @@ class Telemetry:
     def _count_images(self) -> list[Observation]:
         return [
             Observation(number, {"vision_relay.image.outcome": outcome})
-            for outcome, number in self._images.items()
+            for outcome, number in self.images.items()
             if number
         ]
 
@@ -239,7 +213,8 @@ class Processing:
         """Record how it ended: an error brings the message back."""
         failed_by = self._reason if kind is None else kind.__qualname__
         attributes = self._attributes if failed_by is None else {**self._attributes, "error.type": failed_by}
-        self._telemetry.processed((time.time_ns() - self._began) / 1e9, attributes, self._outcomes())
+        _safely(self._telemetry.processed.record, (time.time_ns() - self._began) / 1e9, attributes)
+        self._count_images()
         if self._span is not None:
             outcome = "abandoned" if kind is not None else "completed" if self._reason is None else "dead-lettered"
             _safely(self._span.set_attribute, "vision_relay.outcome", outcome)
@@ -268,11 +243,13 @@ class Processing:
         """The `traceparent` of what comes of it: of its own span if it has one, else the one it came with."""
         return traceparent if self._span is None else to_traceparent(self._span.get_span_context())
 
-    def _outcomes(self) -> dict[str, int]:
+    def _count_images(self) -> None:
         if self._retry is None:  # it ended before the outcome was known
-            return {"refused" if self._reason is not None else "retry": self._images}
-        applied = self._images - self._refused - self._retry
-        return {"applied": applied, "refused": self._refused, "retry": self._retry}
+            self._refused, self._retry = (self._images, 0) if self._reason is not None else (0, self._images)
+        images = self._telemetry.images
+        images["applied"] += self._images - self._refused - self._retry
+        images["refused"] += self._refused
+        images["retry"] += self._retry
 
 
 class ApiCall:
@@ -295,7 +272,7 @@ class ApiCall:
         """Record how it ended."""
         if kind is not None:
             self._attributes.setdefault("error.type", kind.__qualname__)
-        self._telemetry.called(time.perf_counter() - self._began, self._attributes)
+        _safely(self._telemetry.calls.record, time.perf_counter() - self._began, self._attributes)
         span = get_current_span()
         if span.is_recording():
             _safely(span.update_name, f"{self._attributes['http.request.method']} {self._template}")

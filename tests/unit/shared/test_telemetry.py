@@ -282,7 +282,7 @@ class TestThatFails:
         def fail(*_: object) -> None:
             raise LookupError("no metrics")
 
-        for instrument in ("_processed", "_calls", "_sent", "_batch_size", "_batch_wait"):
+        for instrument in ("processed", "calls", "_sent", "_batch_size", "_batch_wait"):
             monkeypatch.setattr(relay.recorder, instrument, SimpleNamespace(record=fail, add=fail))
         monkeypatch.setattr(telemetry, "_FAILED_BY", set())
         await relay.handle(update(GOOD), update(GONE), deliveries=5)
