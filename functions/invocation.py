@@ -94,12 +94,13 @@ class Invocations(logging.Filter):
             self._loop.call_soon_threadsafe(self._wake_first)
 
     def _wake_first(self) -> None:
-        self._is_waking = False
+        self._is_waking = False  # also if nobody is waiting
         if self._held and self._waiting:
             next(iter(self._waiting)).set()
 
     def _write_held(self) -> None:
         """Write what is held, through the handlers that would have dropped it."""
+        self._is_waking = False
         while self._held:
             record = self._held.popleft()
             for handler in logging.getLogger().handlers:

@@ -1,11 +1,12 @@
-"""What the functions share; the folders are its layers, and imports go downwards only.
+"""What the functions share. Imports go downwards only, in this order:
 
-app                                     puts the parts together
-metadata_updates, training_watches      what becomes of an update, what becomes of a watch
-new_completions                         when a completion is new
-services                                talks to the outside, decides nothing
-batching                                many callers, few calls
-limits                                  when a call may go
-messages                                what goes through queues
-settings, errors, text                  used by all
+app                                     builds all parts from the settings
+metadata_updates, training_watches      what becomes of an update; what becomes of a watch
+new_completions                         when a completed training is new to a watch
+services                                calls storage and the APIs; decides nothing
+batching                                packs the images of many messages into few calls
+limits                                  when a call may be made
+messages                                what is read from and written to queues
+settings                                the app settings
+errors, text, telemetry, redaction      used by all
 """

@@ -63,8 +63,7 @@ class IdentityAuthentication:
                 f"or set {self._instead}: {one_line(_cause(error))}"
             ) from None
         except Exception as error:  # of any library: no call was made, so nothing was refused
-            cause = error_line(error)
-            raise Unavailable(f"no token for the app's identity: {cause}") from None
+            raise Unavailable(f"no token for the app's identity: {error_line(error)}") from None
         hide_token(token.token)
         return {"Authorization": f"Bearer {token.token}"}
 

@@ -146,8 +146,8 @@ class JsonApi:
     Args:
         client: sends the requests.
         endpoint: the resource's URL.
-        auth: lets a call in.
-        service: what the resource is called in errors.
+        auth: authorises each call.
+        service: its name in errors.
         timeout_seconds: for a whole call, from its token to its last byte.
         telemetry: measures the requests.
         max_response_bytes: no more of a response is read.
@@ -199,8 +199,7 @@ class JsonApi:
         except Exception as error:
             if deadline.expired():
                 raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
-            cause = error_line(error)
-            raise Unavailable(f"{self._service} cannot be reached: {cause}") from None
+            raise Unavailable(f"{self._service} cannot be reached: {error_line(error)}") from None
 
     async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         url = self._endpoint + path

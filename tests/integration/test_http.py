@@ -142,6 +142,11 @@ class TestAnswers:
                 await asked.call("GET", "/")
             assert server.sent < 16 * MAX_RESPONSE_BYTES
 
+    async def test_a_path_is_sent_as_it_is(self) -> None:
+        async with serving(http(OK)) as server, api(server.address) as asked:
+            await asked.call("GET", "/a%2Fb/%7E~?ids=1,2%2C3&x=%20+")
+        assert server.heads[0].startswith("GET /a%2Fb/%7E~?ids=1,2%2C3&x=%20+ HTTP/1.1\r\n")
+
     @pytest.mark.parametrize("status", [b"301 Moved", b"302 Found", b"303 See", b"307 Same", b"308 Same"])
     async def test_a_redirect_is_not_followed(self, status: bytes) -> None:
         async with serving(http(OK)) as elsewhere:
