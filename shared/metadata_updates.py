@@ -37,8 +37,6 @@ from shared.telemetry import OFF, Processing, Telemetry
 from shared.text import named, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shared.batching.batcher import Batcher
     from shared.batching.outcomes import MessageOutcome
     from shared.messages.update import BatchKey
@@ -104,9 +102,14 @@ class MetadataUpdates:
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
         with self._telemetry.processing(self._queue) as processing:
-            await self._handle(delivery, processing)
+            failed = await self._apply(delivery, processing)
+            if failed is not None:
+                processing.dead_lettered(failed.failure.reason)
+                await self._dead_letter(delivery, failed, processing)
+        self._batcher.forget(delivery.id)
 
-    async def _handle(self, delivery: Delivery, processing: Processing) -> None:
+    async def _apply(self, delivery: Delivery, processing: Processing) -> Failed | None:
+        """Apply the update of a message. Returns what has to become a dead letter, if anything."""
         update: MetadataUpdate | None = None
         redrives = 0
         try:
@@ -115,38 +118,43 @@ class MetadataUpdates:
             not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
             refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values()) if not_applied else 0
             processing.answered(refused, len(not_applied) - refused)
-            failed = await self._conclude(delivery, update, outcome_of_message(not_applied), processing)
+            outcome = outcome_of_message(not_applied)
+            return await self._conclude(delivery, update, outcome, processing, redrives)
         except InvalidMessage as error:
             if is_placeholder(delivery.body):
-                return
-            redrives = error.redrives
-            failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error))
+                return None
             processing.read(error.traceparent, 0)
-            failed = Failed(failure, None, error.correlation_id, error.traceparent, error.text or "")
+            failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error), error.redrives)
+            return Failed(failure, None, error.correlation_id, error.traceparent, error.text or "")
         except RelayError:
             raise
         except Exception as error:
             if delivery.dequeue_count < DEAD_LETTER_BUG_FROM_DEQUEUE:
                 log.exception("message %s will be delivered again", one_line(delivery.id))  # the host says nothing
                 raise
-            text = one_line(error, MAX_ERROR)
-            failure = _failure(delivery, Reason.ERROR, type(error).__name__, text)
-            failed = _failed(delivery, failure, update)
-        if failed is not None:  # out here, so that an error in writing a dead letter cannot lead to a second one
-            failed = replace(failed, failure=replace(failed.failure, redrives=redrives))
-            processing.dead_lettered(failed.failure.reason)
-            await self._dead_letter(delivery, failed, processing)
-        self._batcher.forget(delivery.id)
+            failure = _failure(delivery, Reason.ERROR, type(error).__name__, one_line(error, MAX_ERROR), redrives)
+            if update is None:
+                return Failed(failure, None, None, None, delivery.body.decode("utf-8", "backslashreplace"))
+            return _failed(failure, update)
 
     async def _conclude(
-        self, delivery: Delivery, update: MetadataUpdate, outcome: MessageOutcome, processing: Processing
+        self,
+        delivery: Delivery,
+        update: MetadataUpdate,
+        outcome: MessageOutcome,
+        processing: Processing,
+        redrives: int = 0,
     ) -> Failed | None:
         """Return what has to become a dead letter, if anything. Raises `MessageAbandoned`."""
         match outcome:
             case Abandon(reason):
                 raise MessageAbandoned(f"message {delivery.id}: {reason}; it will be delivered again")
             case DeadLetter(refused):
-                return _failed(delivery, _refusal(delivery, refused), update)
+                first, *others = dict.fromkeys(refused.values())
+                code = "Various" if others else first.code
+                failure = _failure(delivery, Reason.REFUSED, code, first.message, redrives)
+                images = {image_id: one.code for image_id, one in refused.items()}
+                return _failed(replace(failure, images=images), update)
             case Complete():
                 if self._publish_updated:
                     await self._publish_update(delivery, update, processing)
@@ -207,17 +215,9 @@ class MetadataUpdates:
         await self._events.publish(event)
 
 
-def _failed(delivery: Delivery, failure: Failure, update: MetadataUpdate | None) -> Failed:
-    if update is None:
-        return Failed(failure, None, None, None, delivery.body.decode("utf-8", "backslashreplace"))
+def _failed(failure: Failure, update: MetadataUpdate) -> Failed:
     return Failed(failure, update, update.correlation_id, update.traceparent, "")
 
 
-def _failure(delivery: Delivery, reason: Reason, code: str, message: str) -> Failure:
-    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count)
-
-
-def _refusal(delivery: Delivery, refused: Mapping[str, Refused]) -> Failure:
-    first, *others = dict.fromkeys(refused.values())
-    failure = _failure(delivery, Reason.REFUSED, "Various" if others else first.code, first.message)
-    return replace(failure, images={image_id: outcome.code for image_id, outcome in refused.items()})
+def _failure(delivery: Delivery, reason: Reason, code: str, message: str, redrives: int) -> Failure:
+    return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count, redrives=redrives)

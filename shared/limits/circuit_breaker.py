@@ -80,7 +80,8 @@ class CircuitBreaker:
         self.api = api
         self._whose = whose
         self._epoch = 0
-        self._opened_at: float | None = None
+        self.opened_at: float | None = None
+        """Since when calls are suspended; None while they are not."""
         self._failures = self._witness_failures = 0
         self._next_at = self._next_witness_at = 0.0
         self._probes_out = self._witnesses_out = 0
@@ -88,14 +89,9 @@ class CircuitBreaker:
         self._logged_at = -math.inf
         self._is_denial_logged = False
 
-    @property
-    def opened_at(self) -> float | None:
-        """Since when calls are suspended; None while they are not."""
-        return self._opened_at
-
     def ready_at(self, now: float, *, is_witness: bool = True) -> float:
         """The earliest time at which a call may go: `now` or before if at once, infinity while a probe is out."""
-        if self._opened_at is None:
+        if self.opened_at is None:
             return now
         if is_witness:
             return math.inf if self._witnesses_out else self._next_witness_at
@@ -105,19 +101,19 @@ class CircuitBreaker:
         """Let one call through. Raises `RuntimeError` before `ready_at`."""
         if self.ready_at(now, is_witness=is_witness) > now:
             raise RuntimeError("calls are suspended")
-        call = AdmittedCall(self._opened_at is not None, self._epoch, is_witness)
+        call = AdmittedCall(self.opened_at is not None, self._epoch, is_witness)
         self._count_out(call, 1)
         return call
 
     def report(self, call: AdmittedCall, error: ApiError | None, now: float) -> None:
         """Take note of the call's response: an error, or success."""
-        if not self.is_current(call) or (self._opened_at is not None and not call.is_probe):
+        if not self.is_current(call) or (self.opened_at is not None and not call.is_probe):
             return
         self._count_out(call, -1)
         if trips(error):
             self._fail(call, error, now)
-        elif self._opened_at is not None:
-            self._close(now - self._opened_at)
+        elif self.opened_at is not None:
+            self._close(now - self.opened_at)
 
     def is_current(self, call: AdmittedCall) -> bool:
         """Whether the call was admitted since the breaker last opened or closed."""
@@ -130,7 +126,7 @@ class CircuitBreaker:
 
     def remind(self, now: float) -> None:
         """Log from time to time that calls are still suspended."""
-        if self._opened_at is not None and now - self._logged_at >= REMIND_SECONDS:
+        if self.opened_at is not None and now - self._logged_at >= REMIND_SECONDS:
             self._log_suspended(now)
 
     def _count_out(self, call: AdmittedCall, difference: int) -> None:
@@ -140,7 +136,7 @@ class CircuitBreaker:
 
     def _close(self, seconds: float) -> None:
         log.warning("%s: calls are resumed%s after %.1f s", self.api, self._whose, seconds)
-        self._opened_at = None
+        self.opened_at = None
         self._epoch += 1
         self._failures = self._witness_failures = 0
         self._next_at = self._next_witness_at = 0.0
@@ -148,7 +144,7 @@ class CircuitBreaker:
         self._is_denial_logged = False
 
     def _fail(self, call: AdmittedCall, error: ApiError | None, now: float) -> None:
-        if self._opened_at is None and not call.is_witness:
+        if self.opened_at is None and not call.is_witness:
             return
         failures = self._witness_failures if call.is_witness else self._failures
         wait = self.uniform(0.0, doubled(MIN_BACK_OFF_SECONDS, failures, MAX_BACK_OFF_SECONDS))
@@ -160,8 +156,8 @@ class CircuitBreaker:
             self._next_witness_at = now + max(wait, asked or 0.0)
         self._last_error = error
         is_new_denial = isinstance(error, AccessDenied) and not self._is_denial_logged
-        if self._opened_at is None:
-            self._opened_at = now
+        if self.opened_at is None:
+            self.opened_at = now
             self._epoch += 1
             self._log_suspended(now)
         elif is_new_denial:  # the operator has to do something
