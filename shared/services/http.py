@@ -186,8 +186,10 @@ class JsonApi:
                 if body is not None:
                     headers["Content-Type"] = "application/json"
                 with self._telemetry.api_call(method, self._host, _template(path)) as measured:
+                    url = self._endpoint + path
                     try:
-                        response = await self._exchange(method, path, headers, body)
+                        async with self._client.stream(method, url, headers=headers, content=body) as arriving:
+                            response = await self._read(arriving)
                     except asyncio.CancelledError:
                         if deadline.expired():
                             measured.failed("timeout")
@@ -201,20 +203,16 @@ class JsonApi:
                 raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
             raise Unavailable(f"{self._service} cannot be reached: {error_line(error)}") from None
 
-    async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
-        url = self._endpoint + path
-        async with self._client.stream(method, url, headers=headers, content=body) as response:
-            encoding = response.headers.get("content-encoding", "identity")
-            if encoding.lower() != "identity":  # a little of it could be very much once it is unpacked
-                raise Unavailable(f"{self._service} answered with an encoding nobody asked for: {one_line(encoding)}")
-            received = bytearray()
-            async for part in response.aiter_bytes():
-                received += part
-                if len(received) > self._max_response_bytes:
-                    raise Unavailable(
-                        f"{self._service} answered with more than {self._max_response_bytes / 2**20:g} MiB"
-                    )
-            return Response(response.status_code, response.headers, bytes(received))
+    async def _read(self, arriving: httpx.Response) -> Response:
+        encoding = arriving.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":  # a little of it could be very much once it is unpacked
+            raise Unavailable(f"{self._service} answered with an encoding nobody asked for: {one_line(encoding)}")
+        body = bytearray()
+        async for part in arriving.aiter_bytes():
+            body += part
+            if len(body) > self._max_response_bytes:
+                raise Unavailable(f"{self._service} answered with more than {self._max_response_bytes / 2**20:g} MiB")
+        return Response(arriving.status_code, arriving.headers, bytes(body))
 
 
 _IN_PATHS = re.compile(r"(?<=/)(projects|iterations|persongroups|largepersongroups|largefacelists)/[^/?]+")
