@@ -280,7 +280,7 @@ class TrainingWatches:
         while not tick.has_given_up:
             tick.waiting.add(target)
             try:
-                async with service.admission.turn(service.scope_of(target)):
+                async with service.admission.turn(service.scope_of(target), target):
                     tick.waiting.discard(target)
                     tick.moved.set()
                     return await service.poll(target)

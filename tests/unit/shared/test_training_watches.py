@@ -616,6 +616,20 @@ class TestTurns:
         assert asyncio.get_running_loop().time() <= PATIENCE_SECONDS + 0.001
 
     @pytest.mark.looptime
+    async def test_a_group_that_its_service_can_never_tell_of_suspends_calls_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Evidence against a service comes from different groups. Iterations share their circuit breaker with updates."""
+        relay = Relay(FakeFace(lambda group: _raise(Unavailable("500")) if group == "bad" else RUNNING))
+        relay.queue.is_visible_again = True
+        relay.add({"id": "bad"}, {"id": "good"})
+        for _ in range(10):
+            await relay.watches.tick()
+            await asyncio.sleep(60)
+        assert relay.face.polls["personGroup", "bad"] == 10
+        assert caplog.text.count("calls are suspended") == 1
+
+    @pytest.mark.looptime
     async def test_updates_go_on_when_a_poll_was_the_probe_that_found_the_service_well(self) -> None:
         """They share one limit and one circuit breaker."""
         api = FakeApi(answer=lambda call: _raise(Unavailable("503", retry_after_seconds=2)))
