@@ -619,7 +619,7 @@ class TestTurns:
     async def test_a_group_that_its_service_can_never_tell_of_suspends_calls_once(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Evidence against a service comes from different groups. Iterations share their circuit breaker with updates."""
+        """Evidence against a service comes from different groups; iterations share a circuit breaker with updates."""
         relay = Relay(FakeFace(lambda group: _raise(Unavailable("500")) if group == "bad" else RUNNING))
         relay.queue.is_visible_again = True
         relay.add({"id": "bad"}, {"id": "good"})
