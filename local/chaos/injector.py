@@ -73,7 +73,7 @@ FORGIVEN_SECONDS = 90.0
 OVER_LIMIT_SECONDS = 120.0
 """So long the rate may be over the limit after a surplus of permits."""
 
-STRANGE_PERMIT = '{"doublings": 0, "meanWaitSeconds": 3600, "received": 0}'
+STRANGE_PERMIT = '{"doublings": 0, "meanWaitSeconds": 3600}'
 PERMIT_LOOK_SECONDS = 0.02
 
 

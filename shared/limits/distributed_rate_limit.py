@@ -1,24 +1,22 @@
 """How instances share one limit without knowing of one another: by permits, which are messages in a queue.
 
-The queue holds as many permits as calls may go in a period. Who has received one may make one call each period for a
-*turn* of some seconds, then puts it back for others. No permit makes two calls within a period, so that n of them never
-make more than n in any window of a period: whoever holds them, at whatever phases, and however the API counts.
+The queue holds as many permits as calls may go in a period. An instance that has received a permit makes one call with
+it each period, for a *turn* of some seconds, and then puts it back. No permit makes two calls within a period. So n
+permits never make more than n calls in any period, whoever holds them and however the API counts.
 
-handing over  A permit goes back `KEPT` of a period after its last call, and whoever receives it waits the rest of a
-              period before calling. So clocks need not agree, and it does not matter how exactly storage ends an
-              invisibility. Who receives what it put back itself, and nobody else had meanwhile, loses nothing.
-leases        A permit is received for longer than its turn. A holder that dies keeps it from others until then; one
+handing over  A permit goes back `KEPT` of a period after its last call. Whoever receives it waits for the rest of a
+              period before calling. So clocks need not agree, and it does not matter when exactly storage ends a
+              visibility timeout. An instance that receives its own permit again loses nothing.
+leases        A permit is received for longer than a turn. If its holder dies, others have it after that. A process
               that was paused finds its turn over, and makes no call.
-fairness      A permit knows the average time for which its receivers had to wait. Who has received one asks for the
-              next after most of that time, but at once where nobody else seems to wait: a first request was answered,
-              or nobody had put the permit back, so that its holder is dead and there are fewer to share with.
-429           The permit rests, for 1, 2, 4 ... 64 s on average, and at least as long as asked to, so that there is room
-              for foreign callers. How long is left to chance: permits that were refused together do not come back
-              together. The number of doublings travels in the permit, and successes undo them.
-late calls    The network moves calls against one another, so that some come too early for `APART`. After the first
-              refusals a permit's calls are farther apart; if that does not help, somebody else calls too.
-storage away  Nobody can receive a permit, and who holds one ends its turn. Then no call is made: whoever cannot reach
-              storage does not know whether others can.
+fairness      A permit carries the average time for which its receivers waited. An instance that had to wait for one
+              asks for the next after most of that time. An instance that did not have to wait asks at once.
+429           The permit rests for 1, 2, 4 ... 64 s on average, and at least for `Retry-After`: this makes room for
+              other callers. The rest is random, so that permits that were refused together do not come back together.
+              The permit carries the number of doublings; successes undo them.
+late calls    The network delays some calls more than others, so that two may arrive too close together for `APART`.
+              After its first refusals a permit's calls are farther apart. If that does not help, it is another caller.
+storage away  An instance that cannot reach storage ends its turns and then makes no call: others may hold all permits.
 """
 
 from __future__ import annotations
@@ -33,35 +31,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TURN_SECONDS = 6.0
-"""Longer: what a killed instance held is missed for longer. Shorter: more is lost, and paid, for handing over."""
+"""If longer, the permits of a killed instance are missed for longer. If shorter, handing over costs more."""
 SPREAD = 0.85
-"""Turns and requests are shorter by a random part, at most to this share, so that they do not stay in step."""
+"""Turns and requests are shortened at random, at most to this share, so that instances do not stay in step."""
 APART, APART_AFTER_REFUSAL = 1.015, 1.045
-"""Periods from one call of a permit to the next: 15 ms at ten calls a second, which is the network's jitter."""
+"""Periods between two calls of a permit: a second and 15 ms at ten calls a second, for the network's jitter."""
 NETWORK_DOUBLINGS = 3
-"""Up to so many, refusals may be the network's doing."""
+"""Up to so many doublings, the network may be the reason."""
 KEPT = 0.75
-"""After three quarters of a period a call has been answered, so that a 429 is known before its permit goes back; the
-last quarter is time to receive one's own permit again."""
+"""By then a call has its response, so that a 429 is known before its permit goes back. The rest of the period is time
+to receive one's own permit again."""
 REQUEST_SECONDS = 0.28
-"""From one request for a permit to the next: not more than 15,000 storage operations an hour, whatever happens."""
+"""Between two requests for a permit: this bounds the storage operations to 15,000 an hour."""
 PATIENCE = 0.85
-"""Share of the others' average wait after which one asks for the next permit. More is fairer; 1 would wait for ever."""
-BELIEVED_WAITS = 2.0
-"""A permit's average wait is believed up to so many times what this instance waited for it, and a turn: instances that
-share fairly wait for about as long as one another."""
+"""An instance asks for the next permit after this share of the average wait. More is fairer; 1 would wait for ever."""
+BELIEVED_WAITS = 1.5
+"""An average wait is believed up to so many times this instance's own wait, and a turn: instances that share fairly
+wait about equally long. So nobody can stop an instance by what he writes into a permit."""
 HEAD_START_SECONDS = 0.035
-"""How much later than others one asks for what one has put back, for each instance that there seems to be."""
+"""An instance asks for what it has put back so much later for each instance that there seems to be, to let them ask."""
 MAX_DOUBLINGS = 6
 FORGIVEN_AFTER = 100
-"""Successes that undo one doubling: less than one call in 100 is answered 429 where only the network is to blame."""
+"""Successes that undo one doubling: so fewer than 1 % of the calls are refused where only the network is the reason."""
 MAX_PERMITS = 32
-"""As many as one request can ask for (Azure Storage, "Get Messages")."""
+"""One request can receive no more (Azure Storage, "Get Messages")."""
 NEW_PERMIT = "{}"
 
 
 def permits_for(calls_per_second: float) -> tuple[int, float]:
-    """How many permits a limit has, and of which period in seconds.
+    """How many permits a limit has, and their period in seconds.
 
     The period is the shortest whole number of seconds, up to four, that has a whole number of calls (10 a second: ten
     in 1 s; 2.5: five in 2 s). Else permits are rounded up and the period with them, which is the same rate (9.7: ten in
@@ -76,7 +74,7 @@ def permits_for(calls_per_second: float) -> tuple[int, float]:
 
 
 class Message(Protocol):
-    """What the queue gives for a permit."""
+    """A permit as it is received from the queue."""
 
     @property
     def id(self) -> str: ...  # noqa: D102
@@ -88,13 +86,13 @@ class Message(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Permit:
-    """One that is held. Times are seconds of the loop's clock, but for `refused_at`.
+    """A permit that is held. Times are seconds of the loop's clock, but for `refused_at`.
 
-    doublings      of its rest after the next 429
-    mean_wait      seconds, of those who received it
+    doublings      how often its rest after the next 429 is doubled
+    mean_wait      how long its receivers waited, in seconds
     next_at        when its next call may go
     ends_at        the end of the turn, after which no call goes
-    refused_at     when a call with it was answered 429 for the last time, in seconds since 1970; 0 if none was
+    refused_at     when a call with it was last refused with 429, in seconds since 1970; 0 if none was
     """
 
     message: Message
@@ -105,12 +103,11 @@ class Permit:
     refused_at: int = 0
 
     def text(self, resource: str = "") -> str:
-        """What travels with it. `resource` stands for the API's resource that this instance calls."""
+        """What it carries. `resource` stands for the API's resource that this instance calls."""
         return json.dumps(
             {
                 "doublings": round(self.doublings, 3),
                 "meanWaitSeconds": round(self.mean_wait, 3),
-                "received": self.message.dequeue_count,
                 "refusedAt": self.refused_at,
                 "resource": resource,
             }
@@ -118,23 +115,21 @@ class Permit:
 
 
 class Written(NamedTuple):
-    """What travels with a permit. `received`: how often it had been when it was put back."""
+    """What a permit carries from one holder to the next."""
 
     doublings: float = 0.0
     mean_wait: float = 0.0
-    received: int = 0
     refused_at: int = 0
     resource: str = ""
 
 
 def read_permit(body: bytes) -> Written:
-    """What travels with a permit; nothing is known of one that somebody else has written."""
+    """Read what a permit carries: nothing, where its text is not possible."""
     try:
         read = json.loads(body)
         written = Written(
             float(read["doublings"]),
             float(read["meanWaitSeconds"]),
-            int(read["received"]),
             int(read.get("refusedAt", 0)),
             str(read.get("resource", "")),
         )
@@ -145,7 +140,7 @@ def read_permit(body: bytes) -> Written:
 
 
 class Permits:
-    """One instance's part. Pure: it is told the time and what the queue answered, and tells what to do and when.
+    """What one instance does with its permits, and when. It does no I/O: `services.permits` does.
 
     Raises `ValueError` unless `calls_per_second` is positive and finite.
     """
@@ -155,17 +150,16 @@ class Permits:
             raise ValueError("calls_per_second must be positive and finite")
         self.number, self._period = permits_for(calls_per_second)
         self.lease_seconds = math.ceil(TURN_SECONDS + KEPT * APART_AFTER_REFUSAL * self._period + 1)
-        """Until a turn's last call is long enough ago, and a second, for storage may end a lease at a whole one."""
+        """A turn, the time after its last call, and a second, since storage may end a lease at a whole second."""
         self._rng = rng or random.Random()  # noqa: S311 (it spreads requests and protects nothing)
         self._wanted = 0
         self._held: list[Permit] = []
-        self._put_back: dict[str, Permit] = {}  # own ones that are out for others, by id
+        self._put_back: dict[str, Permit] = {}  # by id, until they are received again
         self._ask_back_at: dict[str, float] = {}
         self._mean_wait = 0.0
         self._doublings = 0.0  # of the permits that were refused here last, on average
         self._silent_until = -math.inf
         self._waiting_since = self._ask_at = -math.inf
-        self._asking_again = False
         self._asked_in_vain = False
         self._is_asking = False
         self._last_call_at = -math.inf
@@ -176,22 +170,19 @@ class Permits:
         return len(self._held) / self.number
 
     def want(self, calls: int, now: float) -> None:
-        """Be told how many calls wait to be made: 0 gives all permits back and asks for none."""
+        """Set how many calls wait. With 0, all permits go back and none is asked for."""
         was_content = len(self._held) >= self._wanted
         self._wanted = min(calls, self.number)
         if was_content and len(self._held) < self._wanted:
             self._waiting_since = self._ask_at = now
 
     def ready_at(self, now: float) -> float:
-        """When the next call may go: `now` if at once, infinity if that takes a permit that is not there yet.
-
-        Calls are at least as far apart as those of an instance that has all permits.
-        """
+        """When the next call may go; infinity while there is no permit for it. Calls go at even intervals."""
         due = min((permit.next_at for permit in self._usable(now)), default=math.inf)
         return max(now, due, self._silent_until, self._last_call_at + self._period / self.number)
 
     def take(self, now: float) -> Permit:
-        """Make a call now: returns its permit. Raises `RuntimeError` before `ready_at`."""
+        """Use a permit for a call that goes now. Raises `RuntimeError` before `ready_at`."""
         if self.ready_at(now) > now:
             raise RuntimeError("there is no permit for a call yet")
         self._last_call_at = now
@@ -201,14 +192,14 @@ class Permits:
         return permit
 
     def succeeded(self, permit: Permit) -> None:
-        """The call with this permit was not refused for coming too early."""
+        """Take note that the call with this permit was not refused with 429."""
         permit.doublings = max(0.0, permit.doublings - 1 / FORGIVEN_AFTER)
         self._doublings = max(0.0, self._doublings - 1 / FORGIVEN_AFTER)
 
     def limited(self, permit: Permit, retry_after_seconds: float | None, now: float) -> None:
-        """The call with this permit was answered 429; one that has gone back by now rests no longer for it.
+        """Take note that the call with this permit was refused with 429. One that has gone back stays as it is.
 
-        Whoever is asked to wait for longer than permits are held makes no call at all until then, and holds none.
+        If `Retry-After` is longer than a lease, all permits go back, and no call goes until it has passed.
         """
         asked = retry_after_seconds or 0.0
         if asked > self.lease_seconds:
@@ -220,13 +211,13 @@ class Permits:
         self._doublings = (self._doublings + own + 1) / 2  # not what is known: each of a burst would add to the next
 
     def next_step_at(self, now: float) -> float:
-        """When `leaving` or `to_ask` has something to be done next; infinity if nothing has."""
+        """When `leaving` or `to_ask` has to be called next; infinity if never."""
         over = self._over(now)
         ends = (self._leaves_at(permit) if permit in over else permit.ends_at for permit in self._held)
         return min([self._next_request_at(), *ends])
 
     def leaving(self, now: float) -> list[tuple[Permit, int]]:
-        """The permits that go back now, each with the whole seconds for which nobody shall see it."""
+        """Give up the permits that go back now. Each comes with the whole seconds for which it stays invisible."""
         leaving = [permit for permit in self._over(now) if self._leaves_at(permit) <= now]
         if leaving and len(self._held) >= self._wanted:
             self._waiting_since = max(now, self._silent_until)
@@ -235,37 +226,36 @@ class Permits:
         return [(permit, self._unseen_seconds(permit, now)) for permit in leaving]
 
     def gone_back(self, permit: Permit, unseen_seconds: int, now: float) -> None:
-        """The queue has taken a permit back."""
+        """Take note that a permit is in the queue again."""
         self._put_back[permit.message.id] = permit
         if not unseen_seconds:
             instances = self._mean_wait * self.number / TURN_SECONDS
             self._ask_back_at[permit.message.id] = now + HEAD_START_SECONDS * instances
 
     def to_ask(self, now: float) -> int:
-        """How many permits to ask for now, 0 for none; `received` or `failed` has to follow."""
+        """How many permits to ask for now, 0 for none. `received` or `failed` has to follow."""
         if self._next_request_at() > now:
             return 0
         own = [message_id for message_id, at in self._ask_back_at.items() if at <= now]
         for message_id in own:
             del self._ask_back_at[message_id]
-        self._asking_again = bool(own)
         self._is_asking = True
         return min(self._wanted - len(self._held), max(1, len(own)))
 
     def received(self, messages: Sequence[Message], asked_at: float, now: float) -> None:
-        """The queue's answer to a request that was sent at `asked_at`."""
+        """Hold the permits that were received by a request which was sent at `asked_at`."""
         self._is_asking = False
         for message in messages:
             self._hold(message, asked_at, now)
-        others_wait = not messages or (self._asked_in_vain and not self._asking_again)
+        others_wait = not messages or self._asked_in_vain
         self._asked_in_vain = not messages
         patience = self._waiting_since + PATIENCE * self._mean_wait if others_wait else now
         self._ask_at = max(patience, now + REQUEST_SECONDS * self._rng.uniform(SPREAD, 1.0))
 
     def failed(self, now: float) -> None:
-        """Storage did not answer a request, or did not take a permit back."""
+        """Take note of a request that failed."""
         self._is_asking = False
-        self._waiting_since = now  # it is not others who keep it waiting
+        self._waiting_since = now  # for storage, and not for others
         self._ask_at = now + 1 / self._rng.uniform(SPREAD, 1.0)
 
     @property
@@ -276,7 +266,7 @@ class Permits:
         return [permit for permit in self._held if now < permit.ends_at and permit.next_at <= permit.ends_at]
 
     def _over(self, now: float) -> list[Permit]:
-        """Those held whose turn is over, or that are more than wanted."""
+        """The permits whose turn is over, or that are more than wanted."""
         wanted = 0 if now < self._silent_until else self._wanted
         kept = sorted(self._usable(now), key=lambda permit: permit.next_at)[:wanted]
         return [permit for permit in self._held if permit not in kept]
@@ -305,8 +295,7 @@ class Permits:
         wait = now - self._waiting_since
         self._waiting_since = now
         mean_wait = min(written.mean_wait, BELIEVED_WAITS * wait + TURN_SECONDS)
-        was_put_back = message.dequeue_count == written.received + 1
-        self._mean_wait = (mean_wait or wait) if was_put_back else 0.0
+        self._mean_wait = mean_wait or wait
         ends_at = asked_at + TURN_SECONDS * self._rng.uniform(SPREAD, 1.0)
         mean_wait = (mean_wait + wait) / 2
         self._held.append(Permit(message, written.doublings, mean_wait, next_at, ends_at, written.refused_at))

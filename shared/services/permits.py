@@ -1,6 +1,6 @@
-"""The queue of permits: receives permits from it and puts them back.
+"""Receives permits from their queue and puts them back.
 
-`shared.limits.distributed_rate_limit` decides when that is done, and when a call may go.
+`shared.limits.distributed_rate_limit` decides when, and when a call may go.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import math
 import time
 import uuid
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,15 +20,16 @@ from shared.services.queues import Queue
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from shared.limits.distributed_rate_limit import Permit, Permits
     from shared.services.queues import Received
 
 log = logging.getLogger(__name__)
 
+AFTER_ERROR_SECONDS = 1.0
 FAILING_SECONDS = 30.0
-"""Requests that have failed for so long in a row are told, since no call can be made meanwhile."""
+"""When requests have failed for so long, the log says so: no call can be made meanwhile."""
 SAY_AGAIN_SECONDS = 3600.0
 
 
@@ -72,10 +72,9 @@ class PermitQueue(Queue):
 
 
 class SharedLimit:
-    """The limiter of an instance that shares its limit: asks for permits while calls wait, and puts them back.
+    """The limiter of an instance that shares its limit: receives permits while calls wait, and puts them back.
 
-    It has no task of its own: a timer and the end of each request say what to do next. `on_change` is called when the
-    next call may go at another time.
+    A timer and the end of each request lead to the next request. `on_change` is called when `ready_at` has changed.
     """
 
     def __init__(self, permits: Permits, queue: PermitQueue, endpoint: str = "") -> None:
@@ -95,7 +94,7 @@ class SharedLimit:
         return self._permits.share
 
     def want(self, calls: int, now: float) -> None:
-        """Be told how many calls wait to be made."""
+        """Set how many calls wait."""
         self._permits.want(calls, now)
         self._advance()
 
@@ -104,23 +103,23 @@ class SharedLimit:
         return self._permits.ready_at(now)
 
     def take(self, now: float) -> Permit:
-        """Make a call now. Raises `RuntimeError` before `ready_at`."""
+        """Use a permit for a call that goes now. Raises `RuntimeError` before `ready_at`."""
         permit = self._permits.take(now)
         self._advance()
         return permit
 
     def succeeded(self, permit: Permit) -> None:
-        """The call was not refused for coming too early."""
+        """Take note that the call was not refused with 429."""
         self._permits.succeeded(permit)
 
     def limited(self, permit: Permit, retry_after_seconds: float | None, now: float) -> None:
-        """The call was answered 429."""
+        """Take note that the call was refused with 429."""
         permit.refused_at = int(time.time())
         self._permits.limited(permit, retry_after_seconds, now)
         self._advance()
 
     async def aclose(self) -> None:
-        """Make no more requests. What is held is free for others when its leases end."""
+        """Make no more requests. Others can receive the permits that are held when their leases end."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -130,46 +129,39 @@ class SharedLimit:
         await asyncio.gather(*requests, return_exceptions=True)
 
     def _advance(self) -> None:
-        """Do what is to be done now, and come back when there is more."""
+        """Do what is due now, and come back when more is."""
         if self._is_closed:
             return
+        if self._timer is not None:
+            self._timer.cancel()
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for permit, unseen_seconds in self._permits.leaving(now):
-            self._start("put back", partial(self._put_back, permit, unseen_seconds), loop)
-        if most := self._permits.to_ask(now):
-            self._start("received", partial(self._ask, most), loop)
-        self._come_back_at(self._permits.next_step_at(now), loop)
+        try:
+            for permit, unseen_seconds in self._permits.leaving(now):
+                self._start("put back", self._put_back, permit, unseen_seconds)
+            if most := self._permits.to_ask(now):
+                self._start("received", self._ask, most)
+            next_at = self._permits.next_step_at(now)
+        except Exception:
+            log.exception("permits: an error that nobody foresaw")
+            next_at = now + AFTER_ERROR_SECONDS
+        self._timer = loop.call_at(next_at, self._advance) if next_at < math.inf else None
 
-    def _come_back_at(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer is not None:
-            if self._timer.when() == when and not self._timer.cancelled():
-                return
-            self._timer.cancel()
-        self._timer = loop.call_at(when, self._on_timer) if when < float("inf") else None
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._advance()
-
-    def _start(
-        self, what: str, request: Callable[[], Coroutine[Any, Any, None]], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        task = loop.create_task(self._run(what, request, loop))
+    def _start(self, what: str, request: Callable[..., Awaitable[None]], *args: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(what, request, *args))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
-    async def _run(
-        self, what: str, request: Callable[[], Coroutine[Any, Any, None]], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        """Make a request. However it fails, the next one follows: whoever waits for a permit has nobody else to ask."""
+    async def _run(self, what: str, request: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Make a request. However it fails, the next one follows: no call goes without a permit."""
+        now = asyncio.get_running_loop().time
         try:
-            await request()
+            await request(*args)
         except Exception as error:
             if not isinstance(error, StorageTrouble):
                 log.exception("a permit could not be %s, for a reason that nobody foresaw", what)
-            self._permits.failed(loop.time())
-            self._say_if_it_lasts(what, error, loop.time())
+            self._permits.failed(now())
+            self._say_if_it_lasts(what, error, now())
         else:
             self._failing_since.pop(what, None)
         self._advance()

@@ -69,6 +69,14 @@ class TestUnforeseenErrors:
         assert has_raised()
         assert "nobody foresaw this" in caplog.text
 
+    @pytest.mark.parametrize("method", ["leaving", "to_ask", "next_step_at"])
+    def test_so_is_an_error_in_what_decides(self, method: str, caplog: pytest.LogCaptureFixture) -> None:
+        limit = limit_of(SimulatedPermitQueue(PermitStore(PERMITS, random.Random(1))))
+        has_raised = raise_once(limit._permits, method, RuntimeError("nobody foresaw this"))
+        run_virtual(call(limit, 20))
+        assert has_raised()
+        assert "nobody foresaw this" in caplog.text
+
     def test_so_is_a_queue_that_cannot_be_created(self, caplog: pytest.LogCaptureFixture) -> None:
         queue = SimulatedPermitQueue(PermitStore(PERMITS, random.Random(1)))
         raise_once(queue, "receive", QueueMissing("there is no queue"))
