@@ -13,7 +13,7 @@ from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
-from shared.messages.update import MetadataLimits
+from shared.messages.update import MetadataLimits, left_of
 from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
 from shared.permit_replenishment import PermitReplenisher
@@ -83,6 +83,7 @@ def new_batcher(
         starvation_seconds=max_wait_seconds * STARVATION_SHARE_OF_MAX_WAIT,
         max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
         around=telemetry.shared_call,
+        left_of=left_of,
     )
 
 

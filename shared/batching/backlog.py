@@ -45,11 +45,12 @@ class Backlog:
         """How many images, waiting keys and suspected images there are; without those whose message has left."""
         return len(self._order), len(self._partitions), len(self._bisection) - self._bisection.remembered
 
-    def add(self, key: Hashable, image_ids: Sequence[str], waiter: Waiter, now: float) -> bool:
-        """Let a caller wait for these images. Returns whether something may be ready, or will be at a new time."""
+    def add(self, image_ids: Sequence[str], waiter: Waiter, now: float) -> bool:
+        """Let a caller wait for these images of its message. Returns whether something may be ready, now or soon."""
         items = []
         changed = False
         for image_id in dict.fromkeys(image_ids):
+            key = waiter.message.key_of(image_id)
             item = self._joined(key, image_id)
             if item is None:
                 item = Item(key, image_id, waiter, now)
@@ -187,12 +188,17 @@ class Backlog:
                 self._end(item)
 
     def _end_older(self, item: Item) -> None:
-        """Count older updates that wait behind an applied item as applied: they would replace its newer value.
+        """Leave to older updates behind an applied item only what it has not replaced; end those with nothing left.
 
         They belong to earlier messages that came back after a later one.
         """
-        self._memory.applied(item.image_id, item.number)
-        for behind in self._order.cut_older(item):
+        self._memory.applied(item.image_id, item.number, item.key)
+        for behind in self._order.older_behind(item):
+            left = self._memory.left_of(behind.key, item.key)
+            if left is not None:
+                behind.key = left
+                continue
+            self._order.cut_out(behind, item)
             behind.state = State.DONE
             for waiter in behind.waiters:
                 self._give(waiter, behind.image_id, APPLIED)

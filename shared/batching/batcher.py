@@ -44,6 +44,10 @@ MAX_FAILED_CALLS = 3
 otherwise hold up its neighbours again and again."""
 
 
+def _replaced(older: Any, newer: Any) -> None:
+    """What is left of an older update if a newer one replaces all of it: nothing."""
+
+
 def _unobserved(*_: Any) -> AbstractContextManager[None]:
     return nullcontext()
 
@@ -63,6 +67,7 @@ class Batcher(Generic[K]):
             others of its key were served meanwhile.
         max_in_flight: calls on the wire at most; fewer than the connections that `send` has.
         around: is told of each call, for whoever measures or traces them.
+        left_of: what is left of an older update of an image once a newer one is applied; None if nothing is.
     """
 
     def __init__(
@@ -77,12 +82,13 @@ class Batcher(Generic[K]):
         starvation_seconds: float,
         max_in_flight: int,
         around: Around = _unobserved,
+        left_of: Callable[[K, K], K | None] = _replaced,
     ) -> None:
         self._send = send
         self._around = around
         self._admission = admission
         self._scope_of: Callable[[Any], Hashable] = scope_of
-        self._memory = MessageMemory()
+        self._memory = MessageMemory(left_of)
         self._backlog = Backlog(
             self._memory, batch_size=batch_size, linger=linger_seconds, starvation=starvation_seconds
         )
@@ -113,11 +119,11 @@ class Batcher(Generic[K]):
         if not image_ids:
             raise ValueError("an update has at least one image")
         loop = asyncio.get_running_loop()
-        message = self._memory.begin(message_id, image_ids)
+        message = self._memory.begin(message_id, key, image_ids)
         waiter = Waiter(loop.create_future(), message, tag)
         timer = loop.call_later(self._max_wait_seconds, self._give_up, waiter)
         try:
-            if self._backlog.add(key, message.lacking, waiter, loop.time()):
+            if self._backlog.add(message.lacking, waiter, loop.time()):
                 self._advance()
             if not waiter.is_done:
                 await waiter.woken

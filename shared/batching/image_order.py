@@ -53,16 +53,22 @@ class ImageOrder:
         self._last[item.image_id] = item
         return behind
 
-    def cut_older(self, item: Item) -> list[Item]:
-        """Take away what is behind an item although its messages first arrived no later; return it."""
+    def older_behind(self, item: Item) -> list[Item]:
+        """What is behind an item although its messages first arrived no later."""
         older = []
-        before, behind = item, item.following
+        behind = item.following
         while behind is not None:
             if behind.number <= item.number:
                 older.append(behind)
-                before.following = behind.following
-            else:
-                before = behind
             behind = behind.following
-        self._last[item.image_id] = before
         return older
+
+    def cut_out(self, item: Item, first: Item) -> None:
+        """Take away an item that is somewhere behind the first of its chain."""
+        before = first
+        while before.following is not item:
+            assert before.following is not None  # noqa: S101 - it is in this chain
+            before = before.following
+        before.following = item.following
+        if self._last[item.image_id] is item:
+            self._last[item.image_id] = before

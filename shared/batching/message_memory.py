@@ -1,19 +1,19 @@
 """What is remembered of messages, so that one that comes back sends only what it still lacks.
 
-Each message has a number, in the order of the first arrivals. An image that a message lacks and that a later message
-updates in the meantime is lacking no more: the older value would replace the newer one.
+Each message has a number, in the order of the first arrivals. If a later message updates an image that an earlier one
+lacks, the earlier one sends only what the later one has not replaced: an older value would replace a newer one.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.batching.outcomes import APPLIED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from shared.batching.outcomes import Applied, Refused
 
@@ -25,11 +25,13 @@ forgotten sends all of its images again."""
 class Message:
     """One message, however often it is delivered. `outcomes`: of its images, those that are final."""
 
-    __slots__ = ("id", "image_ids", "number", "outcomes")
+    __slots__ = ("_keys", "id", "image_ids", "key", "number", "outcomes")
 
-    def __init__(self, message_id: str | None, number: int, image_ids: Iterable[str] = ()) -> None:
+    def __init__(self, message_id: str | None, number: int, key: Hashable, image_ids: Iterable[str] = ()) -> None:
         self.id = message_id
         self.number = number
+        self.key = key
+        self._keys: dict[str, Hashable] = {}
         self.image_ids = tuple(dict.fromkeys(image_ids))
         self.outcomes: dict[str, Applied | Refused] = {}
 
@@ -38,22 +40,34 @@ class Message:
         """The images that have no final outcome yet."""
         return [image_id for image_id in self.image_ids if image_id not in self.outcomes]
 
+    def key_of(self, image_id: str) -> Hashable:
+        """The update that the image still needs."""
+        return self._keys.get(image_id, self.key)
+
+    def reduce(self, image_id: str, key: Hashable) -> None:
+        """Take note that the image needs only this any more."""
+        self._keys[image_id] = key
+
 
 class MessageMemory:
-    """The messages in process, and those that may come back."""
+    """The messages in process, and those that may come back.
 
-    def __init__(self) -> None:
+    `left_of` tells what is left of an older update once a newer one is applied; None if nothing is.
+    """
+
+    def __init__(self, left_of: Callable[[Any, Any], Hashable | None]) -> None:
+        self.left_of = left_of
         self._numbers = count()
         self._messages: dict[str, Message] = {}
         self._away: OrderedDict[Message, None] = OrderedDict()
         self._images_away = 0
         self._lacking: dict[str, tuple[Message, ...]] = {}  # by image
 
-    def begin(self, message_id: str | None, image_ids: Sequence[str]) -> Message:
+    def begin(self, message_id: str | None, key: Hashable, image_ids: Sequence[str]) -> Message:
         """Begin with a delivery."""
         message = self._messages.get(message_id) if message_id else None
         if message is None:
-            message = Message(message_id, next(self._numbers), image_ids)
+            message = Message(message_id, next(self._numbers), key, image_ids)
             for image_id in message.image_ids:
                 self._lacking[image_id] = (*self._lacking.get(image_id, ()), message)
             if message_id:
@@ -67,11 +81,16 @@ class MessageMemory:
             message.outcomes[image_id] = outcome
             self._found(message, image_id)
 
-    def applied(self, image_id: str, number: int) -> None:
-        """Take note that an image has the value of this message: it and older messages lack the image no more."""
+    def applied(self, image_id: str, number: int, key: Hashable) -> None:
+        """Take note that this update of the message with this number is applied to an image."""
         for message in self._lacking.get(image_id, ()):
-            if message.number <= number:
+            if message.number > number:
+                continue
+            left = self.left_of(message.key_of(image_id), key)
+            if left is None:
                 self.note(message, image_id, APPLIED)
+            else:
+                message.reduce(image_id, left)
 
     def leave(self, message: Message) -> None:
         """Take note that a delivery has ended. The message is remembered until `forget`, as far as there is room."""

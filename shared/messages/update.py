@@ -81,6 +81,18 @@ class BatchKey(NamedTuple):
     metadata: frozenset[tuple[str, str]]
 
 
+def left_of(older: BatchKey, newer: BatchKey) -> BatchKey | None:
+    """What an older update of an image still has to set once a newer one is applied; None if nothing.
+
+    The service keeps the pairs that an update does not name, and an image belongs to one project.
+    """
+    if older.project_id != newer.project_id:
+        return older
+    replaced = {key for key, _ in newer.metadata}
+    left = frozenset(pair for pair in older.metadata if pair[0] not in replaced)
+    return older._replace(metadata=left) if left else None
+
+
 @dataclass(config=WIRE, frozen=True, slots=True)  # a dataclass: a thousand of them wait at the same time
 class MetadataUpdate:
     """One message of the updates queue: give these images this metadata.

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.batching import message_memory
+from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded
+from shared.limits.admission import Admission
+from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.local_pacing import EvenSpacing
+from shared.messages.update import BatchKey, left_of
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from shared.batching.batcher import Batcher
     from shared.messages.custom_vision_ids import ImageId
 
 pytestmark = pytest.mark.looptime
@@ -152,3 +156,97 @@ async def test_not_more_images_are_remembered_than_there_is_room_for(monkeypatch
     assert set(memory._lacking) == {image(10), image(20)}
     await submit(batcher, "1", images(2))
     assert service.api.times_sent[image(1)] == 2, "one that is forgotten sends all of its images again"
+
+
+class TestPairsOfTheirOwn:
+    """The service keeps pairs that an update does not name, so a newer one may replace only a part of an older one."""
+
+    @staticmethod
+    def key(**pairs: str) -> BatchKey:
+        return BatchKey("p", frozenset(pairs.items()))
+
+    @pytest.mark.parametrize(
+        "pause", [None, 0.0, 0.5, 1.1], ids=["after it", "behind it", "still behind it", "on the wire"]
+    )
+    @pytest.mark.parametrize(
+        ("old", "new", "left", "value"),
+        [
+            ({"decade": "1950s"}, {"decade": "1960s"}, None, {"decade": "1960s"}),
+            ({"decade": "1950s"}, {"review": "ok"}, {"decade": "1950s"}, {"decade": "1950s", "review": "ok"}),
+            (
+                {"decade": "1950s", "place": "Harbour"},
+                {"decade": "1960s", "review": "ok"},
+                {"place": "Harbour"},
+                {"decade": "1960s", "place": "Harbour", "review": "ok"},
+            ),
+        ],
+    )
+    async def test_what_a_newer_update_has_not_replaced_is_still_sent(
+        self,
+        old: dict[str, str],
+        new: dict[str, str],
+        left: dict[str, str] | None,
+        value: dict[str, str],
+        pause: float | None,
+    ) -> None:
+        sent: list[dict[str, str]] = []
+        stored: dict[str, str] = {}
+
+        async def send(key: BatchKey, image_ids: Sequence[str]) -> Mapping[str, ImageOutcome]:
+            await asyncio.sleep(0.2)
+            sent.append(dict(key.metadata))
+            if len(sent) == 1:
+                return dict.fromkeys(image_ids, LATER)
+            stored.update(key.metadata)
+            return dict.fromkeys(image_ids, APPLIED)
+
+        batcher = Batcher(
+            send,
+            Admission("API", EvenSpacing(1000.0), CircuitBreaker()),
+            scope_of=lambda _: None,
+            batch_size=64,
+            linger_seconds=1.0,
+            max_wait_seconds=100.0,
+            starvation_seconds=30.0,
+            max_in_flight=8,
+            left_of=left_of,
+        )
+
+        def deliver(name: str, pairs: dict[str, str]) -> asyncio.Task[Mapping[str, NotApplied]]:
+            return asyncio.ensure_future(batcher.submit(self.key(**pairs), [A], message_id=name))
+
+        first = await asyncio.gather(deliver("old", old), deliver("new", new))
+        assert [set(one) for one in first] == [{A}, {A}], "both come back"
+        newer = deliver("new", new)
+        if pause is None:
+            assert await newer == {}
+        else:
+            await asyncio.sleep(pause)
+        assert await deliver("old", old) == {}
+        assert await newer == {}
+        assert stored == value
+        assert sent == [old, new, *([left] if left is not None else [])]
+        assert len(batcher) == 0
+        assert not batcher._memory._lacking
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "left"),
+    [
+        ({"a": "1"}, {"a": "2"}, None),
+        ({"a": "1"}, {"a": "2", "b": "2"}, None),
+        ({"a": "1", "b": "1"}, {"a": "2"}, {"b": "1"}),
+        ({"a": "1"}, {"b": "2"}, {"a": "1"}),
+        ({}, {"b": "2"}, None),
+    ],
+)
+def test_what_is_left_of_an_older_update(
+    older: dict[str, str], newer: dict[str, str], left: dict[str, str] | None
+) -> None:
+    keys = [BatchKey("p", frozenset(pairs.items())) for pairs in (older, newer)]
+    assert left_of(*keys) == (None if left is None else BatchKey("p", frozenset(left.items())))
+
+
+def test_an_update_in_another_project_replaces_nothing() -> None:
+    older, newer = (BatchKey(project, frozenset({("a", "1")})) for project in "pq")
+    assert left_of(older, newer) == older

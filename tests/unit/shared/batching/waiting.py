@@ -16,7 +16,7 @@ class Caller(Waiter):
     """A waiter that nobody runs: what it is told is kept."""
 
     def __init__(self, number: int = 0) -> None:
-        super().__init__(cast("asyncio.Future[None]", None), message=Message(None, number))
+        super().__init__(cast("asyncio.Future[None]", None), message=Message(None, number, "a"))
 
     def wake(self) -> None:
         """Nobody sleeps."""
