@@ -53,13 +53,13 @@ tests/npm/node_modules/.installed: tests/npm/package.json tests/npm/package-lock
 setup: $(VENV)/.installed local/azurite/node_modules/.installed ## install everything that demo, run and cloud need
 
 demo: setup ## the main job on a sample (MESSAGES=3000 SEED=1); writes build/demo.json
-	@$(BIN)/python -m local.demo $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m local demo $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 run: setup ## start the local cloud and the app, and stay up
-	@$(BIN)/python -m local.run
+	@$(BIN)/python -m local run
 
 cloud: setup ## start the local cloud alone, for `func start`
-	@$(BIN)/python -m local.run --cloud-only
+	@$(BIN)/python -m local run --cloud-only
 
 # Most tests wait for processes and for each other's messages, so four share two cores. Each has an Azurite of its own.
 test: setup tests/npm/node_modules/.installed ## all tests, in random order (SEED=1: in the same again)
@@ -101,7 +101,7 @@ conformance: setup $(WORKER)/.installed ## the app in Microsoft's worker library
 	@$(BIN)/python -m pytest tests/functions_host
 
 chaos: setup ## two hosts under every fault, every message accounted for (MESSAGES=2400 SEED=1)
-	@$(BIN)/python -m local.chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups $(GROUPS)) $(if $(POLLS),--polls $(POLLS))
+	@$(BIN)/python -m local chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups $(GROUPS)) $(if $(POLLS),--polls $(POLLS))
 
 # Without a Python 3.13 the case that needs one is left out.
 bench: setup ## measure everything (about 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
+
+PROJECT_ROOT = Path(__file__).parents[1]
 
 # The README's examples are these, so that they work as they are printed there.
 PROJECT = "7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10"
@@ -54,8 +57,16 @@ def shell_file(places: Places) -> str:
     export += "".join(f"export {name}={shlex.quote(value)}\n" for name, value in places.local)
     export += f"export {FROM_MAKE_RUN}={shlex.quote(' '.join(name for name, _ in places.local))}\n"
     export += f'export {SETTINGS_FILE}={shlex.quote(places.settings)} PATH="$PWD/.venv/bin:$PATH"\n'
-    images = f"images() {{ curl -s {places.simulation}/_control/projects/{places.project}/images; echo; }}\n"
-    return f"# Written by `make run`.\n{export}{images if places.simulation is not None else ''}"
+    return f"# Written by `make run`.\n{export}{_functions(places) if places.simulation is not None else ''}"
+
+
+def _functions(places: Places) -> str:
+    """Commands for the simulation: what it knows, what it is told, and images for it."""
+    at, here = places.simulation, shlex.quote(str(PROJECT_ROOT))
+    return f"""images() {{ curl -s {at}/_control/projects/{places.project}/images; echo; }}
+simulation() {{ curl -sS -X "$1" {at}/_control/"$2" ${{3+-d "$3"}}; echo; }}
+add_images() {{ PYTHONPATH={here} python -m local.images --simulation {at} "$@"; }}
+"""
 
 
 def instructions(places: Places, shell_file_at: str, log_at: str) -> str:
