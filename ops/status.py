@@ -134,7 +134,7 @@ async def gather(storage: Storage, settings: OpsSettings, *, apis: Sequence[ApiS
     )
     at = datetime.now(UTC)
     since = at.timestamp() - REFUSED_LATELY_SECONDS
-    refused = sum(read_permit(permit.body).refused_at > since for permit in permits)
+    refused = sum(read_permit(permit).refused_at > since for permit in permits)
     return Snapshot(
         at,
         tuple(state for state, _ in looks),

@@ -25,7 +25,7 @@ import json
 import math
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,57 +86,47 @@ class Message(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Permit:
-    """A permit that is held. Times are seconds of the loop's clock, but for `refused_at`.
+    """A permit, and what is done with it while it is held. Times are seconds of the loop's clock, but for `refused_at`.
 
     doublings      how often its rest after the next 429 is doubled
     mean_wait      how long its receivers waited, in seconds
+    refused_at     when a call with it was last refused with 429, in seconds since 1970; 0 if none was
+    resource       stands for the API's resource that its holder calls
     next_at        when its next call may go
     ends_at        the end of the turn, after which no call goes
-    refused_at     when a call with it was last refused with 429, in seconds since 1970; 0 if none was
     """
 
     message: Message
-    doublings: float
-    mean_wait: float
-    next_at: float
-    ends_at: float
+    doublings: float = 0.0
+    mean_wait: float = 0.0
     refused_at: int = 0
+    resource: str = ""
+    next_at: float = 0.0
+    ends_at: float = 0.0
 
-    def text(self, resource: str = "") -> str:
-        """What it carries. `resource` stands for the API's resource that this instance calls."""
+    @property
+    def text(self) -> str:
+        """What it carries from one holder to the next; see `read_permit`."""
         return json.dumps(
             {
                 "doublings": round(self.doublings, 3),
                 "meanWaitSeconds": round(self.mean_wait, 3),
                 "refusedAt": self.refused_at,
-                "resource": resource,
+                "resource": self.resource,
             }
         )
 
 
-class Written(NamedTuple):
-    """What a permit carries from one holder to the next."""
-
-    doublings: float = 0.0
-    mean_wait: float = 0.0
-    refused_at: int = 0
-    resource: str = ""
-
-
-def read_permit(body: bytes) -> Written:
+def read_permit(message: Message) -> Permit:
     """Read what a permit carries: nothing, where its text is not possible."""
     try:
-        read = json.loads(body)
-        written = Written(
-            float(read["doublings"]),
-            float(read["meanWaitSeconds"]),
-            int(read.get("refusedAt", 0)),
-            str(read.get("resource", "")),
-        )
+        read = json.loads(message.body)
+        doublings, mean_wait = float(read["doublings"]), float(read["meanWaitSeconds"])
+        permit = Permit(message, doublings, mean_wait, int(read.get("refusedAt", 0)), str(read.get("resource", "")))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError):
-        return Written()
-    is_possible = 0 <= written.doublings <= MAX_DOUBLINGS and 0 <= written.mean_wait < math.inf
-    return written if is_possible else Written()
+        return Permit(message)
+    is_possible = 0 <= doublings <= MAX_DOUBLINGS and 0 <= mean_wait < math.inf
+    return permit if is_possible else Permit(message)
 
 
 class Permits:
@@ -242,15 +232,15 @@ class Permits:
         self._is_asking = True
         return min(self._wanted - len(self._held), max(1, len(own)))
 
-    def received(self, messages: Sequence[Message], asked_at: float, now: float) -> None:
+    def received(self, messages: Sequence[Message], asked_at: float, now: float) -> list[Permit]:
         """Hold the permits that were received by a request which was sent at `asked_at`."""
         self._is_asking = False
-        for message in messages:
-            self._hold(message, asked_at, now)
+        permits = [self._hold(message, asked_at, now) for message in messages]
         others_wait = not messages or self._asked_in_vain
         self._asked_in_vain = not messages
         patience = self._waiting_since + PATIENCE * self._mean_wait if others_wait else now
         self._ask_at = max(patience, now + REQUEST_SECONDS * self._rng.uniform(SPREAD, 1.0))
+        return permits
 
     def failed(self, now: float) -> None:
         """Take note of a request that failed."""
@@ -285,17 +275,19 @@ class Permits:
             return math.inf
         return max(self._silent_until, min([self._ask_at, *self._ask_back_at.values()]))
 
-    def _hold(self, message: Message, asked_at: float, now: float) -> None:
+    def _hold(self, message: Message, asked_at: float, now: float) -> Permit:
         self._ask_back_at.pop(message.id, None)
         own = self._put_back.pop(message.id, None)
         next_at = now + self._rest_of_period
         if own is not None and message.dequeue_count == own.message.dequeue_count + 1:
             next_at = max(now, own.next_at)
-        written = read_permit(message.body)
+        permit = read_permit(message)
         wait = now - self._waiting_since
         self._waiting_since = now
-        mean_wait = min(written.mean_wait, BELIEVED_WAITS * wait + TURN_SECONDS)
+        mean_wait = min(permit.mean_wait, BELIEVED_WAITS * wait + TURN_SECONDS)
         self._mean_wait = mean_wait or wait
-        ends_at = asked_at + TURN_SECONDS * self._rng.uniform(SPREAD, 1.0)
-        mean_wait = (mean_wait + wait) / 2
-        self._held.append(Permit(message, written.doublings, mean_wait, next_at, ends_at, written.refused_at))
+        permit.mean_wait = (mean_wait + wait) / 2
+        permit.next_at = next_at
+        permit.ends_at = asked_at + TURN_SECONDS * self._rng.uniform(SPREAD, 1.0)
+        self._held.append(permit)
+        return permit

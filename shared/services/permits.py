@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared.errors import MessageLost, QueueMissing, StorageTrouble
-from shared.limits.distributed_rate_limit import NEW_PERMIT, read_permit
+from shared.limits.distributed_rate_limit import NEW_PERMIT
 from shared.services.queues import Queue
 from shared.text import one_line
 
@@ -190,8 +190,7 @@ class SharedLimit:
         except QueueMissing:
             await self._queue.create(self._permits.number)
             messages = []
-        self._permits.received(messages, asked_at, loop.time())
-        resources = {read_permit(message.body).resource for message in messages}
+        resources = {permit.resource for permit in self._permits.received(messages, asked_at, loop.time())}
         if resources - {"", self._resource} and self._is_time_to_say("shared with another resource", loop.time()):
             log.warning(
                 "the permits in queue %s are also used by an app that calls another resource, so that both share one "
@@ -199,9 +198,9 @@ class SharedLimit:
             )  # fmt: skip
 
     async def _put_back(self, permit: Permit, unseen_seconds: int) -> None:
-        text = permit.text(self._resource)
+        permit.resource = self._resource
         try:
-            await self._queue.put_back(permit.message, text, unseen_seconds)  # type: ignore[arg-type]
+            await self._queue.put_back(permit.message, permit.text, unseen_seconds)  # type: ignore[arg-type]
         except MessageLost:
             return
         self._permits.gone_back(permit, unseen_seconds, asyncio.get_running_loop().time())

@@ -60,7 +60,7 @@ class TestStatus:
         queue.close()
 
     def test_permits_that_were_refused_with_429_are_told_when_they_can_be_seen_again(self, bench: Bench) -> None:
-        refused = Permit(mock.Mock(dequeue_count=3), 1.0, 0.0, 0.0, 0.0, refused_at=int(time.time())).text()
+        refused = Permit(mock.Mock(), refused_at=int(time.time())).text
         with bench.queue("PERMITS_QUEUE") as queue:
             queue.create_queue()
             queue.send_message(refused)

@@ -175,7 +175,7 @@ class TestAsking:
         permits.to_ask(1.0)
         permits.received([Message(body=others_waited(waited))], 1.0, 1.0)
         assert permits.next_step_at(1.0) <= 1.0 + TURN_SECONDS + 2
-        assert json.loads(permits.take(permits.ready_at(1.0)).text())["meanWaitSeconds"] < TURN_SECONDS
+        assert json.loads(permits.take(permits.ready_at(1.0)).text)["meanWaitSeconds"] < TURN_SECONDS
 
     @pytest.mark.parametrize(
         "body",
@@ -527,7 +527,7 @@ class Instance:
     def _putting_back(self, permit: Permit, unseen: int) -> Callable[[float], None]:
         def arrive(now: float) -> None:
             assert isinstance(permit.message, Received)
-            if self._world.put_back(permit.message, permit.text().encode(), unseen, now):
+            if self._world.put_back(permit.message, permit.text.encode(), unseen, now):
                 self._permits.gone_back(permit, unseen, now)
                 self._step(now)
 
