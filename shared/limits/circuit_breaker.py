@@ -19,6 +19,8 @@ An API has several (`CircuitBreakers`). Calls can have a *scope*, such as the pr
 * A failure suspends the calls of its scope alone: trouble that only one project has is that project's.
 * If a second scope fails before any call has succeeded, the trouble is the service's: all calls are suspended, and one
   probe at a time, of whatever scope, tries the service.
+* A scope that has failed while another succeeded is known to have trouble of its own. Until a call of it succeeds, its
+  failures say nothing of the service.
 """
 
 from __future__ import annotations
@@ -178,7 +180,8 @@ class CircuitBreakers:
         self._service = service
         service.api = api
         self._scopes: dict[Hashable, CircuitBreaker] = {}
-        self._failing: set[Hashable] = set()  # scopes that have failed since any call succeeded
+        self._failing: dict[Hashable, None] = {}  # scopes that have failed since any call succeeded
+        self._troubled: dict[Hashable, None] = {}  # scopes with trouble of their own
 
     @property
     def is_service_suspended(self) -> bool:
@@ -234,9 +237,14 @@ class CircuitBreakers:
         if not self._service.is_current(service):
             return  # it set out before the service's trouble began or ended, and tells of the past
         if not trips(error):
+            self._troubled |= self._failing
+            self._troubled.pop(scope, None)
             self._failing.clear()
-        elif scope is not None and service.is_witness:
-            self._failing.add(scope)
+        elif scope is not None and service.is_witness and scope not in self._troubled:
+            self._failing[scope] = None
+        for scopes in (self._troubled, self._failing):
+            while len(scopes) > MAX_SCOPES:
+                del scopes[next(iter(scopes))]
         if scope is None or self.is_service_suspended or len(self._failing) > 1:
             self._report_to_service(service, error, now)
             return
@@ -263,4 +271,3 @@ class CircuitBreakers:
         self._service.report(call, error, now)
         if was_suspended != self.is_service_suspended:
             self._scopes.clear()  # the service's trouble explained theirs; after its end theirs is to be seen anew
-            self._failing.clear()

@@ -542,6 +542,25 @@ class TestProjects:
         api.answer = FakeApi().answer
         assert await all_applied(troubled)
 
+    async def test_two_projects_in_trouble_delay_a_third_once_at_most(self) -> None:
+        def answer(call: Call) -> Mapping[ImageId, ImageOutcome]:
+            if call.key in "xy":
+                raise Unavailable("500")
+            return dict.fromkeys(call.image_ids, APPLIED)
+
+        batcher = new_batcher(FakeApi(answer=answer), linger=0.1, scope_of=lambda key: key[0])
+        troubled = [submit_each(batcher, images(100, first=1000 * n), key) for n, key in enumerate("xy", 1)]
+        await asyncio.sleep(60)
+        assert await batcher.submit("a", [image(0)]) == {}
+        for number in range(1, 60):
+            before = asyncio.get_running_loop().time()
+            assert await batcher.submit("a", [image(number)]) == {}
+            assert asyncio.get_running_loop().time() - before == pytest.approx(0.1, abs=0.001)
+            await asyncio.sleep(30)
+        for task in itertools.chain(*troubled):
+            task.cancel()
+        await batcher.aclose()
+
     async def test_trouble_that_all_have_is_the_services_and_one_probe_at_a_time_tries_it(self) -> None:
         api = FakeApi(latency=0.25, answer=raising(Unavailable("down")))
         batcher = new_batcher(api, linger=0.1, scope_of=lambda key: key[0])

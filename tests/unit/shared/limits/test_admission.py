@@ -255,6 +255,21 @@ class TestScopes:
         assert [admission.admits(scope, 0) for scope in "abc"] == [False, False, True]
         assert admission.ready_at(0) == 0
 
+    def test_projects_with_trouble_of_their_own_say_nothing_of_the_service_until_they_succeed(self) -> None:
+        admission = new_admission()
+        for scope in "ab":
+            admission.report(admission.admit(0, scope), DOWN, 0)
+        at = admission.ready_at(0)
+        admission.report(admission.admit(at, "c"), None, at)
+        for scope in "ab":
+            admission.report(admission.admit(at, scope), DOWN, at)
+        assert [admission.admits(scope, at) for scope in "abc"] == [False, False, True]
+        for scope in "ab":
+            admission.report(admission.admit(at + 1, scope), None, at + 1)
+        for scope in "ab":
+            admission.report(admission.admit(at + 1, scope), DOWN, at + 1)
+        assert not admission.admits("c", at + 1)
+
     async def test_who_waits_for_a_suspended_project_does_not_hold_up_the_others(self) -> None:
         admission = new_admission()
         admission.report(admission.admit(0, "a"), Unavailable("503", retry_after_seconds=50), 0)
