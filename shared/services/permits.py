@@ -157,7 +157,9 @@ class SharedLimit:
         now = asyncio.get_running_loop().time
         try:
             await request(*args)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # a library may cancel what it waits for itself
+            if self._is_closed:
+                raise
             if not isinstance(error, StorageTrouble):
                 log.exception("a permit could not be %s, for a reason that nobody foresaw", what)
             self._permits.failed(now())

@@ -37,7 +37,7 @@ async def call(limit: SharedLimit, calls: int) -> None:
     await admission.aclose()
 
 
-def raise_once(thing: object, method: str, error: Exception) -> Callable[[], bool]:
+def raise_once(thing: object, method: str, error: BaseException) -> Callable[[], bool]:
     """Let a method raise at its next call; what is returned says whether it has."""
     real = getattr(thing, method)
 
@@ -51,11 +51,12 @@ def raise_once(thing: object, method: str, error: Exception) -> Callable[[], boo
 
 class TestUnforeseenErrors:
     @pytest.mark.parametrize("method", ["receive", "put_back"])
+    @pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError])
     def test_a_request_that_raises_is_logged_and_calls_go_on(
-        self, method: str, caplog: pytest.LogCaptureFixture
+        self, method: str, kind: type[BaseException], caplog: pytest.LogCaptureFixture
     ) -> None:
         queue = SimulatedPermitQueue(PermitStore(PERMITS, random.Random(1)))
-        has_raised = raise_once(queue, method, RuntimeError("nobody foresaw this"))
+        has_raised = raise_once(queue, method, kind("nobody foresaw this"))
         run_virtual(call(limit_of(queue), 20))
         assert has_raised()
         assert "nobody foresaw this" in caplog.text
