@@ -81,7 +81,7 @@ def instructions(places: Places, shell_file_at: str, log_at: str) -> str:
         f"# be told when a training is done\nvision-relay watch personGroup {places.group}",
         "# the events, and the dead letters: what could not be done, and why\n"
         "vision-relay events tail --once\nvision-relay dead-letters list",
-        "# how it stands; `vision-relay --help` has more\nvision-relay status",
+        "# the state of all; `vision-relay --help` has more\nvision-relay status",
         "# the Azure CLI works there too\n"
         f"az storage message peek --num-messages 32 \\\n  --queue-name {places.events}",
     ]

@@ -166,6 +166,15 @@ async def test_the_printed_commands_work(tmp_path: Path) -> None:
         assert '"decade":"1950s"' in (await run.type("images")).replace(" ", "")
 
 
+async def test_the_readmes_own_commands_send_the_readmes_messages(tmp_path: Path) -> None:
+    commands = [code for code in examples(README, "sh") if re.match("vision-relay (put|watch)", code)]
+    assert len(commands) == 2
+    async with running(tmp_path, TRAINING_POLL_SCHEDULE="0 0 3 1 1 *") as run:
+        await run.type("".join(commands))
+        assert await becomes_true(lambda: run.metadata() == UPDATE["metadata"])
+        assert run.peek("training-watches") == [{**WATCH, "repeat": False}]
+
+
 async def test_the_readmes_messages_work_as_printed(tmp_path: Path) -> None:
     (tmp_path / "az").write_text(AZ)
     (tmp_path / "az").chmod(0o755)

@@ -159,3 +159,17 @@ def test_what_the_runbook_quotes_of_the_log_is_what_is_said() -> None:
 def test_the_index_names_every_page() -> None:
     listed = {(DOCS / link).resolve() for link in _LINK.findall((DOCS / "README.md").read_text())}
     assert listed >= {page for page in PAGES if DOCS in page.parents} - {DOCS / "README.md"}
+
+
+def test_the_readmes_listing_is_as_the_tree_is() -> None:
+    [listing] = [block for language, block in _BLOCK.findall((ROOT / "README.md").read_text()) if language == "text"]
+    words = set(re.findall(r"[\w.]+/?", listing))
+    modules = {path for path in (ROOT / "shared").rglob("*.py") if path.name != "__init__.py"}
+    names = words | {f"{word}.py" for word in words}
+    assert {path.name for path in modules} - names == set()
+    python = {word for word in words if word.endswith(".py")}
+    assert python <= {path.name for path in ROOT.glob("*.py")} | {
+        path.name for folder in ("shared", "functions", "ops", "local") for path in (ROOT / folder).rglob("*.py")
+    }
+    folders = {line.split("/")[0] for line in listing.splitlines() if re.match(r"\w+/", line)}
+    assert folders == {path.name for path in ROOT.iterdir() if path.name in _FOLDERS}
