@@ -1,4 +1,4 @@
-"""A limit that is shared with nobody."""
+"""Paces the calls of one process, for an API whose limit it shares with nobody (Face)."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ class EvenSpacing:
         self._next_at = 0.0
 
     def want(self, calls: int, now: float) -> None:
-        """Nobody has to be asked."""
+        """Nothing to do: the pace does not depend on it."""
 
     def ready_at(self, now: float) -> float:
         """When the next call may go: `now` if at once."""
         return max(now, self._next_at)
 
     def take(self, now: float) -> None:
-        """Make a call now."""
+        """Take note of a call that goes now."""
         is_late = now - self._next_at >= self._interval
         self._next_at = (now if is_late else self._next_at) + self._interval
 
     def succeeded(self, permit: object) -> None:
-        """Go on."""
+        """Nothing to do."""
 
     def limited(self, permit: object, retry_after_seconds: float | None, now: float) -> None:  # noqa: ARG002
-        """Wait as long as asked, a second if the answer did not say."""
+        """Make no call for as long as `Retry-After` says, or for a second."""
         wait = 1.0 if retry_after_seconds is None else retry_after_seconds
         self._next_at = max(self._next_at, now + max(wait, self._interval))
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Nothing to do: no permits are held."""
