@@ -169,7 +169,7 @@ class SharedLimit:
         self._advance()
         self.on_change()
 
-    def _say_if_it_lasts(self, what: str, error: Exception, now: float) -> None:
+    def _say_if_it_lasts(self, what: str, error: BaseException, now: float) -> None:
         since = self._failing_since.setdefault(what, now)
         if now - since >= FAILING_SECONDS and self._is_time_to_say(what, now):
             log.warning(
