@@ -1,179 +1,174 @@
-"""What is done to dead letters: looked at, moved back, dropped. Whenever it is killed, no letter is lost.
-
-A queue shows 32 messages at a time. Where there are more, they are leased for as long as it takes to see all of them,
-and then given back; a letter whose reader was killed is seen again when its lease ends.
-"""
+"""A dead letter as people read it, which ones a filter means, and what to do about one. Pure."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import base64
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
-from ops.letters import Letter, read_letter
-from shared.services.queues import MAX_RECEIVE
+from shared.messages.dates import read_date
+from shared.messages.dead_letter import Reason
+from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
+    from ops.storage import Seen
 
-    from ops.letters import Filter
-    from ops.storage import OpsQueue, Seen
+BY_THE_HOST = "host"
+"""The reason of a letter without one: the host moved the message as it was, after all of its deliveries."""
 
-SHORTEST_LEASE_SECONDS = 15
-LETTERS_PER_SECOND = 200
-"""About as many are handled in a second, so that most leases do not end before the work is done. One that does costs a
-further look at its letter; one of somebody who was killed keeps it from others for so long."""
+UNREADABLE = "unreadable"
 
-POLL_SECONDS = 0.5
+
+class LetterReason(StrEnum):
+    """The reasons that a letter can have here: those that the app writes, and two for what it did not write."""
+
+    REFUSED = Reason.REFUSED.value
+    INVALID = Reason.INVALID.value
+    ERROR = Reason.ERROR.value
+    HOST = BY_THE_HOST
+    UNREADABLE = UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetters:
-    """A dead-letter queue, and the queue where its letters were messages. `kind` is a word for that one."""
+class Letter:
+    """A dead letter. What it does not say is empty. `kind` is the queue it was in, `at` when it became one."""
 
     kind: str
-    letters: OpsQueue
-    home: OpsQueue
+    message: Seen
+    reason: str
+    code: str
+    sentence: str
+    at: datetime
+    project_id: str = ""
+    image_ids: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    correlation_id: str = ""
+    redrives: int = 0
+    document: dict[str, Any] = field(default_factory=dict)
 
-    async def lease_seconds(self) -> int:
-        """How long letters must be leased so that all that are there can be handled."""
-        return SHORTEST_LEASE_SECONDS + (await self.letters.count() or 0) // LETTERS_PER_SECOND
+    @property
+    def was_valid(self) -> bool:
+        """Whether it was a valid message once, so that it makes sense to move it back."""
+        return "body" not in self.document and self.reason != UNREADABLE
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        return {
+            "id": self.message.id,
+            "queue": self.kind,
+            "reason": self.reason,
+            "code": self.code,
+            "message": self.sentence,
+            "at": self.at.isoformat(),
+            "insertedAt": self.message.inserted_at.isoformat(),
+            "projectId": self.project_id or None,
+            "imageIds": list(self.image_ids),
+            "metadata": self.metadata,
+            "correlationId": self.correlation_id or None,
+            "redrives": self.redrives,
+            "advice": advice(self),
+        }
 
 
-async def look(queue: DeadLetters) -> list[Letter]:
-    """All letters, oldest first. They are as they were afterwards, but for the count of their deliveries."""
-    peeked = await queue.letters.peek()
-    if len(peeked) < MAX_RECEIVE:
-        return _sorted(queue.kind, peeked)
-    found: dict[str, Seen] = {}
-    seconds = await queue.lease_seconds()
+def read_letter(kind: str, message: Seen) -> Letter:
+    """Read whatever stands in a dead-letter queue."""
+    document = _load(message.body)
+    if document is None:
+        sentence = one_line(message.body.decode("utf-8", "backslashreplace"))
+        return Letter(kind, message, UNREADABLE, "", sentence, message.inserted_at)
+    failure = document.get("failure")
+    told = failure if isinstance(failure, dict) else {}
+    return Letter(
+        kind=kind,
+        message=message,
+        reason=_text(told.get("reason")) or BY_THE_HOST,
+        code=_text(told.get("code")),
+        sentence=_text(told.get("message")),
+        at=read_date(told.get("at")) or message.inserted_at,
+        project_id=_text(document.get("projectId")),
+        image_ids=_texts(document.get("imageIds")),
+        metadata=_pairs(document.get("metadata")),
+        correlation_id=_text(document.get("correlationId")),
+        redrives=told.get("redrives", 0) if isinstance(told.get("redrives"), int) else 0,
+        document=document,
+    )
+
+
+def _load(body: bytes) -> dict[str, Any] | None:
     try:
-        async for message in _lease_all(queue.letters, seconds, found):
-            found[message.id] = message
-    finally:
-        await _give_back(queue.letters, found)
-    return _sorted(queue.kind, found.values())
+        document = json.loads(body if body.lstrip().startswith(b"{") else base64.b64decode(body, validate=True))
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
-def _sorted(kind: str, messages: Iterable[Seen]) -> list[Letter]:
-    letters = [read_letter(kind, message) for message in messages]
-    return sorted(letters, key=lambda letter: (letter.at, letter.message.id))
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
-async def _lease_all(queue: OpsQueue, seconds: int, seen: dict[str, Seen]) -> AsyncIterator[Seen]:
-    """Lease until nothing new comes."""
-    while messages := await queue.lease(seconds):
-        is_new = any(message.id not in seen for message in messages)
-        for message in messages:
-            yield message
-        if not is_new:
-            return
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(filter(None, map(_text, value))) if isinstance(value, list) else ()
 
 
-async def _give_back(queue: OpsQueue, messages: dict[str, Seen]) -> None:
-    kept = list(messages.values())
-    for first in range(0, len(kept), MAX_RECEIVE):
-        await asyncio.gather(*(queue.give_back(message) for message in kept[first : first + MAX_RECEIVE]))
+def _pairs(value: Any) -> dict[str, str]:
+    return {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
 
 
-@dataclass(slots=True)
-class Handled:
-    """What came of the letters: done, not meant, left because they never were valid messages, leased by somebody."""
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which letters are meant: those of which all holds that is said. Codes may have `*`, ids be their beginning."""
 
-    done: int = 0
-    left: int = 0
-    never_valid: int = 0
-    leased: int = 0
+    ids: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    correlation_ids: tuple[str, ...] = ()
+    older_than: timedelta | None = None
+    newer_than: timedelta | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it means all letters."""
+        return self == Filter()
 
-async def redrive(queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None]) -> Handled:
-    """Move the letters that are meant back to the queue where they were messages, as they are.
-
-    A letter is put there before it is deleted here: who is killed in between has moved it, and moves it again the next
-    time. Only letters that were here at `now` (storage's time) are moved, so that it ends although some come back.
-    Those that never were valid messages stay, unless they are asked for by reason or id.
-    """
-
-    async def move(message: Seen) -> None:
-        await queue.home.put_as_is(message.body)
-
-    return await _handle(queue, wanted, now, on_done, move)
-
-
-async def drop(queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None]) -> Handled:
-    """Delete the letters that are meant; `on_done` is told of each before that."""
-    return await _handle(queue, wanted, now, on_done, None)
-
-
-async def _handle(
-    queue: DeadLetters,
-    wanted: Filter,
-    now: datetime,
-    on_done: Callable[[Letter], None],
-    move: Callable[[Seen], Awaitable[None]] | None,
-) -> Handled:
-    result = Handled()
-    moved: set[str] = set()
-    kept: dict[str, Seen] = {}
-    seconds = await queue.lease_seconds()
-
-    async def handle(message: Seen) -> None:
-        if message.id in moved:  # its lease ended before it could be deleted
-            await queue.letters.delete(message)
-            return
-        letter = read_letter(queue.kind, message)
-        if not _is_meant(letter, wanted, now, result, moves=move is not None):
-            kept[message.id] = message
-            return
-        if move is not None:
-            await move(message)
-            moved.add(message.id)
-        on_done(letter)
-        result.done += 1
-        await queue.letters.delete(message)
-
-    try:
-        async for message_batch in _lease_new(queue.letters, seconds, kept):
-            await _all(handle(message) for message in message_batch)
-    finally:
-        await _give_back(queue.letters, kept)
-    result.leased = max((await queue.letters.count() or 0) - len(kept), 0)
-    return result
+    def means(self, letter: Letter, now: datetime) -> bool:
+        """Whether this letter is meant."""
+        age = now - letter.at
+        return (
+            _any(self.ids, letter.message.id.startswith)
+            and _any(self.reasons, letter.reason.__eq__)
+            and _any(self.codes, lambda code: fnmatchcase(letter.code.lower(), code.lower()))
+            and _any(self.projects, lambda project: letter.project_id.lower().startswith(project.lower()))
+            and _any(self.correlation_ids, lambda known: fnmatchcase(letter.correlation_id, known))
+            and (self.older_than is None or age > self.older_than)
+            and (self.newer_than is None or age < self.newer_than)
+        )
 
 
-async def _lease_new(queue: OpsQueue, seconds: int, kept: dict[str, Seen]) -> AsyncIterator[list[Seen]]:
-    """Lease what is not kept already, until nothing comes; for so long, wait for what somebody else has leased."""
-    clock = asyncio.get_running_loop().time
-    until = clock() + seconds
-    while True:
-        messages = await queue.lease(seconds)
-        new = [message for message in messages if message.id not in kept]
-        kept.update({message.id: message for message in messages if message.id in kept})
-        if new:
-            yield new
-            until = clock() + seconds
-        elif clock() > until or (await queue.count() or 0) <= len(kept):
-            return
-        elif not messages:
-            await asyncio.sleep(POLL_SECONDS)
+def _any(wanted: tuple[str, ...], matches: Any) -> bool:
+    return not wanted or any(matches(each) for each in wanted)
 
 
-def _is_meant(letter: Letter, wanted: Filter, now: datetime, result: Handled, *, moves: bool) -> bool:
-    if letter.message.inserted_at > now:
-        return False
-    if not wanted.means(letter, now):
-        result.left += 1
-        return False
-    if moves and not letter.was_valid and not (wanted.reasons or wanted.ids):
-        result.never_valid += 1
-        return False
-    return True
+_ADVICE_BY_CODE = {
+    "ErrorImageNotFound": "the project has no such image: upload it and redrive, or drop the letter",
+    "ErrorLimitExceed": "the image would have too many pairs: take some off it and redrive, or drop the letter",
+    "NotFoundProject": "there is no such project: send it with the right id and drop the letter",
+    "BadRequestImageMetadataKey": "the service takes no such key: send another and drop the letter",
+    "BadRequestImageMetadataValue": "the service takes no such value: send another and drop the letter",
+}
+_ADVICE_BY_REASON = {
+    "refused": "mend what the service names and redrive, or send it anew and drop the letter",
+    "invalid": "it was never a valid message: mend it, send it anew and drop the letter",
+    "error": "an error in the app: redrive when a version without it is deployed",
+    BY_THE_HOST: "every delivery failed, as in an outage of a day: redrive when `vision-relay status` is well",
+    UNREADABLE: "it is no JSON: see who sends it, then drop the letter",
+}
 
 
-async def _all(work: Iterable[Awaitable[None]]) -> None:
-    """Wait for all of it, then raise the first error there was: what is under way is finished first."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+def advice(letter: Letter) -> str:
+    """What to do about a letter."""
+    return _ADVICE_BY_CODE.get(letter.code) or _ADVICE_BY_REASON.get(letter.reason, "see what the failure says")

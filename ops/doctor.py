@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError
 
-from ops.describing import describe_storage
 from ops.probing import ApiState, probe_custom_vision, probe_face
+from ops.storage_errors import describe_storage
 from shared.errors import SettingsError
 from shared.settings import load_settings, poison_of
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ops.letters import read_letter
+from ops.dead_letters import read_letter
 from ops.probing import ApiState, probe_custom_vision, probe_face
 from shared.limits.distributed_rate_limit import permits_for, read_permit
 from shared.services.queues import MAX_RECEIVE

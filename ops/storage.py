@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
-from ops.dead_letters import DeadLetters
 from shared.messages.encoding import encode
 from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
 from shared.services.permits import PermitQueue
 from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
-from shared.settings import poison_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -199,10 +197,6 @@ class Storage:
     def permits(self, name: str) -> PermitQueue:
         """The permits of the limit that instances share, in the queue of this name."""
         return PermitQueue(self._service.get_queue_client(name))
-
-    def dead_letters(self, name: str) -> DeadLetters:
-        """The dead letters of the queue of this name."""
-        return DeadLetters(name, self.queue(poison_of(name)), self.queue(name))
 
 
 @asynccontextmanager

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from ops.apis import MAX_IMAGES_PER_READ, ProjectMissing
 from ops.catalogue.database import ExpectedImage, canonical
 from ops.catalogue.row import id_bytes, id_text, is_uuid
-from ops.dead_letters import DeadLetters, look
+from ops.redriving import DeadLetters, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ops.apis import Found, ImageReader
     from ops.catalogue.database import CatalogueDatabase
-    from ops.letters import Letter
+    from ops.dead_letters import Letter
     from ops.storage import OpsQueue
 
 READERS = 8

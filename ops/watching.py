@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.events import Event, Tail
+from ops.event_tail import Event, Tail
 from shared.errors import ApiError, NotFound
 
 if TYPE_CHECKING:

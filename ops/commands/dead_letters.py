@@ -19,10 +19,10 @@ from rich.text import Text
 
 from ops.commands.options import JsonOption, SettingsOption, as_duration
 from ops.commands.running import run
-from ops.dead_letters import DeadLetters, Handled, drop, look, redrive
-from ops.letters import Filter, Letter, LetterReason, advice
+from ops.dead_letters import Filter, Letter, LetterReason, advice
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output, confirm, duration, plural, printable, printable_json
-from ops.progress import bar
+from ops.progress_bar import bar
+from ops.redriving import DeadLetters, Handled, drop, look, redrive
 from ops.settings import load_ops_settings
 from ops.storage import open_storage
 from shared.text import one_line
@@ -116,7 +116,7 @@ def _filter(
 
 def _queues(storage: Storage, settings: OpsSettings, origin: Origin) -> list[DeadLetters]:
     names = {Origin.UPDATES: settings.metadata_updates_queue, Origin.WATCHES: settings.training_watches_queue}
-    return [storage.dead_letters(name) for of, name in names.items() if origin in (of, Origin.ALL)]
+    return [DeadLetters.of(storage, name) for of, name in names.items() if origin in (of, Origin.ALL)]
 
 
 class _Found(NamedTuple):

@@ -9,7 +9,7 @@ import typer
 
 from ops.commands.options import SettingsOption
 from ops.commands.running import run
-from ops.events import WHAT_QUEUES_HIDE, Event, Tail, check_types, matches
+from ops.event_tail import WHAT_QUEUES_HIDE, Event, Tail, check_types, matches
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output
 from ops.settings import load_ops_settings
 from ops.storage import open_storage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,6 @@ import typer
 from ops.catalogue.mapping import ColumnChoices
 from ops.catalogue.records import Quoting
 from ops.catalogue.source import Format, Reading, open_source
-from ops.letters import parse_duration
 
 if TYPE_CHECKING:
     from ops.catalogue.source import Source
@@ -174,6 +174,22 @@ def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
     """Refuse `--timeout` where nothing is waited for."""
     if timeout is not None and not wait:
         raise typer.BadParameter("it goes with --wait", param_hint="--timeout")
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+LONGEST = timedelta(days=3650)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `45s`, `90m`, `2h`, `3d`: longer than nothing, ten years at most. Raises `ValueError`."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError(f"{text!r} is no duration such as 45s, 90m, 2h or 3d")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if not 0 < seconds <= LONGEST.total_seconds():
+        raise ValueError(f"{text!r} is not between 0 s and {LONGEST.days} d")
+    return timedelta(seconds=seconds)
 
 
 def as_duration(text: str) -> timedelta:

@@ -11,9 +11,9 @@ import typer
 from azure.core.exceptions import AzureError
 
 from ops.catalogue.row import CatalogueError
-from ops.describing import describe_storage
 from ops.output import Exit, OpsError
 from ops.send_journal import JournalBusy
+from ops.storage_errors import describe_storage
 from shared.errors import AccessDenied, ApiError, SettingsError
 from shared.redaction import redacted
 from shared.text import one_line

@@ -43,13 +43,13 @@ from ops.commands.options import (
 )
 from ops.commands.problems import show_problems
 from ops.commands.running import run
-from ops.describing import describe_storage
 from ops.output import Exit, OpsError, Output, confirm, duration, plural
-from ops.progress import BYTES, bar
+from ops.progress_bar import BYTES, bar
 from ops.resumable_send import Stop, send
 from ops.send_journal import COMPLETE, Journal
 from ops.settings import load_ops_settings
 from ops.storage import open_storage
+from ops.storage_errors import describe_storage
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL
 from shared.text import one_line
 

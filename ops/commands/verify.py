@@ -39,7 +39,8 @@ from ops.commands.options import (
 from ops.commands.problems import show_problems
 from ops.commands.running import run
 from ops.output import Exit, Output, plural
-from ops.progress import BYTES, bar
+from ops.progress_bar import BYTES, bar
+from ops.redriving import DeadLetters
 from ops.settings import load_ops_settings
 from ops.storage import open_storage
 from ops.verifying import Deviation, Fate, Standing, Verification
@@ -48,7 +49,7 @@ from shared.text import one_line
 if TYPE_CHECKING:
     from ops.catalogue.database import CatalogueDatabase
     from ops.catalogue.source import Source
-    from ops.progress import Bar
+    from ops.progress_bar import Bar
     from ops.settings import OpsSettings
 
 MAX_SHOWN = 50
@@ -143,7 +144,7 @@ def verify_command(
                     database,
                     reader,
                     storage.queue(loaded.metadata_updates_queue),
-                    storage.dead_letters(loaded.metadata_updates_queue),
+                    DeadLetters.of(storage, loaded.metadata_updates_queue),
                 )
                 is_over = await _look(output, verification, wait=wait, seconds=seconds)
             return _report(output, source, options, verification, database, show_all=show_all, is_over=is_over)

@@ -28,7 +28,7 @@ from shared.text import to_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ops.events import Event
+    from ops.event_tail import Event
     from ops.settings import OpsSettings
 
 NOW = "now"

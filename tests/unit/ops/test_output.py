@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.commands.dead_letters import _body_text
-from ops.letters import parse_duration, read_letter
+from ops.commands.options import parse_duration
+from ops.dead_letters import read_letter
 from ops.output import Output, new_console, wrapped
 from ops.storage import Seen
 

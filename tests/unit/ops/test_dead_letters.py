@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ops.letters import BY_THE_HOST, UNREADABLE, Filter, Letter, advice, parse_duration, read_letter
+from ops.commands.options import parse_duration
+from ops.dead_letters import BY_THE_HOST, UNREADABLE, Filter, Letter, advice, read_letter
 from ops.storage import Seen
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
