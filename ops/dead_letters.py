@@ -15,6 +15,7 @@ from shared.text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+
     from ops.storage import Seen
 
 BY_THE_HOST = "host"
