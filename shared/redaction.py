@@ -6,14 +6,13 @@ message, an event) passes it through `redacted` or `without_secrets`, so no othe
 
 from __future__ import annotations
 
-import html
-import json
+import functools
 import re
 import traceback
 from collections import deque
+from html.entities import html5
 from itertools import chain
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +21,20 @@ REPLACEMENT = "[secret]"
 SHORTEST = 6
 """Shorter secrets are not registered: they would be found in words that are none. No key of Azure is that short."""
 
-_lasting: dict[str, tuple[str, ...]] = {}
-_tokens: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=32)
+
+class _Secret(NamedTuple):
+    """A secret in any spelling. `part` stands in each of them: whoever lacks it lacks the secret."""
+
+    length: int
+    part: str
+    pattern: re.Pattern[str]
+
+
+_lasting: dict[str, _Secret] = {}
+_tokens: deque[tuple[str, _Secret]] = deque(maxlen=32)
 """The newest tokens only: each is valid for about an hour."""
-_known: tuple[str, ...] = ()
-"""All registered secrets in all their spellings, the longest first: a secret within another leaves no rest."""
+_known: tuple[_Secret, ...] = ()
+"""All registered secrets, the longest first: a secret within another leaves no rest."""
 
 # A producer may have chosen the text: no alternative may begin twice in a stretch that it reads to the end.
 _WORD = r"[\w%+/.~-][^\s\"'&;,<>\\]*"
@@ -49,7 +57,7 @@ def hide(*secrets: str) -> None:
     global _known  # noqa: PLW0603  # the one registry of the process
     for secret in secrets:
         if len(secret) >= SHORTEST:
-            _lasting[secret] = _spellings(secret)
+            _lasting[secret] = _in_any_spelling(secret)
     _known = _all_known()
 
 
@@ -58,7 +66,7 @@ def hide_token(token: str) -> None:
     global _known  # noqa: PLW0603
     if len(token) < SHORTEST or any(token == known for known, _ in _tokens):
         return
-    _tokens.append((token, _spellings(token)))
+    _tokens.append((token, _in_any_spelling(token)))
     _known = _all_known()
 
 
@@ -68,8 +76,8 @@ def without_secrets(text: str) -> str:
     For messages and events, which carry other people's data: what merely looks like a secret stays as it is.
     """
     for secret in _known:
-        if secret in text:
-            text = text.replace(secret, REPLACEMENT)
+        if secret.part in text:
+            text = secret.pattern.sub(REPLACEMENT, text)
     return text
 
 
@@ -108,12 +116,22 @@ def _texts(error: BaseException) -> Iterator[str]:
         to_see.extend(other for other in (one.__cause__, one.__context__, *parts) if other is not None)
 
 
-def _spellings(secret: str) -> tuple[str, ...]:
-    """As it is, and as URLs, JSON and XML write it."""
-    in_json = (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
-    return tuple(dict.fromkeys([secret, quote(secret, safe=""), quote(secret), *in_json, html.escape(secret)]))
+def _in_any_spelling(secret: str) -> _Secret:
+    part = max(re.findall("[0-9A-Za-z]*", secret), key=len)
+    pattern = "".join(char if char.isascii() and char.isalnum() else _spellings(char) for char in secret)
+    return _Secret(len(secret), part, re.compile(pattern))
 
 
-def _all_known() -> tuple[str, ...]:
-    spellings = chain(*_lasting.values(), *(spellings for _, spellings in _tokens))
-    return tuple(sorted(dict.fromkeys(spellings), key=len, reverse=True))
+@functools.cache
+def _spellings(char: str) -> str:
+    """As it is, or as URLs, JSON and XML write it, one within another too: libraries differ in what they escape."""
+    in_url = "".join(f"%(?:25)*{byte:02x}" for byte in char.encode())
+    in_json = "".join(rf"\\+u{unit}" for unit in re.findall("....", char.encode("utf-16-be").hex()))
+    names = [name.rstrip(";") for name, meant in html5.items() if meant == char]
+    in_xml = "|".join([f"#0*{ord(char)}", f"#x0*{ord(char):x}", *names])
+    return rf"(?i:\\*{re.escape(char)}|{in_url}|{in_json}|&(?:amp;)*(?:{in_xml});)"
+
+
+def _all_known() -> tuple[_Secret, ...]:
+    secrets = chain(_lasting.values(), (secret for _, secret in _tokens))
+    return tuple(sorted(secrets, key=lambda secret: secret.length, reverse=True))

@@ -54,6 +54,28 @@ class TestWhatIsRegistered:
         register(SECRET)
         assert "odd" not in without_secrets(told(SECRET))
 
+    @pytest.mark.parametrize(
+        "spelling",
+        [
+            pytest.param(lambda secret: quote(secret, safe="").lower(), id="a URL in lower case"),
+            pytest.param(lambda secret: quote(quote(secret, safe=""), safe=""), id="a URL within a URL"),
+            pytest.param(lambda secret: json.dumps(secret).replace("+", "\\u002B").replace("&", "\\u0026"), id=".NET"),
+            pytest.param(lambda secret: json.dumps(secret).replace("/", "\\/"), id="PHP"),
+            pytest.param(lambda secret: json.dumps(json.dumps(secret)), id="JSON within JSON"),
+            pytest.param(lambda secret: json.dumps(html.escape(quote(secret, safe="="))), id="a URL in XML in JSON"),
+            pytest.param(lambda secret: html.escape(html.escape(secret)), id="XML within XML"),
+            pytest.param(lambda secret: secret.replace("+", "&#x2B;").replace('"', "&#34;"), id="numbers in XML"),
+            pytest.param(repr, id="Python"),
+        ],
+    )
+    def test_so_it_is_where_a_library_escapes_more_or_less(self, spelling: Callable[[str], str]) -> None:
+        secret = SECRET.replace("Marked", "marked").replace("odd", "p\u00e4\U0001f511")
+        hide(secret)
+        assert (
+            without_secrets(f"a {spelling(secret)} b").replace("'", "").replace('"', "").replace("\\", "")
+            == "a [secret] b"
+        )
+
     def test_a_secret_within_another_leaves_no_rest(self) -> None:
         hide("marked-key", "AccountName=a;Value=marked-key;")
         assert without_secrets("AccountName=a;Value=marked-key; marked-key") == "[secret] [secret]"
