@@ -13,7 +13,7 @@ const { GlobalState, KustoCode, Symbols } = globalThis.Kusto.Language;
 const all = "timestamp:datetime, itemCount:int, cloud_RoleName:string, cloud_RoleInstance:string";
 const columns = {
   traces: `${all}, message:string, severityLevel:int`,
-  requests: `${all}, name:string, success:bool, duration:real`,
+  customMetrics: `${all}, name:string, valueCount:int, valueSum:real, valueMax:real, customDimensions:dynamic`,
   exceptions: `${all}, type:string, outerMessage:string`,
 };
 const tables = Object.entries(columns).map(([name, of]) => Symbols.TableSymbol.From(`(${of})`).WithName(name));
