@@ -1,20 +1,22 @@
-"""The command line `vision-relay`: what people need who send by the thousand, watch the app and are woken by it.
+"""The command line `vision-relay`: sends catalogues, shows the state of the app, and deals with its dead letters.
 
-    cli.py            which commands there are
+    __main__.py       starts it, and ends it at a signal
+    cli.py            lists the commands
     commands/         the commands, one module each: options, help, what is printed, exit codes
-    settings.py       settings from the environment or local.settings.json, as far as a command needs them
-    output.py         where is printed, and the exit codes; progress.py: bars; describing.py: errors of storage
-    storage.py        the queues: looked at, leased, reserved and released
-    apis.py           what metadata images have, how trainings stand; probing.py: whether the APIs answer at all
-    catalogue/        a file of rows: what it is, its columns, what is wrong with it, what it costs, its messages
-    resumable_send.py `send`: every message exactly once; send_journal.py: how far a send has come
-    verifying.py      `verify`
-    __main__.py       where it begins, and how a signal ends it
-    letters.py        a dead letter, which ones a filter means, what to do about one
-    dead_letters.py   `dead-letters`: seen, moved, dropped
-    watching.py       `watch --wait`; events.py: `events tail`
-    status.py         `status`
-    doctor.py         `doctor`
+    settings.py       reads the settings that a command needs
+    output.py         prints, wraps lines, and has the exit codes
+    progress_bar.py   shows progress
+    storage.py        reads, leases and sends messages; storage_errors.py describes errors of storage
+    apis.py           reads metadata and trainings; probing.py checks whether the APIs respond
+    catalogue/        reads a file of rows, checks it, estimates its cost, and makes messages of it
+    resumable_send.py `send`: every message exactly once; send_journal.py keeps its progress on disk
+    verifying.py      `verify`: compares a catalogue with Custom Vision
+    dead_letters.py   reads a dead letter, filters dead letters, advises what to do
+    redriving.py      `dead-letters`: lists, redrives and drops them
+    watching.py       `watch --wait`
+    event_tail.py     `events tail`
+    status.py         `status`: collects the state and finds what is wrong
+    doctor.py         `doctor`: checks settings, rights, queues and APIs
 
-It knows `shared/` and nothing of the functions or the local cloud.
+It imports `shared/`, and neither the functions nor the local cloud. Imports go downwards only (`pyproject.toml`).
 """

@@ -1,7 +1,7 @@
-"""Whether all that the app and this command line need is there: one line for each, with what to do.
+"""Checks everything that the app and the command line need: one line for each check, with what to do.
 
-Every check is made, whatever the others find. What is put into a queue to see whether it may be, nobody sees, and it is
-taken out again.
+All checks are made, whatever the others find. To try the rights in storage, it puts an invisible message into the
+updates queue and deletes it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 MAX_SKEW_SECONDS = 10.0
 MAX_SIGNED_SKEW_SECONDS = 600.0
-"""Storage refuses what is signed with a clock that is off by a quarter of an hour."""
+"""Storage refuses requests that are signed with a clock that is off by more than a quarter of an hour."""
 
 
 class Level(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -42,7 +42,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, what was found, and what to do."""
+    """A check: its subject, what was found, and what to do."""
 
     name: str
     level: Level
@@ -50,14 +50,14 @@ class Check:
     advice: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+        """The check as `--json` prints it."""
         return {"check": self.name, "level": self.level, "found": self.found, "advice": self.advice or None}
 
 
 async def examine(
     storage: Storage, settings: OpsSettings, folder: Path, *, create_queues: bool
 ) -> AsyncIterator[Check]:
-    """Make every check, one after the other. `folder` is where host.json is; queues are made if asked for."""
+    """Make every check, one after the other. `folder` holds host.json; `create_queues` creates missing queues."""
     yield check_settings()
     async for check in _check_queues(storage, settings, create=create_queues):
         yield check
@@ -70,7 +70,7 @@ async def examine(
 
 
 def check_settings() -> Check:
-    """Whether the app itself would start with these settings."""
+    """Check whether the app would start with these settings."""
     try:
         load_settings()
     except SettingsError as error:
@@ -88,13 +88,13 @@ async def _check_queues(storage: Storage, settings: OpsSettings, *, create: bool
             count = await queue.count()
             if count is None and create:
                 await queue.create()
-                yield Check(f"queue {name}", Level.OK, "was made")
+                yield Check(f"queue {name}", Level.OK, "is created")
             elif count is not None:
                 yield Check(f"queue {name}", Level.OK, f"about {count:,} messages")
             elif name in needed:
                 yield Check(f"queue {name}", Level.FAILED, "does not exist", "vision-relay doctor --create-queues")
             else:
-                yield Check(f"queue {name}", Level.OK, "does not exist; it is made with the first dead letter")
+                yield Check(f"queue {name}", Level.OK, "does not exist; the first dead letter creates it")
         except AzureError as error:
             yield Check(f"queue {name}", Level.FAILED, *_described(error))
             return
@@ -106,7 +106,7 @@ def _described(error: AzureError) -> tuple[str, str]:
 
 
 async def _check_rights(storage: Storage, settings: OpsSettings) -> Check:
-    """Put something that nobody sees into the updates queue, and take it out again."""
+    """Put an invisible message into the updates queue, and delete it."""
     how = "a connection string" if settings.storage_connection_string is not None else "an identity"
     queue = storage.queue(settings.metadata_updates_queue)
     try:
@@ -129,7 +129,7 @@ async def _check_clock(storage: Storage, settings: OpsSettings) -> Check:
 
 
 def check_clock(skew_seconds: float) -> Check:
-    """How far this machine's clock is from storage's, which tells whole seconds."""
+    """Compare this machine's clock with storage's, which has whole seconds."""
     found = f"{abs(skew_seconds):.0f} s {'ahead of' if skew_seconds > 0 else 'behind'} storage's"
     if abs(skew_seconds) > MAX_SIGNED_SKEW_SECONDS:
         return Check("clock", Level.FAILED, found, "set this machine's clock: storage will refuse what it signs")
@@ -139,16 +139,16 @@ def check_clock(skew_seconds: float) -> Check:
 
 
 def check_api(api: ApiState) -> Check:
-    """How an API answered."""
+    """Check the response of an API."""
     if not api.is_known:
         return Check(api.name, Level.SKIPPED, "no endpoint is set")
     if api.problem:
         return Check(api.name, Level.FAILED, api.problem, api.advice)
-    return Check(api.name, Level.OK, f"answers in {api.seconds * 1000:,.0f} ms, and lets us in")
+    return Check(api.name, Level.OK, f"responds in {api.seconds * 1000:,.0f} ms, and accepts the key or identity")
 
 
 def check_host_file(folder: Path) -> Iterator[Check]:
-    """What host.json says, where it matters to this app."""
+    """Check the values of host.json that matter to this app."""
     path = folder / "host.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -168,14 +168,14 @@ def check_host_file(folder: Path) -> Iterator[Check]:
 
 
 def host_file_problems(document: dict[str, Any], queues: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What would lose messages or make it slow, and what to do; where nothing is said, the host's defaults count."""
+    """Find values that lose messages or slow the app down, and what to do. A missing value has the host's default."""
     if queues.get("messageEncoding", "base64") != "none":
-        yield "messageEncoding is base64: plain JSON would go to poison at once", 'say "messageEncoding": "none"'
+        yield "messageEncoding is base64: plain JSON would become dead letters at once", 'set "messageEncoding": "none"'
     if queues.get("batchSize", 16) + queues.get("newBatchThreshold", 8) < 64:
         yield "fewer than 64 messages at a time: calls cannot be full", "raise newBatchThreshold"
     if queues.get("maxDequeueCount", 5) < 10:
-        yield "maxDequeueCount is low: a short outage would move messages to poison", "raise it, such as to 288"
+        yield "maxDequeueCount is low: a short outage would make dead letters of messages", "raise it, such as to 288"
     if queues.get("visibilityTimeout", "00:00:00") == "00:00:00":
-        yield "visibilityTimeout is 0: deliveries are used up in no time", 'say "visibilityTimeout": "00:01:00"'
+        yield "visibilityTimeout is 0: deliveries are used up in no time", 'set "visibilityTimeout": "00:01:00"'
     if document.get("functionTimeout") != "00:10:00":
-        yield f"functionTimeout is {document.get('functionTimeout', 'not set')}", 'say "functionTimeout": "00:10:00"'
+        yield f"functionTimeout is {document.get('functionTimeout', 'not set')}", 'set "functionTimeout": "00:10:00"'

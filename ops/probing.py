@@ -1,4 +1,4 @@
-"""Whether an API answers, lets us in, and how fast: one cheap call about something that does not exist."""
+"""Checks whether an API responds, how fast, and whether it accepts the key: by one cheap call about nothing real."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NO_GROUP = "vision-relay-doctor"
 
 @dataclass(frozen=True, slots=True)
 class ApiState:
-    """How an API responded. `problem` is empty where all is well, `advice` says what to do where it is not.
+    """The response of an API. `problem` is empty if it is right; otherwise `advice` says what to do.
 
-    `is_rate_limited`: it let us in, and refused the call with 429.
+    `is_rate_limited`: the API accepted the key and refused the call with 429.
     """
 
     name: str
@@ -35,7 +35,7 @@ class ApiState:
 
     @property
     def is_known(self) -> bool:
-        """Whether the settings say where it is."""
+        """Whether the settings have its endpoint."""
         return bool(self.endpoint)
 
 
@@ -61,12 +61,12 @@ async def _probe(name: str, endpoint: str, call: Awaitable[object]) -> ApiState:
     is_rate_limited = False
     try:
         await call
-    except (NotFound, ProjectMissing):  # it responds, and has let us in
+    except (NotFound, ProjectMissing):  # it responds, and has accepted the key
         pass
     except RateLimited:
         is_rate_limited = True
     except AccessDenied as error:
         problem, advice = str(error), "set the right key, or give the identity its role and open the network"
     except ApiError as error:
-        problem, advice = str(error), "nothing is lost: messages wait; see the service's own status page"
+        problem, advice = str(error), "no message is lost: messages wait; see the service's own status page"
     return ApiState(name, endpoint, time.monotonic() - began, problem, advice, is_rate_limited)

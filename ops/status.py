@@ -1,6 +1,6 @@
-"""How it stands: the queues, the dead letters, the shared limit and the APIs, and what to do where something is wrong.
+"""The state of the queues, the dead letters, the shared limit and the APIs, and what to do where something is wrong.
 
-`gather` asks; `assess` says what is wrong, and is pure.
+`gather` collects the state. `assess` finds what is wrong; it is pure.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from ops.storage import OpsQueue, Seen, Storage
 
 LATE = timedelta(minutes=15)
-"""So old may the oldest update be before somebody is told."""
+"""An update that waits for longer than this is a finding."""
 
 UNREAD = timedelta(hours=1)
-"""So old may the oldest event be before it seems that nobody reads them."""
+"""An event that waits for longer than this is a finding: its consumer probably does not run."""
 
 UNSEEN_WATCH = timedelta(minutes=5)
-"""A watch is looked at with every tick of the timer; one that never was for so long has no app."""
+"""The timer receives a watch at every tick. If it has not done so for this long, the app does not run."""
 
 SLOW_SECONDS = 5.0
 
@@ -40,9 +40,12 @@ REFUSED_LATELY_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue: about how many messages (None where it does not exist), how many of those can be seen, the oldest seen.
+    """The state of a queue.
 
-    `visible` is at most 32, more is not shown. `never_received`: the oldest of them has never been received.
+    count           about how many messages it has; None if the queue does not exist
+    visible         how many of them a peek shows, at most 32
+    oldest          when the oldest visible one was put
+    never_received  whether that one has never been received
     """
 
     role: str
@@ -54,7 +57,7 @@ class QueueState:
 
     @property
     def is_all_visible(self) -> bool:
-        """Whether every message can be seen, so that nobody is at work on any."""
+        """Whether every message is visible, so that no instance is processing any."""
         return self.count is not None and self.visible == min(self.count, MAX_RECEIVE)
 
 
@@ -63,8 +66,8 @@ class LimitState:
     """How the limit is shared.
 
     permits   how many the queue has; None if there is no queue
-    idle      how many of them nobody holds now; a peek shows no others
-    refused   of how many idle ones the last 429 was lately
+    idle      how many of them no instance holds; a peek shows only these
+    refused   how many idle ones had a 429 within `REFUSED_LATELY_SECONDS`
     """
 
     name: str
@@ -81,7 +84,7 @@ class LimitState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that was asked. `letters` counts reasons and codes of the first 32 dead letters of each queue."""
+    """The collected state. `letters` counts reasons and codes of the first 32 dead letters of each queue."""
 
     at: datetime
     queues: tuple[QueueState, ...]
@@ -91,12 +94,12 @@ class Snapshot:
 
     @property
     def has_more_letters(self) -> bool:
-        """Whether a queue has dead letters that it does not show."""
+        """Whether a queue has more dead letters than a peek shows."""
         letters = (self.queue(role) for role in (UPDATE_LETTERS, WATCH_LETTERS))
         return any(queue is not None and (queue.count or 0) > queue.visible for queue in letters)
 
     def queue(self, role: str) -> QueueState | None:
-        """The queue of this role, if there is one."""
+        """The queue with this role, if there is one."""
         return next((queue for queue in self.queues if queue.role == role), None)
 
 
@@ -113,7 +116,7 @@ UPDATE_LETTERS, WATCH_LETTERS = "dead letters of updates", "dead letters of watc
 
 
 async def gather(storage: Storage, settings: OpsSettings, *, apis: Sequence[ApiState] | None = None) -> Snapshot:
-    """Ask everything at once; `apis` are taken as they are where they were asked a moment ago. Raises `AzureError`."""
+    """Collect the state. The APIs are not probed again if `apis` are given. Raises `AzureError`."""
     roles = {
         UPDATES: settings.metadata_updates_queue,
         UPDATE_LETTERS: poison_of(settings.metadata_updates_queue),
@@ -159,7 +162,7 @@ async def _look(role: str, queue: OpsQueue) -> tuple[QueueState, list[Seen]]:
 
 
 def assess(snapshot: Snapshot) -> list[Finding]:
-    """Say what is wrong, the cause before its effects."""
+    """Find what is wrong, the cause before its effects."""
     rules = (_missing_queues, _apis, _refusals, _permits, _updates, _watches, _rest)
     return [finding for rule in rules for finding in rule(snapshot)]
 
@@ -170,7 +173,7 @@ def _missing_queues(snapshot: Snapshot) -> Iterator[Finding]:
         if queue is not None and queue.count is None:
             yield Finding(
                 f"there is no queue {queue.name}",
-                "vision-relay doctor --create-queues makes it, unless the setting names a wrong one",
+                "vision-relay doctor --create-queues creates it; or the setting has a wrong name",
             )
 
 
@@ -179,11 +182,11 @@ def _apis(snapshot: Snapshot) -> Iterator[Finding]:
         if api.problem:
             yield Finding(api.problem, api.advice)
         elif api.is_known and api.seconds > SLOW_SECONDS:
-            yield Finding(f"{api.name} took {api.seconds:.1f} s to answer", "nothing is lost, but all takes longer")
+            yield Finding(f"{api.name} took {api.seconds:.1f} s to respond", "no message is lost, but all take longer")
 
 
 def _refusals(snapshot: Snapshot) -> Iterator[Finding]:
-    """Find out whether Custom Vision refuses calls with 429. The network alone may cause one now and then."""
+    """Find out whether an API refuses calls with 429. The network alone may cause a few of them."""
     limit = snapshot.limit
     told = {api.name: f"{api.name} refused a call with 429" for api in snapshot.apis if api.is_rate_limited}
     if limit.refused and limit.refused * 2 >= limit.idle:
@@ -202,8 +205,8 @@ def _permits(snapshot: Snapshot) -> Iterator[Finding]:
     number, _ = permits_for(limit.calls_per_second)
     if limit.permits is not None and limit.permits < number:
         yield Finding(
-            f"{limit.permits} permits, where {limit.calls_per_second:g} calls a second have {number}",
-            "the app's timer puts that right within a minute; else CUSTOM_VISION_CALLS_PER_SECOND is another there",
+            f"there are {limit.permits} permits; {limit.calls_per_second:g} calls a second need {number}",
+            "the app's timer corrects this within a minute; if not, the app has another CUSTOM_VISION_CALLS_PER_SECOND",
         )
 
 
@@ -214,13 +217,13 @@ def _updates(snapshot: Snapshot) -> Iterator[Finding]:
     age = snapshot.at - queue.oldest
     if queue.never_received and queue.is_all_visible and not snapshot.limit.in_use and age > timedelta(minutes=1):
         yield Finding(
-            "updates wait, and nobody is at work on them",
-            "see that the function app runs and has these settings (its log names what keeps it from starting)",
+            "updates wait, and no instance processes them",
+            "check that the function app runs and has these settings; its log says why it does not start",
         )
     elif age > LATE:
         yield Finding(
-            f"the oldest update waits for {_minutes(age)}",
-            "if the APIs are well, more comes in than the limit lets out: see the cost with send --dry-run",
+            f"the oldest update has waited for {_minutes(age)}",
+            "if the APIs respond, more comes than the limit allows: vision-relay send --dry-run shows what it costs",
         )
 
 
@@ -229,8 +232,8 @@ def _watches(snapshot: Snapshot) -> Iterator[Finding]:
     if queue is None or queue.oldest is None or not queue.never_received:
         return
     if snapshot.at - queue.oldest > UNSEEN_WATCH:
-        advice = "see that the function app runs, and at TRAINING_POLL_SCHEDULE"
-        yield Finding("watches wait, and nobody has looked at them", advice)
+        advice = "check that the function app runs, and TRAINING_POLL_SCHEDULE"
+        yield Finding("watches wait, and the timer has not received them", advice)
 
 
 def _rest(snapshot: Snapshot) -> Iterator[Finding]:
@@ -240,7 +243,7 @@ def _rest(snapshot: Snapshot) -> Iterator[Finding]:
     events = snapshot.queue(EVENTS)
     if events is not None and events.oldest is not None and snapshot.at - events.oldest > UNREAD:
         yield Finding(
-            f"the oldest event waits for {_minutes(snapshot.at - events.oldest)}", "see that its consumer runs"
+            f"the oldest event has waited for {_minutes(snapshot.at - events.oldest)}", "check that its consumer runs"
         )
 
 
@@ -250,7 +253,7 @@ def _minutes(age: timedelta) -> str:
 
 
 def to_dict(snapshot: Snapshot) -> dict[str, Any]:
-    """What `--json` says."""
+    """The snapshot as `--json` prints it."""
     return {
         "at": snapshot.at.isoformat(),
         "queues": [

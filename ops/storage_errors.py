@@ -1,4 +1,4 @@
-"""What to say of an error of the queue service."""
+"""Describes an error of the queue service, and chooses the exit code."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ REFUSED = (401, 403)
 
 
 def describe_storage(error: AzureError) -> tuple[str, Exit]:
-    """What to say of an error of the queue service."""
+    """Describe an error, with what to do, and choose the exit code."""
     if isinstance(error, ClientAuthenticationError) or (
         isinstance(error, HttpResponseError) and error.status_code in REFUSED
     ):
         return (
-            f"storage does not let us in ({_word(error)}): look at AzureWebJobsStorage, or the identity's roles: "
-            "Storage Queue Data Contributor is needed",
+            f"storage refuses access ({_word(error)}): check AzureWebJobsStorage, or give the identity the role "
+            "Storage Queue Data Contributor",
             Exit.SETTINGS,
         )
     if isinstance(error, ServiceRequestError):
         return (
-            f"storage cannot be reached ({one_line(error.message)}): look at AzureWebJobsStorage and the network",
+            f"storage cannot be reached ({one_line(error.message)}): check AzureWebJobsStorage and the network",
             Exit.UNREACHABLE,
         )
-    return f"storage answered with an error: {_word(error)}", Exit.UNREACHABLE
+    return f"storage responded with an error: {_word(error)}", Exit.UNREACHABLE
 
 
 def _word(error: AzureError) -> str:

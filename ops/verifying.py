@@ -1,7 +1,7 @@
-"""`verify`: proof that the images of a catalogue have the metadata that it gives them, from Custom Vision itself.
+"""`verify`: reads the metadata of a catalogue's images from Custom Vision, and compares it with the catalogue.
 
-What is not there yet is told apart by what is known of it: it is a dead letter; or the updates queue has messages, so
-that it may be among them; or it is nowhere, so that it was never sent or something else has changed it since.
+An image that is not correct is in one of three states. A dead letter names it. Or the updates queue has messages, and
+its update may be among them. Or it is not under way: it was never sent, or something else has changed it since.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 READERS = 8
 POLL_SECONDS = 1.0
 FIRST_LOOK_SECONDS = 20.0
-"""With --wait, so long the queue may take to become empty before all images are read for the first time."""
+"""With --wait, all images are read once the queue is empty, and after this time even if it is not."""
 
 SHARE_OF_TIME_READING = 0.1
-"""With --wait, at most this share of the time goes into reading what was not there the last time."""
+"""With --wait, at most this share of the time goes into reading the images that were not correct before."""
 
 QUIET_SECONDS = 660.0
-"""A queue in which nothing moves for longer than any lease of the app has nothing that will be applied."""
+"""If nothing moves in the queue for longer than any visibility timeout of the app, nothing more will be applied."""
 
 
 class Fate(StrEnum):
-    """What is known of an image that is not as it is to be."""
+    """The state of an image that is not correct."""
 
     QUEUED = "queued"
     DEAD_LETTER = "dead letter"
@@ -48,7 +48,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """An image that is not as it is to be. `found` is its metadata, None where there is no such image."""
+    """An image that is not correct. `found` is its metadata; None if there is no such image."""
 
     line: int
     project_id: str
@@ -60,7 +60,7 @@ class Deviation:
 
     @property
     def difference(self) -> str:
-        """In a few words what is wrong with it."""
+        """What is wrong with it, in a few words."""
         if self.found is None:
             return "no such image"
         return "; ".join(
@@ -70,7 +70,7 @@ class Deviation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+        """The deviation as `--json` prints it."""
         return {
             "line": self.line,
             "projectId": self.project_id,
@@ -84,7 +84,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How it stands: images in all, those that are as they are to be, those not, and messages in the queue."""
+    """The numbers of a look: all images, the correct ones (`applied`), and messages in the queue."""
 
     images: int
     applied: int
@@ -92,12 +92,12 @@ class Standing:
 
     @property
     def open(self) -> int:
-        """Images that are not as they are to be."""
+        """The number of images that are not correct."""
         return self.images - self.applied
 
 
 def is_as_wanted(wanted: dict[str, str], found: dict[str, str] | None) -> bool:
-    """Whether an image has all the pairs that it is to have; it may have others."""
+    """Whether an image has all wanted pairs; it may have others."""
     return found is not None and all(found.get(key) == value for key, value in wanted.items())
 
 
@@ -114,7 +114,7 @@ _TABLES = """
 
 
 class Verification:
-    """One look at a catalogue, and further looks at what was not there."""
+    """Looks at all images of a catalogue once, and then again at those that are not correct."""
 
     def __init__(
         self, database: CatalogueDatabase, reader: ImageReader, updates: OpsQueue, dead_letters: DeadLetters
@@ -131,13 +131,13 @@ class Verification:
 
     @property
     def standing(self) -> Standing:
-        """How it stood at the last look."""
+        """The numbers of the last look."""
         deviations = int(self._connection.execute("SELECT count(*) FROM deviations").fetchone()[0])
         applied = self.images - deviations if self._has_looked else 0
         return Standing(self.images, applied, self._queued)
 
     def deviations(self) -> Iterator[Deviation]:
-        """Every image that is not as it is to be, in the order of the file."""
+        """Every image that is not correct, in the order of the file."""
         found = self._connection.execute(
             "SELECT line, deviations.project, deviations.image, wanted, found, why FROM deviations LEFT JOIN letters "
             "ON letters.project = deviations.project AND letters.image = deviations.image "
@@ -149,10 +149,10 @@ class Verification:
             yield Deviation(line, project, id_text(image), json.loads(wanted), metadata, fate, why or "")
 
     async def look(self, on_read: Callable[[int], None]) -> None:
-        """Read all images, or those that were not as they are to be the last time. Raises `ApiError`, `AzureError`.
+        """Read all images, or those that were not correct at the last look. Raises `ApiError`, `AzureError`.
 
-        The queue is counted before and the dead letters are read after: what is neither in the queue then nor among
-        the letters now has had its turn in between.
+        The queue is counted before, and dead letters are read after. An update that is in neither was applied in
+        between.
         """
         self._queued = await self._updates.count() or 0
         work = _chunks(self._open() if self._has_looked else self._database.images())
@@ -170,7 +170,7 @@ class Verification:
         self._note_letters(await look(self._dead_letters))
 
     async def wait(self, on_state: Callable[[Standing], None]) -> None:
-        """Look until nothing is open: every image is as it is to be, or a dead letter, or not under way."""
+        """Look until every image is correct, or has a dead letter, or is not under way."""
         clock = asyncio.get_running_loop().time
         activity = _Activity(clock())
         await self._queue_moves(activity, FIRST_LOOK_SECONDS, on_state)
@@ -188,7 +188,7 @@ class Verification:
         return any(deviation.fate is Fate.QUEUED for deviation in self.deviations())
 
     async def _queue_moves(self, activity: _Activity, seconds: float, on_state: Callable[[Standing], None]) -> None:
-        """Wait until nothing is left in the queue that could be applied, but no longer than so long."""
+        """Wait until the queue has nothing that could be applied, for at most `seconds`."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         while True:
@@ -200,7 +200,7 @@ class Verification:
             await asyncio.sleep(POLL_SECONDS)
 
     def _open(self) -> Iterator[ExpectedImage]:
-        """What was not as it is to be the last time; read in pieces, since what is found is noted meanwhile."""
+        """The images that were not correct at the last look. It reads in pieces, since the table changes meanwhile."""
         last: tuple[str, bytes] = ("", b"")
         while rows := self._connection.execute(
             "SELECT line, project, image, wanted FROM deviations WHERE (project, image) > (?, ?) "
@@ -242,23 +242,23 @@ class Verification:
 
 @dataclass(slots=True)
 class _Activity:
-    """Whether anything moves in a queue: messages of which nobody will hear again must not be waited for."""
+    """Notices whether anything moves in a queue. Messages that nobody processes must not be waited for."""
 
     since: float
     count: int = -1
 
     def note(self, count: int, is_anything_visible: bool, now: float) -> None:
-        """Take note of how many messages there are, and whether one of them can be received."""
+        """Note how many messages there are, and whether one of them is visible."""
         if count != self.count or is_anything_visible:
             self.count, self.since = count, now
 
     def has_ceased(self, now: float) -> bool:
-        """Whether nothing has moved for longer than any lease."""
+        """Whether nothing has moved for longer than any visibility timeout."""
         return now - self.since > QUIET_SECONDS
 
 
 def _chunks(images: Iterator[ExpectedImage]) -> Iterator[list[ExpectedImage]]:
-    """As many images of one project as one call can read."""
+    """Divide images into pieces that one call can read."""
     for _, of_project in groupby(images, key=lambda wanted: wanted.project_id):
         while chunk := list(islice(of_project, MAX_IMAGES_PER_READ)):
             yield chunk

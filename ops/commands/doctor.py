@@ -25,14 +25,18 @@ MAX_LINE = 400
 
 
 def doctor_command(
-    create_queues: Annotated[bool, typer.Option("--create-queues", help="Make the queues that do not exist.")] = False,
-    folder: Annotated[Path, typer.Option("--app", metavar="FOLDER", help="Where the app's host.json is.")] = Path(),
+    create_queues: Annotated[
+        bool, typer.Option("--create-queues", help="Create the queues that do not exist.")
+    ] = False,
+    folder: Annotated[
+        Path, typer.Option("--app", metavar="FOLDER", help="The folder of the app's host.json.")
+    ] = Path(),
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
-    """Check that all is there: settings, queues, keys and roles, clock, host.json, endpoints, the APIs.
+    """Check everything that is needed: settings, queues, keys and roles, clock, host.json, endpoints, APIs.
 
-    One line for each, with what to do. Exit code 1 if something failed.
+    It prints a line for each check, with what to do. Exit code 1 if a check failed.
 
     [bold]Examples[/bold]
 

@@ -48,21 +48,22 @@ LABELS = {UPDATES: "updates", WATCHES: "watches", EVENTS: "events"} | dict.fromk
 )
 
 PROBE_SECONDS = 15.0
-"""With --follow, the APIs are asked so rarely: their calls count."""
+"""With --follow, the APIs are probed only this often, since each call counts towards the limit."""
 
 
 def status_command(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Again every two seconds, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show it every two seconds, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
-    """Show how it stands, and what to do where something is wrong.
+    """Show the state of the app, and what to do where something is wrong.
 
-    Of each queue how much waits and since when, the dead letters by reason,
-    how many of the shared limit's permits are in use, whether calls were
-    refused with 429, and whether the APIs respond and how fast. Storage counts
-    roughly and shows 32 messages of a queue, and no permit that is in use or
-    rests after a 429; how many instances there are, it does not know.
+    It shows how many messages wait in each queue and since when, the dead
+    letters by reason, how many permits of the shared limit are in use,
+    whether calls were refused with 429, and how fast the APIs respond.
+
+    Storage counts roughly. It shows 32 messages of a queue, and no permit
+    that is in use or rests after a 429. The number of instances is unknown.
 
     Exit code 1 if something is wrong. With --json, --follow prints a line
     each time.
@@ -105,7 +106,7 @@ async def _follow(output: Output, settings: OpsSettings) -> Exit:
 
 
 def render(snapshot: Snapshot, findings: list[Finding]) -> RenderableType:
-    """A snapshot for people."""
+    """Draw a snapshot for people."""
     parts: list[RenderableType] = [_queues(snapshot)]
     if snapshot.letters:
         parts.append(_letters(snapshot))
@@ -130,7 +131,7 @@ def _queues(snapshot: Snapshot) -> Table:
 
 
 def _missing(queue: QueueState) -> str:
-    """What to say of a queue that does not exist: the app makes that of the dead letters with the first of them."""
+    """Name the state of a queue that does not exist. The app creates a dead-letter queue with its first message."""
     return "none yet" if queue.role in (UPDATE_LETTERS, WATCH_LETTERS) else "does not exist"
 
 
@@ -153,7 +154,7 @@ def _limit(snapshot: Snapshot) -> Text:
     limit = snapshot.limit
     hidden = ""
     if limit.permits is None:
-        shared = f"no queue {limit.name} yet: an app makes it with its first call"
+        shared = f"no queue {limit.name} yet: the app creates it with its first call"
     else:
         shared = f"{limit.permits} permits, {limit.in_use} of them in use or resting after a 429"
         if limit.refused:
@@ -176,9 +177,9 @@ def _apis(snapshot: Snapshot) -> Table:
         if not api.is_known:
             table.add_row(api.name, "", Text("no endpoint is set", style="dim"))
         elif api.problem:
-            table.add_row(api.name, api.endpoint, Text("does not answer as it should", style="bold red"))
+            table.add_row(api.name, api.endpoint, Text("does not respond as it should", style="bold red"))
         elif api.is_rate_limited:
             table.add_row(api.name, api.endpoint, Text("refuses calls with 429", style="yellow"))
         else:
-            table.add_row(api.name, api.endpoint, Text(f"answers in {api.seconds * 1000:,.0f} ms", style="green"))
+            table.add_row(api.name, api.endpoint, Text(f"responds in {api.seconds * 1000:,.0f} ms", style="green"))
     return table

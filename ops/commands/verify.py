@@ -59,11 +59,14 @@ STYLES = {Fate.QUEUED: "yellow", Fate.DEAD_LETTER: "red", Fate.NOWHERE: "bold re
 
 def verify_command(
     file: FileArgument,
-    wait: Annotated[bool, typer.Option("--wait", help="Until nothing of the file is under way any more.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until nothing of the file is under way any more.")] = False,
     timeout: Annotated[
         timedelta | None,
         typer.Option(
-            "--timeout", metavar="DURATION", parser=as_duration, help="With --wait: no longer than this, such as 90m."
+            "--timeout",
+            metavar="DURATION",
+            parser=as_duration,
+            help="With --wait: wait no longer than this, such as 90m.",
         ),
     ] = None,
     calls_per_second: Annotated[
@@ -76,7 +79,7 @@ def verify_command(
         ),
     ] = None,
     show_all: Annotated[
-        bool, typer.Option("--all", help=f"Show every image that is not right, not {MAX_SHOWN}.")
+        bool, typer.Option("--all", help=f"Show every image that is not correct, not only {MAX_SHOWN}.")
     ] = False,
     format_: FormatOption = None,
     image: ImageOption = None,
@@ -92,14 +95,13 @@ def verify_command(
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
-    """Prove that a catalogue is applied: ask Custom Vision what metadata each image has.
+    """Prove that a catalogue is applied: read each image's metadata from Custom Vision.
 
-    Every image that lacks a pair of its row, or has another value, is
-    listed with its line, and with what is known: still queued, a dead
-    letter and why, or not under way at all. Pairs that an image has besides
-    are no matter.
+    It lists every image that lacks a pair of its row, or has another value,
+    with its line and its state: still queued, a dead letter and why, or not
+    under way. An image may have other pairs besides.
 
-    Exit code 0 only if all of the file is there.
+    Exit code 0 only if all images are correct.
 
     [bold]Examples[/bold]
 
@@ -153,7 +155,7 @@ def verify_command(
 
 
 async def _look(output: Output, verification: Verification, *, wait: bool, seconds: float | None) -> bool:
-    """Look once, or until nothing is open; False if there was no time for that."""
+    """Look once, or until nothing is under way. Return False if the time was not enough."""
     with bar(output.err, "asking Custom Vision", verification.images, "images") as progress:
         if not wait:
             await verification.look(progress.to)
@@ -212,7 +214,7 @@ def _table(standing: Standing, counts: Counter[Fate], bad: int) -> Table:
     table.add_column()
     table.add_column(justify="right")
     table.add_row("images", f"{standing.images:,}")
-    table.add_row("as they are to be", Text(f"{standing.applied:,}", style="green"))
+    table.add_row("correct", Text(f"{standing.applied:,}", style="green"))
     for fate in Fate:
         if counts[fate]:
             table.add_row(fate.value, Text(f"{counts[fate]:,}", style=STYLES[fate]))

@@ -1,4 +1,4 @@
-"""`vision-relay status` and `vision-relay doctor`: how it stands, and what to do where something is wrong."""
+"""`vision-relay status` and `vision-relay doctor`: the state of the app, and what to do where something is wrong."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ class TestStatus:
         result = bench.run("status")
         assert result.code == 0, result.out
         assert "all is well" in result.out
-        assert "answers in" in result.out
+        assert "responds in" in result.out
 
     def test_depths_ages_and_letters_are_told(self, bench: Bench) -> None:
         for _ in range(3):
@@ -56,7 +56,7 @@ class TestStatus:
         assert queue.receive_message(visibility_timeout=60) is not None
         said = status(bench, **environment)
         assert said["limit"] == {**none, "permits": 9, "inUse": 1, "idle": 8}
-        assert said["findings"][0]["problem"] == "9 permits, where 10 calls a second have 10"
+        assert said["findings"][0]["problem"] == "there are 9 permits; 10 calls a second need 10"
         queue.close()
 
     def test_permits_that_were_refused_with_429_are_told_when_they_can_be_seen_again(self, bench: Bench) -> None:
@@ -117,7 +117,7 @@ class TestDoctor:
         missing = checks(bench, **environment)[f"queue {name}"]
         assert missing["level"] == "failed"
         assert missing["advice"] == "vision-relay doctor --create-queues"
-        assert checks(bench, "--create-queues", **environment)[f"queue {name}"]["found"] == "was made"
+        assert checks(bench, "--create-queues", **environment)[f"queue {name}"]["found"] == "is created"
         assert checks(bench, **environment)[f"queue {name}"]["level"] == "ok"
 
     def test_rights_are_tried_and_nothing_is_left_behind(self, bench: Bench) -> None:

@@ -47,10 +47,10 @@ def test_nothing_is_wrong_where_nothing_waits() -> None:
 @pytest.mark.parametrize(
     ("snapshot", "problem"),
     [
-        (with_queue(UPDATES, timedelta(minutes=2), never_received=True), "nobody is at work"),
-        (with_queue(UPDATES, timedelta(minutes=20)), "the oldest update waits for 20 min"),
-        (with_queue(WATCHES, timedelta(minutes=6), never_received=True), "nobody has looked at them"),
-        (with_queue(EVENTS, timedelta(hours=5)), "the oldest event waits for 5 h"),
+        (with_queue(UPDATES, timedelta(minutes=2), never_received=True), "no instance processes them"),
+        (with_queue(UPDATES, timedelta(minutes=20)), "the oldest update has waited for 20 min"),
+        (with_queue(WATCHES, timedelta(minutes=6), never_received=True), "the timer has not received them"),
+        (with_queue(EVENTS, timedelta(hours=5)), "the oldest event has waited for 5 h"),
         (with_queue(UPDATE_LETTERS, timedelta(0)), "1 dead letter"),
         (with_queue(WATCH_LETTERS, timedelta(0), 2), "2 dead letters"),
         (replace(WELL, apis=(ApiState("Face", "x", 0.1, "Face answered 401", "set the key"),)), "Face answered 401"),
@@ -90,7 +90,7 @@ def printed(snapshot: Snapshot) -> str:
 def test_a_429_is_never_shown_as_a_good_response() -> None:
     shown = printed(replace(WELL, apis=(ApiState("Custom Vision", "x", 0.003, is_rate_limited=True),)))
     assert "refuses calls with 429" in shown
-    assert "answers in" not in shown
+    assert "responds in" not in shown
 
 
 def test_what_a_peek_at_the_permits_cannot_show_is_said() -> None:
