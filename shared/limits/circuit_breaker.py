@@ -28,6 +28,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,9 @@ REMIND_SECONDS = 3600.0
 MAX_SCOPES = 1000
 """Scopes that have a circuit breaker; the one that has had it for longest loses it first."""
 
+
+_epochs = count(1)
+"""Of all circuit breakers together: a call never belongs to one that was made for its scope after it set out."""
 
 _MOST_DOUBLINGS = 64  # of any interval that leads to the longest wait; a float bears no thousand of them
 
@@ -139,7 +143,7 @@ class CircuitBreaker:
     def _close(self, seconds: float) -> None:
         log.warning("%s: calls are resumed%s after %.1f s", self.api, self._whose, seconds)
         self.opened_at = None
-        self._epoch += 1
+        self._epoch = next(_epochs)
         self._failures = self._witness_failures = 0
         self._next_at = self._next_witness_at = 0.0
         self._probes_out = self._witnesses_out = 0
@@ -160,7 +164,7 @@ class CircuitBreaker:
         is_new_denial = isinstance(error, AccessDenied) and not self._is_denial_logged
         if self.opened_at is None:
             self.opened_at = now
-            self._epoch += 1
+            self._epoch = next(_epochs)
             self._log_suspended(now)
         elif is_new_denial:  # the operator has to do something
             self._log_suspended(now)

@@ -201,6 +201,7 @@ class SharedLimit:
 
     async def _put_back(self, permit: Permit, unseen_seconds: int) -> None:
         permit.resource = self._resource
+        permit.refused_at = min(permit.refused_at, int(time.time()))  # whoever wrote a later time wrote what cannot be
         try:
             await self._queue.put_back(permit.message, permit.text, unseen_seconds)  # type: ignore[arg-type]
         except MessageLost:

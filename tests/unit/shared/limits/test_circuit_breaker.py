@@ -197,6 +197,23 @@ class TestScopes:
         assert breakers.is_suspended("project 99")
         assert not breakers.is_suspended("project 0")
 
+    def test_a_probe_of_one_that_lost_its_breaker_does_not_count_for_the_next(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(circuit_breaker, "MAX_SCOPES", 1)
+        breakers = CircuitBreakers("API", new_gate())
+
+        def fail(scope: str) -> None:
+            breakers.report(scope, breakers.admit(scope, 10), DOWN, 10)
+            breakers.report("well", breakers.admit("well", 10), None, 10)
+
+        fail("a")
+        probe = breakers.admit("a", 20)
+        fail("b")
+        fail("a")
+        breakers.report("a", probe, DOWN, 20)
+        assert breakers.ready_at("a", 20) < math.inf
+
 
 class TestStaleReports:
     def test_a_call_from_before_it_closed_does_not_open_it(self) -> None:

@@ -177,3 +177,17 @@ def test_a_permit_that_was_refused_says_when() -> None:
     run_virtual(refuse_one(store))
     ((message),) = store.receive(32, 1, 1000.0)
     assert int(before) <= json.loads(message.body)["refusedAt"] <= time.time()
+
+
+def test_a_time_of_refusal_that_cannot_be_true_does_not_travel() -> None:
+    async def hold_one(store: PermitStore) -> None:
+        limit = limit_of(SimulatedPermitQueue(store))
+        limit.want(1, asyncio.get_running_loop().time())
+        await asyncio.sleep(2)
+        limit.want(0, asyncio.get_running_loop().time())
+        await asyncio.sleep(5)
+
+    store = PermitStore(1, random.Random(1))
+    store.messages[0].body = b'{"doublings":0,"meanWaitSeconds":0,"refusedAt":1e18}'
+    run_virtual(hold_one(store))
+    assert json.loads(store.messages[0].body)["refusedAt"] <= time.time()
