@@ -1,10 +1,10 @@
-"""The APIs as the command line asks them: what metadata images have now, how a training stands.
+"""Reads the metadata of images, and the status of a training.
 
 Custom Vision Training 3.3, operation GetImagesByIds:
 
-`GET {endpoint}/customvision/v3.3/Training/projects/{projectId}/images/id?imageIds=ID,ID,…`, up to 256 ids, answers an
+`GET {endpoint}/customvision/v3.3/Training/projects/{projectId}/images/id?imageIds=ID,ID,…`, up to 256 ids, returns an
 array of images, each with `id` and `metadata` (the published OpenAPI file and the SDK, `get_images_by_ids`). An image
-that the project does not have is left out of the answer.
+that the project does not have is missing in the response.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class ImageReader:
         self._admission = admission
 
     async def read(self, project_id: str, image_ids: Sequence[str]) -> Found:
-        """The metadata of these images (1 to 256), as far as the project has them.
+        """Read the metadata of these images (1 to 256), without those that the project does not have.
 
-        Waits while the service asks to be left alone or is in trouble, for some minutes in all. Raises
-        `ProjectMissing`, and `ApiError` for what does not pass.
+        Waits some minutes in all if the service refuses calls with 429 or has an outage. Raises `ProjectMissing`, and
+        `ApiError` for any other error.
         """
         for attempt in range(MAX_TRIES):
             try:
@@ -91,7 +91,7 @@ async def read_images(api: JsonApi, project_id: str, image_ids: Sequence[str]) -
 
 
 def read_response(answer: Response) -> Found:
-    """Take the metadata out of an answer. Raises `Unavailable` if it is not what is documented."""
+    """Read the metadata in a response. Raises `Unavailable` if it is not as documented."""
     try:
         return {image["id"].lower(): dict(image.get("metadata") or {}) for image in answer.json()}
     except (TypeError, KeyError, AttributeError, ValueError):
@@ -100,7 +100,7 @@ def read_response(answer: Response) -> Found:
 
 @asynccontextmanager
 async def open_custom_vision(settings: OpsSettings) -> AsyncIterator[JsonApi]:
-    """Connect to Custom Vision as the settings say. Raises `SettingsError` if they do not say where it is."""
+    """Connect to Custom Vision as the settings say. Raises `SettingsError` if its endpoint is missing."""
     settings.need_custom_vision()
     async with _open_api(settings, settings.custom_vision_endpoint, _custom_vision_key(settings), SERVICE) as api:
         yield api
@@ -127,7 +127,7 @@ async def open_image_reader(
 
 @asynccontextmanager
 async def open_trainings(settings: OpsSettings, api: Api) -> AsyncIterator[Poll]:
-    """Connect to the service that trains; yields what asks it. Raises `SettingsError` if it is not said where it is."""
+    """Connect to the service that trains; yield what polls it. Raises `SettingsError` if its endpoint is missing."""
     if api is Api.FACE:
         settings.need_face()
         key = (settings.face_key, "Ocp-Apim-Subscription-Key", "FACE_KEY")

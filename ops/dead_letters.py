@@ -1,4 +1,4 @@
-"""A dead letter as people read it, which ones a filter means, and what to do about one. Pure."""
+"""Reads a dead letter, decides whether a filter selects it, and advises what to do about it. Pure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ops.storage import Seen
 
 BY_THE_HOST = "host"
-"""The reason of a letter without one: the host moved the message as it was, after all of its deliveries."""
+"""The reason of a letter without a `failure`: the host moved the message unchanged, after its last delivery."""
 
 UNREADABLE = "unreadable"
 
 
 class LetterReason(StrEnum):
-    """The reasons that a letter can have here: those that the app writes, and two for what it did not write."""
+    """The reasons of dead letters: those that the app writes, and two for letters that it did not write."""
 
     REFUSED = Reason.REFUSED.value
     INVALID = Reason.INVALID.value
@@ -36,7 +36,7 @@ class LetterReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter. What it does not say is empty. `kind` is the queue it was in, `at` when it became one."""
+    """A dead letter; a missing field is empty. `kind` is the queue of the message, `at` when it was dead-lettered."""
 
     kind: str
     message: Seen
@@ -53,11 +53,11 @@ class Letter:
 
     @property
     def was_valid(self) -> bool:
-        """Whether it was a valid message once, so that it makes sense to move it back."""
+        """Whether it once was a valid message, so that a redrive can help."""
         return "body" not in self.document and self.reason != UNREADABLE
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+        """The letter as `--json` prints it."""
         return {
             "id": self.message.id,
             "queue": self.kind,
@@ -76,7 +76,7 @@ class Letter:
 
 
 def read_letter(kind: str, message: Seen) -> Letter:
-    """Read whatever stands in a dead-letter queue."""
+    """Read a message of a dead-letter queue, whatever it is."""
     document = _load(message.body)
     if document is None:
         sentence = one_line(message.body.decode("utf-8", "backslashreplace"))
@@ -121,7 +121,7 @@ def _pairs(value: Any) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which letters are meant: those of which all holds that is said. Codes may have `*`, ids be their beginning."""
+    """Selects the letters to which every given condition applies. Codes may contain `*`; ids may be shortened."""
 
     ids: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -133,11 +133,11 @@ class Filter:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it means all letters."""
+        """Whether it selects all letters."""
         return self == Filter()
 
     def means(self, letter: Letter, now: datetime) -> bool:
-        """Whether this letter is meant."""
+        """Whether it selects this letter."""
         age = now - letter.at
         return (
             _any(self.ids, letter.message.id.startswith)
@@ -156,20 +156,20 @@ def _any(wanted: tuple[str, ...], matches: Any) -> bool:
 
 _ADVICE_BY_CODE = {
     "ErrorImageNotFound": "the project has no such image: upload it and redrive, or drop the letter",
-    "ErrorLimitExceed": "the image would have too many pairs: take some off it and redrive, or drop the letter",
+    "ErrorLimitExceed": "the image would have too many pairs: remove some of its pairs and redrive, or drop the letter",
     "NotFoundProject": "there is no such project: send it with the right id and drop the letter",
-    "BadRequestImageMetadataKey": "the service takes no such key: send another and drop the letter",
-    "BadRequestImageMetadataValue": "the service takes no such value: send another and drop the letter",
+    "BadRequestImageMetadataKey": "the service does not accept this key: send another one and drop the letter",
+    "BadRequestImageMetadataValue": "the service does not accept this value: send another one and drop the letter",
 }
 _ADVICE_BY_REASON = {
-    "refused": "mend what the service names and redrive, or send it anew and drop the letter",
-    "invalid": "it was never a valid message: mend it, send it anew and drop the letter",
-    "error": "an error in the app: redrive when a version without it is deployed",
-    BY_THE_HOST: "every delivery failed, as in an outage of a day: redrive when `vision-relay status` is well",
-    UNREADABLE: "it is no JSON: see who sends it, then drop the letter",
+    "refused": "correct what the service names and redrive, or send it again and drop the letter",
+    "invalid": "it was never a valid message: correct it, send it again and drop the letter",
+    "error": "an error in the app: redrive when a corrected version is deployed",
+    BY_THE_HOST: "all deliveries failed, as in an outage of a day: redrive when `vision-relay status` finds no fault",
+    UNREADABLE: "it is not JSON: find out who sends it, then drop the letter",
 }
 
 
 def advice(letter: Letter) -> str:
     """What to do about a letter."""
-    return _ADVICE_BY_CODE.get(letter.code) or _ADVICE_BY_REASON.get(letter.reason, "see what the failure says")
+    return _ADVICE_BY_CODE.get(letter.code) or _ADVICE_BY_REASON.get(letter.reason, "read its `failure`")

@@ -1,4 +1,4 @@
-"""Events as they stand in their queue, looked at without being taken."""
+"""Follows the events queue by peeks, so that no event is taken from its consumer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ POLL_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
 
 WHAT_QUEUES_HIDE = (
-    "A queue shows its first 32 messages and nothing else: an event behind 32 others is seen when those are gone, "
-    "and one that its consumer takes between two looks, a second apart, is not seen at all."
+    "A queue shows only its first 32 messages. An event behind 32 others appears when those are gone. "
+    "An event that its consumer takes between two looks, a second apart, is never shown."
 )
 
 
@@ -44,12 +44,12 @@ class Event:
 
     @property
     def time(self) -> str:
-        """When it happened, as the event says it."""
+        """When it happened, as in the event."""
         return self._text("time")
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it says."""
+        """Its `data`."""
         data = self.document.get("data")
         return data if isinstance(data, dict) else {}
 
@@ -59,7 +59,7 @@ class Event:
 
 
 def read_event(body: bytes) -> Event | None:
-    """Read a message of the events queue, in either encoding; None if it is no JSON object."""
+    """Read a message of the events queue, in either encoding; None if it is not a JSON object."""
     try:
         document = json.loads(body if body.lstrip().startswith(b"{") else base64.b64decode(body, validate=True))
     except (ValueError, RecursionError):
@@ -69,14 +69,14 @@ def read_event(body: bytes) -> Event | None:
 
 @dataclass(slots=True)
 class Tail:
-    """Tells each event once. `is_full`: the last look saw as many messages as a queue shows, so there may be more."""
+    """Yields each event once. `is_full`: the last look found 32 messages, so there may be more."""
 
     queue: OpsQueue
     is_full: bool = False
     _known: dict[str, None] = field(default_factory=dict)
 
     async def new(self) -> list[Event]:
-        """Look once: the events that were not there before."""
+        """Look once; return the events that were not there before."""
         messages = await self.queue.peek()
         self.is_full = len(messages) == MAX_RECEIVE
         new = [message for message in messages if self._is_new(message)]
@@ -99,7 +99,7 @@ class Tail:
 
 
 def check_types(types: tuple[str, ...]) -> None:
-    """Raise `ValueError` for a type that no event of this app has: an event that never comes is waited for in vain."""
+    """Raise `ValueError` for a type that no event of this app has."""
     for wanted in types:
         if not any(matches(Event({"type": known.value}), (wanted,)) for known in EventType):
             names = ", ".join(known.value.removeprefix("VisionRelay.") for known in EventType)
@@ -107,7 +107,7 @@ def check_types(types: tuple[str, ...]) -> None:
 
 
 def matches(event: Event, types: tuple[str, ...]) -> bool:
-    """Whether an event is of one of these types, which may have `*` and leave out `VisionRelay.`; none means all."""
+    """Whether an event has one of these types, which may contain `*` and omit `VisionRelay.`; none means all."""
     name = event.type.lower()
     return not types or any(
         fnmatchcase(name, wanted) or fnmatchcase(name, f"visionrelay.{wanted}") for wanted in map(str.lower, types)

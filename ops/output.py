@@ -1,10 +1,10 @@
-"""What is printed and where, and the exit codes.
+"""Prints results and advice, and has the exit codes.
 
-What a command is asked for goes to standard output, everything else to standard error: progress, advice, errors. With
-`--json`, standard output has nothing but JSON. Where it is no terminal, lines are 80 characters wide, without colour.
+Results go to standard output; progress, advice and errors go to standard error. With `--json`, standard output has only
+JSON. If it is not a terminal, tables are 80 characters wide and without colour.
 
-Producers write what messages say, and an operator's terminal obeys control characters. `Output` therefore escapes every
-character that cannot be printed, and so does its console, whatever prints there: no command has to remember it.
+Producers write the texts of messages, and terminals obey control characters. `Output` and its console therefore escape
+every character that cannot be printed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ EXIT_CODES_HELP = (
 
 
 class OpsError(Exception):
-    """A command cannot go on; the text says why and what to do, and ends with `command` if that helps."""
+    """A command cannot go on. The text says why and what to do; `command` is what to type then."""
 
     def __init__(self, text: str, code: Exit = Exit.PROBLEM, command: str = "") -> None:
         super().__init__(text)
@@ -89,7 +89,7 @@ def new_console(stream: TextIO) -> Console:
 
 @dataclass
 class Output:
-    """Where a command prints. `as_json`: standard output is for machines, what people read goes to standard error."""
+    """Where a command prints. With `as_json`, only JSON goes to standard output; texts go to standard error."""
 
     as_json: bool = False
     out: Console = field(default_factory=lambda: new_console(sys.stdout))
@@ -97,7 +97,7 @@ class Output:
 
     @property
     def human(self) -> Console:
-        """Where people read."""
+        """The console for texts."""
         return self.err if self.as_json else self.out
 
     def show(self, *what: RenderableType) -> None:

@@ -1,4 +1,4 @@
-"""Progress of anything that takes longer than a moment: a bar on a terminal, a line now and then elsewhere."""
+"""Shows the progress of long work: a bar on a terminal; elsewhere a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ BYTES = "bytes"
 
 
 class Bar(Protocol):
-    """Something that goes on."""
+    """The progress of some work."""
 
     def to(self, done: float, note: str | None = None) -> None:
-        """It has come so far; `note` is what else there is to say."""
+        """Show how much is done. `note` replaces the description."""
         ...
 
 
 class _Rate(ProgressColumn):
-    """How many a second."""
+    """The rate per second."""
 
     def render(self, task: Task) -> Text:
         return Text(_rate(task.speed or task.finished_speed, task.fields["unit"]), style="progress.data.speed")
@@ -47,7 +47,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def bar(console: Console, what: str, total: float, unit: str, done: float = 0) -> Iterator[Bar]:
-    """Show how something goes on: from `done` to `total` of `unit` (`bytes` are shown in kB, MB and so on)."""
+    """Show progress from `done` to `total`, in `unit` (`bytes` are shown in kB, MB and so on)."""
     if not console.is_terminal:
         yield _Lines(console, what, total, unit, done)
         return
@@ -75,7 +75,7 @@ class _Drawn:
 
 
 class _Lines:
-    """Says every ten seconds how far it is."""
+    """Prints a line every ten seconds."""
 
     def __init__(self, console: Console, what: str, total: float, unit: str, done: float) -> None:
         self._console = console

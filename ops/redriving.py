@@ -1,7 +1,7 @@
-"""What is done to dead letters: looked at, moved back, dropped. Whenever it is killed, no letter is lost.
+"""Lists dead letters, redrives them and drops them. If it is killed, no letter is lost.
 
-A queue shows 32 messages at a time. Where there are more, they are leased for as long as it takes to see all of them,
-and then given back; a letter whose reader was killed is seen again when its lease ends.
+A peek shows only 32 messages. If there are more, all of them are leased, read, and released again. If the process is
+killed, letters are visible again when their leases end.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 SHORTEST_LEASE_SECONDS = 15
 LETTERS_PER_SECOND = 200
-"""About as many are handled in a second, so that most leases do not end before the work is done. One that does costs a
-further look at its letter; one of somebody who was killed keeps it from others for so long."""
+"""Leases are as long as the work takes at this rate. A lease that ends too early costs a second look at its letter. The
+lease of a killed process hides its letter from others until it ends."""
 
 POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """A dead-letter queue, and the queue where its letters were messages. `kind` is a word for that one."""
+    """A dead-letter queue, and the queue from which its letters came (`home`). `kind` is the name of that one."""
 
     kind: str
     letters: OpsQueue
@@ -43,12 +43,12 @@ class DeadLetters:
         return cls(name, storage.queue(poison_of(name)), storage.queue(name))
 
     async def lease_seconds(self) -> int:
-        """How long letters must be leased so that all that are there can be handled."""
+        """How long letters must be leased so that all of them can be handled."""
         return SHORTEST_LEASE_SECONDS + (await self.letters.count() or 0) // LETTERS_PER_SECOND
 
 
 async def look(queue: DeadLetters) -> list[Letter]:
-    """All letters, oldest first. They are as they were afterwards, but for the count of their deliveries."""
+    """Read all letters, oldest first. If there are 32 or more, this adds one to their delivery counts."""
     peeked = await queue.letters.peek()
     if len(peeked) < MAX_RECEIVE:
         return _sorted(queue.kind, peeked)
@@ -68,7 +68,7 @@ def _sorted(kind: str, messages: Iterable[Seen]) -> list[Letter]:
 
 
 async def _lease_all(queue: OpsQueue, seconds: int, seen: dict[str, Seen]) -> AsyncIterator[Seen]:
-    """Lease until nothing new comes."""
+    """Lease messages until all have been seen."""
     while messages := await queue.lease(seconds):
         is_new = any(message.id not in seen for message in messages)
         for message in messages:
@@ -85,7 +85,7 @@ async def _give_back(queue: OpsQueue, messages: dict[str, Seen]) -> None:
 
 @dataclass(slots=True)
 class Handled:
-    """What came of the letters: done, not meant, left because they never were valid messages, leased by somebody."""
+    """How many letters were handled, were not selected, never were valid messages, or are leased by somebody else."""
 
     done: int = 0
     left: int = 0
@@ -94,11 +94,11 @@ class Handled:
 
 
 async def redrive(queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None]) -> Handled:
-    """Move the letters that are meant back to the queue where they were messages, as they are.
+    """Move the selected letters back to the queue from which they came, unchanged.
 
-    A letter is put there before it is deleted here: who is killed in between has moved it, and moves it again the next
-    time. Only letters that were here at `now` (storage's time) are moved, so that it ends although some come back.
-    Those that never were valid messages stay, unless they are asked for by reason or id.
+    A letter is sent before it is deleted. If the process is killed in between, the next redrive moves it again. Only
+    letters that were here at `now` (storage's time) are moved, so that the redrive ends even if some come back. Letters
+    that never were valid messages stay, unless the filter names a reason or an id.
     """
 
     async def move(message: Seen) -> None:
@@ -108,7 +108,7 @@ async def redrive(queue: DeadLetters, wanted: Filter, now: datetime, on_done: Ca
 
 
 async def drop(queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None]) -> Handled:
-    """Delete the letters that are meant; `on_done` is told of each before that."""
+    """Delete the selected letters; `on_done` gets each one before it is deleted."""
     return await _handle(queue, wanted, now, on_done, None)
 
 
@@ -149,7 +149,7 @@ async def _handle(
 
 
 async def _lease_new(queue: OpsQueue, seconds: int, kept: dict[str, Seen]) -> AsyncIterator[list[Seen]]:
-    """Lease what is not kept already, until nothing comes; for so long, wait for what somebody else has leased."""
+    """Lease letters that are not kept yet, until there are none. Wait `seconds` for those that somebody else leases."""
     clock = asyncio.get_running_loop().time
     until = clock() + seconds
     while True:
@@ -178,7 +178,7 @@ def _is_meant(letter: Letter, wanted: Filter, now: datetime, result: Handled, *,
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:
-    """Wait for all of it, then raise the first error there was: what is under way is finished first."""
+    """Wait for everything, then raise the first error: what is under way is finished first."""
     results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

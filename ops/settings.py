@@ -1,6 +1,6 @@
-"""The settings of the command line: the app's own, from the environment or a settings file, and no more than is needed.
+"""Reads the app's settings, from the environment or a settings file. A command needs only some of them.
 
-Who only sends needs a storage account; who verifies needs Custom Vision too. What is missing is told when a command
+Sending needs a storage account; verifying needs Custom Vision too. A missing setting is an error only if the command
 needs it.
 """
 
@@ -20,7 +20,7 @@ SETTINGS_FILE_VARIABLE = "VISION_RELAY_SETTINGS"
 
 
 class OpsSettings(Settings):
-    """The app's settings, where queues have their usual names unless said otherwise, and an API may be unknown."""
+    """The app's settings. Queues have default names, and the endpoints of the APIs may be missing."""
 
     metadata_updates_queue: QueueName = "image-metadata-updates"
     training_watches_queue: QueueName = "training-watches"
@@ -36,14 +36,14 @@ class OpsSettings(Settings):
         )
 
     def need_custom_vision(self) -> None:
-        """Raise `SettingsError` if it is not said where Custom Vision is."""
+        """Raise `SettingsError` if the endpoint of Custom Vision is missing."""
         if not self.custom_vision_endpoint:
-            raise SettingsError("CUSTOM_VISION_ENDPOINT: is missing; this command asks Custom Vision itself")
+            raise SettingsError("CUSTOM_VISION_ENDPOINT: is missing; this command calls Custom Vision")
 
     def need_face(self) -> None:
-        """Raise `SettingsError` if it is not said where Face is."""
+        """Raise `SettingsError` if the endpoint of Face is missing."""
         if not self.face_endpoint:
-            raise SettingsError("FACE_ENDPOINT: is missing; this command asks Face itself")
+            raise SettingsError("FACE_ENDPOINT: is missing; this command calls Face")
 
 
 def load_ops_settings(file: Path | None) -> OpsSettings:

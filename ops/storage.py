@@ -1,6 +1,6 @@
-"""The queues as the command line needs them: looked at without being touched, leased, and sent to without doubt.
+"""The queues: peeks at messages, leases them, and sends them in two steps so that none is sent twice.
 
-Methods raise `azure.core.exceptions.AzureError` where storage fails in spite of retries.
+Methods raise `azure.core.exceptions.AzureError` if storage fails in spite of retries.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ POP_RECEIPT_MISMATCH = "PopReceiptMismatch"
 MESSAGE_NOT_FOUND = "MessageNotFound"
 
 RESERVED_FOR = timedelta(days=7)
-"""As long as Storage lets a message be invisible."""
+"""The longest visibility timeout that Storage allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message as it stands in a queue. `pop_receipt` is empty where it was only looked at."""
+    """A message that was peeked at or leased. After a peek, `pop_receipt` is empty."""
 
     id: str
     body: bytes
@@ -49,7 +49,7 @@ class Seen:
 
 
 class OpsQueue:
-    """One queue. `encoding` is how messages are written; read are both."""
+    """One queue. Messages are written in `encoding`, and read in both encodings."""
 
     def __init__(self, client: QueueClient, encoding: Encoding) -> None:
         self._client = client
@@ -57,14 +57,14 @@ class OpsQueue:
         self.name: str = client.queue_name
 
     async def create(self) -> None:
-        """Create the queue, unless it is there."""
+        """Create the queue, unless it exists."""
         try:
             await self._client.create_queue()
         except ResourceExistsError:
             return
 
     async def count(self) -> int | None:
-        """About how many messages there are, invisible ones included; None if there is no such queue."""
+        """About how many messages there are, with the invisible ones; None if the queue does not exist."""
         try:
             properties = await self._client.get_queue_properties()
         except ResourceNotFoundError:
@@ -72,7 +72,7 @@ class OpsQueue:
         return properties.approximate_message_count or 0
 
     async def server_time(self) -> datetime:
-        """What time it is in storage, to the second. Raises `ResourceNotFoundError` if there is no such queue."""
+        """Storage's time, to the second. Raises `ResourceNotFoundError` if the queue does not exist."""
         told: list[str] = []
         await self._client.get_queue_properties(
             raw_response_hook=lambda response: told.append(response.http_response.headers.get("Date", ""))
@@ -80,14 +80,14 @@ class OpsQueue:
         return parsedate_to_datetime(told[0]) if told and told[0] else datetime.now(UTC)
 
     async def peek(self) -> list[Seen]:
-        """Up to 32 visible messages from the front, left as they are. A queue that does not exist is an empty one."""
+        """Peek at the first visible messages, at most 32. A queue that does not exist is empty."""
         try:
             return [_seen(message) for message in await self._client.peek_messages(max_messages=MAX_RECEIVE)]
         except ResourceNotFoundError:
             return []
 
     async def lease(self, seconds: int) -> list[Seen]:
-        """Up to 32 visible messages from the front, which nobody else sees for so long."""
+        """Receive the first visible messages, at most 32; nobody else sees them for so many seconds."""
         pages = self._client.receive_messages(
             messages_per_page=MAX_RECEIVE, max_messages=MAX_RECEIVE, visibility_timeout=seconds
         )
@@ -97,23 +97,23 @@ class OpsQueue:
             return []
 
     async def put(self, text: str) -> tuple[str, str]:
-        """Send a message, which lives until it is deleted; its id and pop receipt."""
+        """Send a message that does not expire; return its id and pop receipt."""
         message = await self._client.send_message(self._encoded(text), time_to_live=FOREVER)
         return message.id, message.pop_receipt or ""
 
     async def put_as_is(self, body: bytes) -> None:
-        """Send a message as it came from another queue."""
+        """Send the body of another message, unchanged."""
         await self._client.send_message(body.decode("utf-8", "surrogatepass"), time_to_live=FOREVER)
 
     async def reserve(self) -> tuple[str, str]:
-        """Take a place in the queue that nobody sees; its id and pop receipt. `release` says what stands there."""
+        """Send an invisible placeholder; return its id and pop receipt. `release` gives it a text."""
         place = await self._client.send_message(
             self._encoded(PLACEHOLDER), time_to_live=FOREVER, visibility_timeout=int(RESERVED_FOR.total_seconds())
         )
         return place.id, place.pop_receipt or ""
 
     async def release(self, message_id: str, pop_receipt: str, text: str) -> bool:
-        """Let a reserved place say this, and be seen. False if that was done before: its receipt is used up."""
+        """Give a placeholder this text and make it visible. False if that was done before: its receipt is used up."""
         try:
             await self._client.update_message(
                 message_id, pop_receipt, visibility_timeout=0, content=self._encoded(text)
@@ -125,11 +125,11 @@ class OpsQueue:
         return True
 
     async def cancel(self, message_id: str, pop_receipt: str) -> None:
-        """Give up a reserved place."""
+        """Delete a placeholder."""
         await self._client.delete_message(message_id, pop_receipt)
 
     async def give_back(self, message: Seen) -> None:
-        """Let a leased message be seen again; nothing happens if its lease has ended."""
+        """Make a leased message visible again; nothing happens if its lease has ended."""
         try:
             await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0)
         except HttpResponseError as error:
@@ -147,7 +147,7 @@ class OpsQueue:
         return True
 
     async def is_there(self, message_id: str, pop_receipt: str) -> bool:
-        """Whether a message still exists of which only an old receipt is known: the refusal tells."""
+        """Whether a message still exists, by an old receipt: storage's refusal distinguishes the two cases."""
         try:
             await self._client.update_message(message_id, pop_receipt, visibility_timeout=0)
         except HttpResponseError as error:
@@ -161,12 +161,12 @@ class OpsQueue:
 
 
 def is_used_up(error: HttpResponseError) -> bool:
-    """Whether an error says that a pop receipt counts no more: somebody else has the message, or it is gone."""
+    """Whether a pop receipt is no longer valid: somebody else has received the message, or it is gone."""
     return error_code(error) in (POP_RECEIPT_MISMATCH, MESSAGE_NOT_FOUND)
 
 
 def error_code(error: AzureError) -> str:
-    """The queue service's word for what is wrong; empty if it said none."""
+    """The queue service's error code; empty if there is none."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
 
@@ -191,11 +191,11 @@ class Storage:
         self.address: str = f"{service.primary_hostname}/{service.account_name}"
 
     def queue(self, name: str) -> OpsQueue:
-        """The queue of this name, whether it exists or not."""
+        """The queue with this name, whether it exists or not."""
         return OpsQueue(self._service.get_queue_client(name), self._settings.message_encoding)
 
     def permits(self, name: str) -> PermitQueue:
-        """The permits of the limit that instances share, in the queue of this name."""
+        """The queue with this name, as a queue of permits of the shared limit."""
         return PermitQueue(self._service.get_queue_client(name))
 
 
@@ -205,7 +205,7 @@ async def open_storage(settings: OpsSettings) -> AsyncIterator[Storage]:
     options: dict[str, Any] = {
         "connection_timeout": CONNECT_TIMEOUT_SECONDS,
         "read_timeout": READ_TIMEOUT_SECONDS,
-        "initial_backoff": 0.2,  # who types a command waits for it: a connection that is not there is told in 7 s
+        "initial_backoff": 0.2,  # somebody waits for the command: it reports a missing connection within 7 s
         "increment_base": 2,
         "random_jitter_range": 0.2,
         "retry_total": 3,

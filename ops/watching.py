@@ -1,7 +1,7 @@
-"""`watch --wait`: how a watched training stands, until its event arrives.
+"""`watch --wait`: follows a watched training until its event arrives.
 
-Whether the watch is settled is known for sure: the service tells a message that somebody else has leased from one that
-is gone. Its event is seen only as far as a queue shows it.
+It knows for sure when the watch is settled, since storage distinguishes a leased message from a deleted one. It sees
+the event only if a peek at the queue shows it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 SERVICE_POLL_SECONDS = 3.0
 GRACE_LOOKS = 3
-"""An event is published before its watch is deleted; so many further looks see it if it can be seen."""
+"""An event is published before its watch is deleted. If it is visible, this many further looks find it."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known: the service's word for the training, or why there is none, and whether the watch waits."""
+    """The service's status of the training, or why there is none, and whether the watch still waits."""
 
     training: str
     is_waiting: bool
@@ -36,7 +36,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How it ended: with an event that was seen, or with the watch being gone and what the service said last."""
+    """The end: the event, or None if only the watch is gone; and the last status of the training."""
 
     event: Event | None
     training: str
@@ -44,7 +44,7 @@ class Ending:
 
 @dataclass(slots=True)
 class Place:
-    """Where a watch was put."""
+    """The message of a watch."""
 
     queue: OpsQueue
     message_id: str
@@ -56,17 +56,17 @@ class Place:
 
 
 class Waiting:
-    """Waits for the events of one watch. `poll` and `events` may be missing, where the settings do not name them."""
+    """Waits for the events of one watch. `poll` and `events` are None if the settings do not name them."""
 
     def __init__(self, watch: TrainingWatch, place: Place, events: OpsQueue | None, poll: Poll | None) -> None:
         self._watch = watch
         self._place = place
         self._tail = Tail(events) if events is not None else None
         self._poll = poll
-        self._training = f"unknown: it is not set where {watch.target.api} is"
+        self._training = f"unknown: the settings have no endpoint of {watch.target.api}"
 
     async def until_settled(self, on_state: Callable[[State], None], on_event: Callable[[Event], None]) -> Ending:
-        """Wait for the end; a repeating watch has none. `on_event` is told of each event of this watch."""
+        """Wait for the end; a repeating watch has none. `on_event` gets each event of this watch."""
         looks_left = GRACE_LOOKS
         poll_at = 0.0
         while True:

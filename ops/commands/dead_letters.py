@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="List, read, move back or drop what could not be applied.",
+    help="List, read, redrive or drop dead letters: messages that could not be applied.",
     epilog=EXIT_CODES_HELP,
 )
 
@@ -48,7 +48,7 @@ MAX_SHOWN = 100
 
 
 class Origin(StrEnum):
-    """Whose dead letters."""
+    """The queue from which dead letters came."""
 
     UPDATES = "updates"
     WATCHES = "watches"
@@ -120,7 +120,7 @@ def _queues(storage: Storage, settings: OpsSettings, origin: Origin) -> list[Dea
 
 
 class _Found(NamedTuple):
-    """The letters that are meant, and how many others there are."""
+    """The selected letters, and how many others there are."""
 
     letters: list[Letter]
     others: int
@@ -172,7 +172,7 @@ def list_command(
 
 
 def _show(output: Output, found: _Found) -> None:
-    """Show the causes first: usually there are many letters of few kinds."""
+    """Show the causes first: usually many letters have few causes."""
     letters = found.letters
     if not letters:
         others = f" matches; {found.others:,} others do not" if found.others else "s"
@@ -260,12 +260,12 @@ def redrive_command(
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
-    """Move dead letters back to their queue, to be tried again.
+    """Move dead letters back to their queue, so that they are tried again.
 
-    Whenever it is killed, no letter is lost; at worst one is moved twice,
-    and to update an image twice does no harm. Letters that come back while
-    it runs are left where they are, so that it ends. What never was a valid
-    message is left too, unless you ask for it with --reason or --id.
+    If the command is killed, no letter is lost. At worst one is moved twice,
+    which does no harm. Letters that come back during the redrive are left.
+    So are letters that never were valid messages, unless --reason or --id
+    names them.
 
     [bold]Examples[/bold]
 
@@ -325,9 +325,9 @@ def drop_command(
     output = Output(as_json)
     wanted = _filter(id_, reason, code, project_id, correlation_id, older_than, newer_than)
     if wanted.is_empty and not everything:
-        raise typer.BadParameter("say which letters, such as --reason invalid or --older-than 30d, or --all")
+        raise typer.BadParameter("name the letters, such as --reason invalid or --older-than 30d, or use --all")
     if not (yes or dry_run or sys.stdin.isatty()):
-        raise typer.BadParameter("nobody can be asked here whether they may go for ever: say --yes")
+        raise typer.BadParameter("this is not a terminal, so nobody can confirm: use --yes")
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
@@ -347,7 +347,7 @@ def drop_command(
 
 
 def _is_forced(wanted: Filter) -> bool:
-    """Whether letters that never were valid are asked for too."""
+    """Whether letters that never were valid are selected too."""
     return bool(wanted.reasons or wanted.ids)
 
 
@@ -371,7 +371,7 @@ async def _handle_all(
     wanted: Filter,
     save: TextIO | None = None,
 ) -> Handled:
-    """Handle the letters of all queues that were there when it began, by storage's own clock."""
+    """Handle the letters that are in all queues at the beginning, by storage's clock."""
     total = Handled()
     for queue in queues:
         count = await queue.letters.count()
@@ -397,7 +397,7 @@ async def _handle_all(
 
 
 def _save(letter: Letter, file: TextIO) -> None:
-    """Append a letter to a file so that it is on the disk before it is gone from its queue."""
+    """Append a letter to a file. It is on the disk before it is deleted from its queue."""
     file.write(json.dumps(_body(letter), ensure_ascii=False) + "\n")
     file.flush()
     os.fsync(file.fileno())
@@ -410,11 +410,11 @@ def _report(output: Output, handled: Handled, what: str) -> Exit:
     output.say(f"{plural(handled.done, 'letter')} {what}" + (f", {handled.left:,} left" if handled.left else ""))
     if handled.never_valid:
         output.hint(
-            f"{plural(handled.never_valid, 'letter')} left that never were valid messages: mend and send them, "
-            "or ask for them with --reason invalid"
+            f"{plural(handled.never_valid, 'letter')} left that never were valid messages: correct and send them, "
+            "or redrive them with --reason invalid"
         )
     if handled.leased:
         output.hint(
-            f"{plural(handled.leased, 'letter')} leased by somebody else, who may be doing the same; try again later"
+            f"{plural(handled.leased, 'letter')} leased by another process, perhaps by the same command; try again later"
         )
     return Exit.OK

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from ops.settings import OpsSettings
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="rich", help="See the events that others react to.", epilog=EXIT_CODES_HELP
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="See events without taking them from their consumer.",
+    epilog=EXIT_CODES_HELP,
 )
 
 
@@ -29,16 +32,16 @@ def tail_command(
         list[str] | None,
         typer.Option("--type", metavar="TYPE", help="Such as Training.Failed or 'ImageMetadata.*'; repeat it."),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Only those that are there now.")] = False,
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Only events that are there now.")] = False,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many events.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One event per line, as JSON.")] = False,
     settings: SettingsOption = None,
 ) -> None:
     """Show events as they come, without taking them from their consumer.
 
-    A queue shows its first 32 messages and nothing else: an event behind 32
-    others is seen when those are gone, and one that its consumer takes
-    between two looks, a second apart, is not seen at all.
+    A queue shows only its first 32 messages. An event behind 32 others
+    appears when those are gone. An event that its consumer takes between
+    two looks, a second apart, is never shown.
 
     [bold]Examples[/bold]
 
@@ -56,7 +59,7 @@ def tail_command(
         async with open_storage(loaded) as storage:
             queue = storage.queue(need_events_queue(loaded))
             if await queue.count() is None:
-                raise OpsError(f"there is no queue {queue.name}: look at EVENTS_QUEUE", Exit.SETTINGS)
+                raise OpsError(f"there is no queue {queue.name}: check EVENTS_QUEUE", Exit.SETTINGS)
             output.hint(f"{queue.name}. {WHAT_QUEUES_HIDE}")
             tail = Tail(queue)
             left = count
@@ -82,10 +85,10 @@ def tail_command(
 
 
 def need_events_queue(settings: OpsSettings) -> str:
-    """The events queue's name. Raises `OpsError` if events go elsewhere."""
+    """Return the name of the events queue. Raises `OpsError` if there is none."""
     if not settings.events_queue:
         raise OpsError(
-            "there is no events queue: EVENTS_QUEUE is empty, so events go to Event Grid alone", Exit.SETTINGS
+            "there is no events queue: EVENTS_QUEUE is empty, so events go only to Event Grid", Exit.SETTINGS
         )
     return settings.events_queue
 

@@ -173,7 +173,7 @@ def catalogue_options(
 def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
     """Refuse `--timeout` where nothing is waited for."""
     if timeout is not None and not wait:
-        raise typer.BadParameter("it goes with --wait", param_hint="--timeout")
+        raise typer.BadParameter("use it with --wait", param_hint="--timeout")
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")

@@ -62,7 +62,7 @@ def put_command(
             queue = storage.queue(loaded.metadata_updates_queue)
             if await queue.count() is None:
                 raise OpsError(
-                    f"there is no queue {queue.name}: look at METADATA_UPDATES_QUEUE, or create it",
+                    f"there is no queue {queue.name}: check METADATA_UPDATES_QUEUE, or create it",
                     Exit.SETTINGS,
                     "vision-relay doctor --create-queues",
                 )
@@ -82,8 +82,8 @@ def _metadata(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, is_there, value = pair.partition("=")
         if not is_there:
-            raise typer.BadParameter(f"{pair!r} has no =, as in collection=Harbour", param_hint="KEY=VALUE")
+            raise typer.BadParameter(f"{pair!r} has no =; write it as in collection=Harbour", param_hint="KEY=VALUE")
         if key in metadata:
-            raise typer.BadParameter(f"{key!r} is there twice", param_hint="KEY=VALUE")
+            raise typer.BadParameter(f"{key!r} is given twice", param_hint="KEY=VALUE")
         metadata[key] = value
     return metadata

@@ -1,4 +1,4 @@
-"""From a command to its coroutine, and from whatever goes wrong to one line and an exit code."""
+"""Runs a command's coroutine, and turns every error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class _Redacting(logging.Formatter):
 
 
 def log_everything() -> None:
-    """Show on standard error whatever the libraries log, without secrets."""
+    """Show on standard error everything that the libraries log, without secrets."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG, handlers=[handler])
 
 
 def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[OpsSettings], Awaitable[Exit]]) -> None:
-    """Load the settings, do the work and leave with its exit code."""
+    """Load the settings, do the work and exit with its code."""
     if not logging.root.isEnabledFor(logging.DEBUG):
         for noisy in ("azure", "httpx", "asyncio"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -58,7 +58,7 @@ def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[Ops
 
 
 def describe(error: Exception) -> tuple[str, Exit]:
-    """What to say of an error, and the exit code. Raises what nobody foresaw."""
+    """Describe an error and choose the exit code. An unexpected error is raised again."""
     match error:
         case OpsError():
             return str(error), error.code

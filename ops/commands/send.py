@@ -295,8 +295,7 @@ class _Send:
     async def _need(self, queue: OpsQueue) -> None:
         if await queue.count() is None:
             raise OpsError(
-                f"there is no queue {queue.name}: look at METADATA_UPDATES_QUEUE and at the storage account, "
-                "or create it",
+                f"there is no queue {queue.name}: check METADATA_UPDATES_QUEUE and the storage account, or create it",
                 Exit.SETTINGS,
                 "vision-relay doctor --create-queues",
             )

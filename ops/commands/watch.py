@@ -51,7 +51,7 @@ def watch_command(
     project_id: Annotated[
         str | None, typer.Option("--project-id", metavar="UUID", help="Of an iteration, its project.")
     ] = None,
-    repeat: Annotated[bool, typer.Option("--repeat", help="Go on after the first completion.")] = False,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Continue after the first completion.")] = False,
     after: Annotated[
         str | None,
         typer.Option(
@@ -66,19 +66,21 @@ def watch_command(
         str | None,
         typer.Option("--correlation-id", metavar="TEXT", help="Comes back in the event.", show_default="a new one"),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show how it stands until the event arrives.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Show its state until the event arrives.")] = False,
     timeout: Annotated[
         timedelta | None,
-        typer.Option("--timeout", metavar="DURATION", parser=as_duration, help="With --wait: no longer than this."),
+        typer.Option(
+            "--timeout", metavar="DURATION", parser=as_duration, help="With --wait: wait no longer than this."
+        ),
     ] = None,
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
-    """Have an event when a training is complete.
+    """Get an event when a training is complete.
 
-    With --wait: exit code 0 if the training succeeded, 1 if it failed, the
-    group does not exist or the time is over. With --repeat it shows every
-    event until Ctrl-C.
+    With --wait, the exit code is 0 if the training succeeded; it is 1 if it
+    failed, if the group does not exist, or if the time is over. With --repeat
+    it shows every event until Ctrl-C.
 
     [bold]Examples[/bold]
 
@@ -97,7 +99,7 @@ def watch_command(
             queue = storage.queue(loaded.training_watches_queue)
             if await queue.count() is None:
                 raise OpsError(
-                    f"there is no queue {queue.name}: look at TRAINING_WATCHES_QUEUE, or create it",
+                    f"there is no queue {queue.name}: check TRAINING_WATCHES_QUEUE, or create it",
                     Exit.SETTINGS,
                     "vision-relay doctor --create-queues",
                 )
@@ -158,12 +160,12 @@ async def _wait(output: Output, waiting: Waiting, seconds: float | None) -> Exit
             async with asyncio.timeout(seconds):
                 ending = await waiting.until_settled(show, on_event)
         except TimeoutError:
-            output.hint("the time is over; the watch goes on")
+            output.hint("the time is over; the watch continues")
             return Exit.PROBLEM
     if ending.event is not None:
         return Exit.OK if ending.event.type == EventType.TRAINING_SUCCEEDED else Exit.PROBLEM
     output.say(f"the watch is settled; the training: {ending.training}")
-    output.hint("its event was taken by its consumer, lies behind 32 others, or went to Event Grid")
+    output.hint("its consumer has taken the event, or it is behind 32 others, or it went to Event Grid")
     output.line({"training": ending.training, "event": None})
     return Exit.OK if ending.training == "succeeded" else Exit.PROBLEM
 

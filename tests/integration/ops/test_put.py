@@ -29,7 +29,7 @@ def test_what_is_said_becomes_an_update(bench: Bench) -> None:
         ("nope", IMAGE, ["a=b"], "projectId"),
         ("7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10", "nope", ["a=b"], "imageIds"),
         ("7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10", IMAGE, ["ab"], "has no ="),
-        ("7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10", IMAGE, ["a=b", "a=c"], "is there twice"),
+        ("7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10", IMAGE, ["a=b", "a=c"], "is given twice"),
         ("7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10", IMAGE, ["a=" + "x" * 257], "metadata"),
     ],
 )

@@ -101,7 +101,7 @@ class TestWatch:
         assert bench.watches.receive_message(visibility_timeout=60) is not None
         process.join(20)
         assert process.exitcode == 1
-        assert "the time is over; the watch goes on" in bench.stderr
+        assert "the time is over; the watch continues" in bench.stderr
 
 
 class TestEvents:
@@ -124,7 +124,7 @@ class TestEvents:
         process.join(20)
         assert process.exitcode == 0
         assert [json.loads(line)["id"] for line in bench.stdout.splitlines()] == ["1", "2"]
-        assert "is not seen at all" in bench.stderr, "what queues hide is said"
+        assert "is never shown" in bench.stderr, "what queues hide is said"
 
     def test_more_than_a_queue_shows_is_said(self, bench: Bench) -> None:
         for number in range(33):
