@@ -415,6 +415,6 @@ def _report(output: Output, handled: Handled, what: str) -> Exit:
         )
     if handled.leased:
         output.hint(
-            f"{plural(handled.leased, 'letter')} leased by another process, perhaps by the same command; try again later"
+            f"{plural(handled.leased, 'letter')} leased by another process, perhaps the same command; try again later"
         )
     return Exit.OK
