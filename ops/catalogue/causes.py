@@ -1,4 +1,4 @@
-"""What probably is wrong when many rows have the same problem: a mistake in the header is one mistake."""
+"""Finds the likely cause of a problem that most rows have, such as a mistake in the header."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from shared.messages.update import MetadataLimits
 
 MANY = 0.5
-"""This part of all rows has one cause, and not each its own."""
+"""If at least this share of all rows has the same problem, the problem has one cause."""
 
 
 def likely_causes(
     kinds: Sequence[tuple[str, int]], rows: int, mapping: Mapping | None, limits: MetadataLimits
 ) -> Iterator[str]:
-    """The likely causes of kinds of problems, which come with their numbers of rows."""
+    """The likely causes of problems; `kinds` are the kinds of problems, each with its number of rows."""
     for kind, count in kinds:
         if mapping is None or count < MANY * rows or count < 2:
             continue

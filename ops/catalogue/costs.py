@@ -1,4 +1,4 @@
-"""What a catalogue costs at the API, and which columns cost most of that. Counted on disk, whatever its size."""
+"""Estimates what a catalogue costs at the API, and which columns cost most. It counts on disk, whatever the size."""
 
 from __future__ import annotations
 

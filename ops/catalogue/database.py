@@ -68,7 +68,7 @@ _VARIABLE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[0-9]+""")
 
 @dataclass(frozen=True, slots=True)
 class ExpectedImage:
-    """An image of the catalogue, the line that names it, and the pairs that it is to have."""
+    """An image of the catalogue, the line that names it, and the pairs that it should have."""
 
     line: int
     project_id: str

@@ -1,4 +1,4 @@
-"""Which encoding a file has, and how a text that is not of its encoding is read so that its row is named.
+"""Finds the encoding of a file. A row that has another encoding is read all the same, so that it can be named.
 
 Bytes that cannot be decoded become characters that no message may have. Written again, they are the same bytes.
 """

@@ -1,4 +1,4 @@
-"""Updates as the queue takes them, in JSON: one object on each line, or an array of objects.
+"""Reads updates in JSON, in the form of the queue's messages: one object on each line, or an array of objects.
 
 `imageId` may stand in place of `imageIds`, and `projectId` may be left out where all objects have the same.
 """

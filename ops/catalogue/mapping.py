@@ -1,4 +1,4 @@
-"""Which column of a table is what: as the options say, or else by the columns' names and what stands in them."""
+"""Decides which column of a table holds what: by the options, or else by the columns' names and contents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROBLEM_COLUMN = "vision-relay: problem"
-"""What `send --skip-invalid` adds to the rows that it leaves out, so that these can be mended and sent as they are."""
+"""The column that `send --skip-invalid` adds to the rows that it leaves out. `send` ignores it."""
 
 IMAGE_NAMES = ("imageid", "image", "imageuuid", "imageguid", "id", "uuid", "guid")
 PROJECT_NAMES = ("projectid", "project", "projectuuid", "projectguid")

@@ -1,4 +1,4 @@
-"""Which messages a catalogue becomes. The same catalogue always becomes the same messages."""
+"""Makes the messages of a catalogue. The same catalogue always becomes the same messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of a table, whatever file it stands in, and of CSV in particular."""
+"""Reads the records of a CSV file, and defines what a record is, for workbooks too."""
 
 from __future__ import annotations
 

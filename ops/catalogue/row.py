@@ -1,4 +1,4 @@
-"""One row of a catalogue: the images that it names and the metadata that they are to have, or what is wrong with it.
+"""One row of a catalogue: its images and the metadata that they should have, or what is wrong with it.
 
 `validated` decides whether a row can be sent, by the rules of the queue itself.
 """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 50
 MAX_CHECKED = 16_384
-"""So many sets of metadata are remembered as checked, so that equal ones are checked once."""
+"""This many checked sets of metadata are remembered, so that equal ones are checked once."""
 
 _ID_ON_NEXT_LINE = re.compile(r"[\r\n].*[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _NOT_QUOTED = "if the export does not quote its cells: --quoting none"
@@ -74,7 +74,7 @@ class Table:
         }
 
     def _check_header(self) -> None:
-        """Tell what is wrong with the header once, and not again for each row."""
+        """Refuse a wrong header, so that its fault is not reported for each row."""
         names = self.mapping.header
         for position, key in self.mapping.metadata:
             hint = hint_of_encoding(names[position] + key, self._encoding)

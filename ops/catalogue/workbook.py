@@ -1,4 +1,4 @@
-"""The records of a sheet of an Excel workbook. Numbers and dates become text as a person would write them.
+"""Reads the records of a sheet of an Excel workbook. Numbers and dates become text as a person would write them.
 
 openpyxl is imported only here. It reads row by row, but holds all of a workbook's distinct texts in memory.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_WHOLE_BYTES = 100_000_000
-"""What has to be held in memory, such as a workbook's texts or a JSON array, may be of this size."""
+"""The largest size of what must be held in memory, such as a workbook's texts or a JSON array."""
 
 _TEXTS = "xl/sharedStrings.xml"
 _NOT_CALCULATED = re.compile(

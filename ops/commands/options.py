@@ -23,7 +23,7 @@ SettingsOption = Annotated[
     typer.Option(
         "--settings",
         metavar="FILE",
-        help="Settings file such as local.settings.json. The environment goes before it.",
+        help="Settings file such as local.settings.json. Environment variables take precedence.",
         show_default="local.settings.json, if there is one",
     ),
 ]
@@ -38,7 +38,7 @@ FileArgument = Annotated[
 _COLUMNS = "Columns and format"
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", help="By default, what the file's beginning or name shows.", rich_help_panel=_COLUMNS),
+    typer.Option("--format", help="By default, found from the file's content and name.", rich_help_panel=_COLUMNS),
 ]
 ImageOption = Annotated[
     str | None,
@@ -171,7 +171,7 @@ def catalogue_options(
 
 
 def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
-    """Refuse `--timeout` where nothing is waited for."""
+    """Refuse `--timeout` without `--wait`."""
     if timeout is not None and not wait:
         raise typer.BadParameter("use it with --wait", param_hint="--timeout")
 
@@ -182,10 +182,10 @@ LONGEST = timedelta(days=3650)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read `45s`, `90m`, `2h`, `3d`: longer than nothing, ten years at most. Raises `ValueError`."""
+    """Read `45s`, `90m`, `2h` or `3d`: more than 0, at most ten years. Raises `ValueError`."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        raise ValueError(f"{text!r} is no duration such as 45s, 90m, 2h or 3d")
+        raise ValueError(f"{text!r} is not a duration such as 45s, 90m, 2h or 3d")
     seconds = float(match[1]) * _UNITS[match[2]]
     if not 0 < seconds <= LONGEST.total_seconds():
         raise ValueError(f"{text!r} is not between 0 s and {LONGEST.days} d")

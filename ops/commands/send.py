@@ -90,7 +90,7 @@ def send_command(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and estimate; send nothing.")] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="From the beginning, although it was sent in part or whole.")
+        bool, typer.Option("--again", help="Send from the beginning, even if it was sent before.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
     correlation_id: Annotated[
@@ -119,7 +119,7 @@ def send_command(
             "--state",
             metavar="FOLDER",
             envvar=STATE_VARIABLE,
-            help="Where it is kept how far a send has come.",
+            help="The folder that keeps the progress of each send.",
             show_default="~/.local/state/vision-relay",
         ),
     ] = None,
@@ -228,7 +228,7 @@ class _Send:
         facts = journal.facts
         self._result |= json.loads(facts["result"])
         if COMPLETE in facts:
-            self._output.hint(f"sent already, complete on {facts[COMPLETE]}; --again sends it once more")
+            self._output.hint(f"sent before, complete on {facts[COMPLETE]}; --again sends it once more")
         else:
             self._output.hint(f"resumes the send of {facts['begun']}; --again would begin anew")
         return journal
@@ -245,7 +245,7 @@ class _Send:
         show_problems(output, source.name, database, seen, rows.reader.mapping, limits)
         if bad and not asked.skip_invalid:
             output.error(
-                f"{plural(bad, 'row')} of {seen:,} cannot be sent, so nothing is; mend them, or say --skip-invalid"
+                f"{plural(bad, 'row')} of {seen:,} cannot be sent, so nothing is; correct them, or use --skip-invalid"
             )
             return self._end(Exit.PROBLEM)
         if not database.has_rows():

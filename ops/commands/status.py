@@ -156,16 +156,13 @@ def _limit(snapshot: Snapshot) -> Text:
     if limit.permits is None:
         shared = f"no queue {limit.name} yet: the app creates it with its first call"
     else:
-        shared = f"{limit.permits} permits, {limit.in_use} of them in use or resting after a 429"
+        shared = f"{limit.permits} permits, {limit.in_use} in use or resting after a 429"
         if limit.refused:
             minutes = REFUSED_LATELY_SECONDS // 60
             shared += f"; {limit.refused} of the {limit.idle} others were refused with 429 in the last {minutes} min"
         if limit.in_use:
-            hidden = (
-                "\n  storage does not show which of those were refused: "
-                "the app's log says each minute how many calls were"
-            )
-    rate = f" {limit.calls_per_second:g} calls a second, shared: "
+            hidden = "\n  storage hides whether those were refused; the app's log says it each minute"
+    rate = f" {limit.calls_per_second:g} calls a second: "
     return Text.assemble(("Limit", "bold"), rate, shared, (hidden, "dim"))
 
 

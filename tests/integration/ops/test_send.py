@@ -179,7 +179,7 @@ def test_what_was_sent_is_not_sent_again_unless_asked(bench: Bench) -> None:
     assert bench.run("send", "catalogue.csv").code == 0
     again = bench.run("send", "catalogue.csv")
     assert again.code == 0
-    assert "sent already" in again.err
+    assert "sent before" in again.err
     assert len(taken(bench.updates)) == 1
     assert bench.run("send", "catalogue.csv", "--again").code == 0
     assert len(taken(bench.updates)) == 1

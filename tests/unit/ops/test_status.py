@@ -95,9 +95,9 @@ def test_a_429_is_never_shown_as_a_good_response() -> None:
 
 def test_what_a_peek_at_the_permits_cannot_show_is_said() -> None:
     shown = printed(replace(WELL, limit=LimitState("p", 10, 10, 8, 3)))
-    assert "2 of them in use or resting after a 429; 3 of the 8 others were refused with 429" in shown
-    assert "storage does not show which of those were refused" in shown
-    assert "storage does not show" not in printed(WELL)
+    assert "2 in use or resting after a 429; 3 of the 8 others were refused with 429" in shown
+    assert "storage hides whether those were refused" in shown
+    assert "storage hides" not in printed(WELL)
 
 
 def test_a_queue_that_is_missing_comes_first() -> None:
