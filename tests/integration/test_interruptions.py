@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.child_process import ChildProcess
+from tests.integration.local_ports import own_data
 from tests.integration.waiting import becomes_true
 
 FOLDER = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def is_there(pid: int) -> bool:
     ],
 )
 async def test_ctrl_c_ends_it_in_one_line(what: str, moment: str, code: int, tmp_path: Path) -> None:
-    data = ["--data", str(tmp_path / "data")] if what == "run" else []
+    data = ["--data", str(own_data(tmp_path))] if what == "run" else []
     loud = ["-X", "importtime"] if moment == "import" else []
     command = [sys.executable, *loud, "-m", "local", what, *data]
     process = ChildProcess(what, command, env=os.environ, cwd=FOLDER, output=tmp_path / "terminal.txt")

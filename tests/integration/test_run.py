@@ -6,10 +6,9 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +17,13 @@ import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
-from local import kept
-from local.azurite.server import new_key
 from local.child_process import ChildFailedError, ChildProcess
 from local.cloud import text_of
 from local.instructions import FROM_MAKE_RUN, GROUP, IMAGES, PROJECT
 from local.run import SAMPLE_FILE, SHELL_FILE
 from local.simulation.control import SimulationControl
 from local.terminal import WIDTH
+from tests.integration.local_ports import own_data
 from tests.integration.waiting import becomes_true
 
 if TYPE_CHECKING:
@@ -114,17 +112,8 @@ class Running:
             await control.train(GROUP, running_seconds=0)
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        listening = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in listening]
-
-
 def process(tmp_path: Path, number: int = 1, **settings: str) -> ChildProcess:
-    data = tmp_path / "data"
-    if not data.exists():  # runs of other tests go on meanwhile, and would all take the usual ports
-        data.mkdir()
-        kept.write(data, kept.Kept(new_key(), *free_ports(2)))
+    data = own_data(tmp_path)
     command = [sys.executable, "-m", "local.run", "--settings", str(SAMPLE_FILE), "--data", str(data)]
     environment = {**os.environ, "LINGER_SECONDS": "0.1", "TRAINING_POLL_SCHEDULE": "*/2 * * * * *", **settings}
     return ChildProcess("make run", command, env=environment, cwd=FOLDER, output=tmp_path / f"terminal-{number}.txt")

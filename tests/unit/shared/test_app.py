@@ -43,7 +43,7 @@ async def test_what_tells_of_every_request_is_silenced(app: App) -> None:
 
 
 async def test_the_workers_own_logger_and_the_rest_of_azure_are_not(app: App) -> None:
-    for name in ("azure", "azure.functions", "azure.functions.decorators", "azure.core", "azure.storage.queue"):
+    for name in ("azure", "azure.functions", "azure.functions.decorators", "azure.core"):
         assert logging.getLogger(name).isEnabledFor(logging.INFO), name
 
 
