@@ -1,17 +1,25 @@
 """The queues: peeks at messages, leases them, and sends them in two steps so that none is sent twice.
 
-Methods raise `azure.core.exceptions.AzureError` if storage fails in spite of retries.
+Methods raise `azure.core.exceptions.AzureError` if storage fails in spite of retries, in whichever library: an empty 200, a
+proxy's page of HTML or a malformed redirect raise errors of XML, zlib or urllib.
 """
 
 from __future__ import annotations
 
+import functools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceResponseError,
+)
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.messages.encoding import encode
@@ -19,11 +27,11 @@ from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
 from shared.services.permits import PermitQueue
 from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
+from shared.text import error_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from azure.core.exceptions import AzureError
     from azure.storage.queue import QueueMessage
     from azure.storage.queue.aio import QueueClient
 
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 
 POP_RECEIPT_MISMATCH = "PopReceiptMismatch"
 MESSAGE_NOT_FOUND = "MessageNotFound"
+QUEUE_NOT_FOUND = "QueueNotFound"
 
 RESERVED_FOR = timedelta(days=7)
 """The longest visibility timeout that Storage allows."""
@@ -48,6 +57,25 @@ class Seen:
     pop_receipt: str = ""
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _request(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Let a method raise `AzureError` whatever goes wrong in it."""
+
+    @functools.wraps(method)
+    async def request(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(*args, **kwargs)
+        except AzureError:
+            raise
+        except Exception as error:
+            raise ServiceResponseError(error_line(error)) from None
+
+    return request
+
+
 class OpsQueue:
     """One queue. Messages are written in `encoding`, and read in both encodings."""
 
@@ -56,6 +84,7 @@ class OpsQueue:
         self._encoding = encoding
         self.name: str = client.queue_name
 
+    @_request
     async def create(self) -> None:
         """Create the queue, unless it exists."""
         try:
@@ -63,14 +92,18 @@ class OpsQueue:
         except ResourceExistsError:
             return
 
+    @_request
     async def count(self) -> int | None:
         """About how many messages there are, with the invisible ones; None if the queue does not exist."""
         try:
             properties = await self._client.get_queue_properties()
-        except ResourceNotFoundError:
-            return None
-        return properties.approximate_message_count or 0
+        except ResourceNotFoundError as error:
+            return _if_missing(error, None)
+        if properties.approximate_message_count is None:
+            raise ServiceResponseError("it does not say how many messages there are")
+        return properties.approximate_message_count
 
+    @_request
     async def server_time(self) -> datetime:
         """Storage's time, to the second. Raises `ResourceNotFoundError` if the queue does not exist."""
         told: list[str] = []
@@ -79,13 +112,15 @@ class OpsQueue:
         )
         return parsedate_to_datetime(told[0]) if told and told[0] else datetime.now(UTC)
 
+    @_request
     async def peek(self) -> list[Seen]:
         """Peek at the first visible messages, at most 32. A queue that does not exist is empty."""
         try:
             return [_seen(message) for message in await self._client.peek_messages(max_messages=MAX_RECEIVE)]
-        except ResourceNotFoundError:
-            return []
+        except ResourceNotFoundError as error:
+            return _if_missing(error, [])
 
+    @_request
     async def lease(self, seconds: int) -> list[Seen]:
         """Receive the first visible messages, at most 32; nobody else sees them for so many seconds."""
         pages = self._client.receive_messages(
@@ -93,18 +128,21 @@ class OpsQueue:
         )
         try:
             return [_seen(message) async for message in pages]
-        except ResourceNotFoundError:
-            return []
+        except ResourceNotFoundError as error:
+            return _if_missing(error, [])
 
+    @_request
     async def put(self, text: str) -> tuple[str, str]:
         """Send a message that does not expire; return its id and pop receipt."""
         message = await self._client.send_message(self._encoded(text), time_to_live=FOREVER)
         return message.id, message.pop_receipt or ""
 
+    @_request
     async def put_as_is(self, body: bytes) -> None:
         """Send the body of another message, unchanged."""
         await self._client.send_message(body.decode("utf-8", "surrogatepass"), time_to_live=FOREVER)
 
+    @_request
     async def reserve(self) -> tuple[str, str]:
         """Send an invisible placeholder; return its id and pop receipt. `release` gives it a text."""
         place = await self._client.send_message(
@@ -112,6 +150,7 @@ class OpsQueue:
         )
         return place.id, place.pop_receipt or ""
 
+    @_request
     async def release(self, message_id: str, pop_receipt: str, text: str) -> bool:
         """Give a placeholder this text and make it visible. False if that was done before: its receipt is used up."""
         try:
@@ -124,10 +163,12 @@ class OpsQueue:
             raise
         return True
 
+    @_request
     async def cancel(self, message_id: str, pop_receipt: str) -> None:
         """Delete a placeholder."""
         await self._client.delete_message(message_id, pop_receipt)
 
+    @_request
     async def give_back(self, message: Seen) -> None:
         """Make a leased message visible again; nothing happens if its lease has ended."""
         try:
@@ -136,6 +177,7 @@ class OpsQueue:
             if not is_used_up(error):
                 raise
 
+    @_request
     async def delete(self, message: Seen) -> bool:
         """Delete a leased message. False if its lease has ended."""
         try:
@@ -146,6 +188,7 @@ class OpsQueue:
             raise
         return True
 
+    @_request
     async def is_there(self, message_id: str, pop_receipt: str) -> bool:
         """Whether a message still exists, by an old receipt: storage's refusal distinguishes the two cases."""
         try:
@@ -158,6 +201,13 @@ class OpsQueue:
 
     def _encoded(self, text: str) -> str:
         return encode(text, self._encoding)
+
+
+def _if_missing(error: ResourceNotFoundError, found: R) -> R:
+    """What is found in a queue that does not exist. Raises the error where a proxy has made it."""
+    if error_code(error) != QUEUE_NOT_FOUND:
+        raise error
+    return found
 
 
 def is_used_up(error: HttpResponseError) -> bool:

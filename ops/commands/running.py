@@ -14,7 +14,7 @@ from ops.catalogue.row import CatalogueError
 from ops.output import Exit, OpsError
 from ops.send_journal import JournalBusy
 from ops.storage_errors import describe_storage
-from shared.errors import AccessDenied, ApiError, SettingsError
+from shared.errors import AccessDenied, ApiError, SettingsError, StorageTrouble
 from shared.redaction import redacted
 from shared.text import one_line
 
@@ -70,7 +70,7 @@ def describe(error: Exception) -> tuple[str, Exit]:
             return "this is being sent by another process already; wait for it, or end it", Exit.PROBLEM
         case AccessDenied():
             return str(error), Exit.SETTINGS
-        case ApiError():
+        case ApiError() | StorageTrouble():
             return str(error), Exit.UNREACHABLE
         case AzureError():
             return describe_storage(error)

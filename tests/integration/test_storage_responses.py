@@ -6,11 +6,14 @@ import asyncio
 import gzip
 import logging
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from azure.core.exceptions import AzureError
 from azure.storage.queue.aio import QueueServiceClient
 
+from ops.storage import OpsQueue, Seen
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
@@ -20,7 +23,7 @@ from shared.services.permits import PermitQueue, SharedLimit
 from shared.services.queues import Queue, Received
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 CONNECTION = (
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm8ga2V5;"
@@ -128,6 +131,21 @@ WRITES: dict[str, Callable[[QueueServiceClient], Coroutine[object, object, objec
     "clear permits": lambda service: permits_of(service).clear(),
     "create permits": lambda service: permits_of(service).create(1),
 }
+SEEN = Seen("m1", b"{}", datetime.now(UTC), 1, "p")
+OF_THE_COMMAND_LINE: dict[str, Callable[[OpsQueue], Awaitable[object]]] = {
+    "create": lambda queue: queue.create(),
+    "time": lambda queue: queue.server_time(),
+    "peek": lambda queue: queue.peek(),
+    "lease": lambda queue: queue.lease(30),
+    "put": lambda queue: queue.put("text"),
+    "put as it is": lambda queue: queue.put_as_is(b"text"),
+    "reserve": lambda queue: queue.reserve(),
+    "release": lambda queue: queue.release("m1", "p", "text"),
+    "cancel": lambda queue: queue.cancel("m1", "p"),
+    "give back": lambda queue: queue.give_back(SEEN),
+    "delete": lambda queue: queue.delete(SEEN),
+    "is there": lambda queue: queue.is_there("m1", "p"),
+}
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -140,6 +158,15 @@ class TestOddResponses:
         for trouble in [result for result in results if isinstance(result, BaseException)]:
             assert type(trouble) is StorageTrouble
             assert str(trouble).startswith("queue ")
+
+    async def test_the_command_line_has_one_kind_of_error_for_it(self, odd: str) -> None:
+        async with storage(ODD[odd]) as service:
+            queue = OpsQueue(service.get_queue_client("queue"), "none")
+            operations = [operation(queue) for operation in OF_THE_COMMAND_LINE.values()]
+            results = await asyncio.gather(*operations, return_exceptions=True)
+            with pytest.raises(AzureError):
+                await queue.count()
+        assert all(isinstance(one, AzureError) for one in results if isinstance(one, BaseException))
 
     async def test_permits_are_not_counted_by_it(self, odd: str) -> None:
         async with storage(ODD[odd]) as service:
