@@ -1,7 +1,7 @@
 """The queues: peeks at messages, leases them, and sends them in two steps so that none is sent twice.
 
-Methods raise `azure.core.exceptions.AzureError` if storage fails in spite of retries, in whichever library: an empty 200, a
-proxy's page of HTML or a malformed redirect raise errors of XML, zlib or urllib.
+Methods raise `azure.core.exceptions.AzureError` if storage fails in spite of retries, in whichever library: an empty
+200, a proxy's page of HTML or a malformed redirect raise errors of XML, zlib or urllib.
 """
 
 from __future__ import annotations
