@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[2]
 SCREENSHOTS = PROJECT / "docs" / "screenshots"
-COLUMNS, ROWS = 88, 60
+COLUMNS, ROWS = 92, 60
 CATALOGUE_ROWS = 20_000
 NOT_UPLOADED = 17
 PROJECT_ID = UUID("7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10")
