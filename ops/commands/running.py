@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import traceback
 from typing import TYPE_CHECKING
 
 import typer
 from azure.core.exceptions import AzureError
 
 from ops.catalogue.row import CatalogueError
-from ops.output import Exit, OpsError
+from ops.output import Exit, OpsError, printable
 from ops.send_journal import JournalBusy
 from ops.storage_errors import describe_storage
 from shared.errors import AccessDenied, ApiError, SettingsError, StorageTrouble
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 class _Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return printable(redacted(super().format(record)))
 
 
 def log_everything() -> None:
-    """Show on standard error everything that the libraries log, without secrets."""
+    """Show on standard error everything that the libraries log, without secrets and control characters."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG, handlers=[handler])
@@ -58,7 +59,7 @@ def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[Ops
 
 
 def describe(error: Exception) -> tuple[str, Exit]:
-    """Describe an error and choose the exit code. An unexpected error is raised again."""
+    """Describe an error and choose the exit code. An unexpected error is described by its traceback."""
     match error:
         case OpsError():
             return str(error), error.code
@@ -79,4 +80,4 @@ def describe(error: Exception) -> tuple[str, Exit]:
         case sqlite3.Error() | OSError():
             return f"on this machine: {one_line(error)}", Exit.PROBLEM
         case _:
-            raise error
+            return "".join(traceback.format_exception(error)), Exit.PROBLEM

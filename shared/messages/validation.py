@@ -152,6 +152,8 @@ def _describe(error: ValidationError, names: dict[str, str]) -> str:
     Misspelt fields come first. They are not said to be missing as well.
     """
     found = error.errors(include_url=False)
+    wrong_items = {item["loc"][:-1] for item in found}  # a list of which one is wrong is not said to be empty too
+    found = [item for item in found if item["type"] != "too_short" or item["loc"] not in wrong_items]
     misspelt = {item["loc"]: names[_letters_of(str(item["loc"][0]))] for item in found if _is_misspelt(item, names)}
     described = [f"{_path(loc)}must be written {name}" for loc, name in misspelt.items()]
     described += [
@@ -164,7 +166,8 @@ def _describe(error: ValidationError, names: dict[str, str]) -> str:
 
 
 def _is_misspelt(item: Any, names: dict[str, str]) -> bool:
-    return item["type"] in _UNKNOWN and len(item["loc"]) == 1 and _letters_of(item["loc"][0]) in names
+    loc = item["loc"]
+    return item["type"] in _UNKNOWN and len(loc) == 1 and names.get(_letters_of(loc[0]), loc[0]) != loc[0]
 
 
 def _finding(item: Any) -> str:

@@ -2,10 +2,12 @@
 
 import io
 import json
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -14,9 +16,12 @@ from rich.text import Text
 
 from ops.commands.dead_letters import _body_text
 from ops.commands.options import parse_duration
+from ops.commands.running import log_everything, run
 from ops.dead_letters import read_letter
-from ops.output import Output, new_console, wrapped
+from ops.output import Exit, Output, new_console, wrapped
+from ops.settings import OpsSettings
 from ops.storage import Seen
+from shared.redaction import hide
 
 EVIL = "A\x9b2J\x9d52;c;ZXZpbA==\x9cC\x7fD\u202eE\u2028F\x1b[2JG\U000e0001"
 """Erases the screen, writes to the clipboard, turns the text around: in C1 codes, ESC, DEL, bidirectional marks."""
@@ -53,6 +58,35 @@ def test_a_producer_cannot_write_to_an_operators_terminal(
     stream = Terminal()
     WAYS[way](Output(as_json, new_console(stream), new_console(stream)), EVIL)
     assert all(char.isprintable() or char == "\n" for char in stream.getvalue())
+
+
+def test_nor_by_an_unexpected_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    hide("marked-secret")
+
+    async def work(_: OpsSettings) -> Exit:
+        raise LookupError(f"marked-secret {EVIL}")
+
+    stream = Terminal()
+    with pytest.raises(typer.Exit):
+        run(Output(False, new_console(stream), new_console(stream)), lambda: None, work)  # type: ignore[arg-type,return-value]
+    assert "Traceback" in stream.getvalue()
+    assert "LookupError: [secret] A" in stream.getvalue()
+    assert all(char.isprintable() or char == "\n" for char in stream.getvalue())
+
+
+def test_nor_by_what_a_library_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, []
+    try:
+        log_everything()
+        logging.getLogger("azure").debug("a body: %s", EVIL)
+    finally:
+        root.handlers = before
+        root.setLevel(logging.WARNING)
+    told = capsys.readouterr().err
+    assert told.startswith("DEBUG azure: a body: A")
+    assert all(char.isprintable() or char == "\n" for char in told)
 
 
 @pytest.mark.parametrize("body", [EVIL.encode(), json.dumps({"projectId": EVIL}, ensure_ascii=False).encode()])

@@ -252,6 +252,15 @@ class TestUpdate:
             "reported.status: missing; reported.Status: unknown field, not 'running'"
         )
 
+    def test_a_field_of_an_envelope_without_its_meaning_is_unknown(self) -> None:
+        assert why_not(update(specversion=None)) == "specversion: unknown field, not null"
+        assert why_not(update(eventType=None)) == "eventType: unknown field, not null"
+
+    def test_a_list_whose_first_item_is_wrong_is_not_said_to_be_empty(self) -> None:
+        assert why_not(update(imageIds=["7"])) == (
+            "imageIds[0]: must be a UUID of 36 characters, 8-4-4-4-12 hexadecimal digits, not '7'"
+        )
+
     def test_an_empty_traceparent_is_absent_and_the_envelopes_counts(self) -> None:
         span = f"00-{'a' * 32}-{'b' * 16}-01"
         for absent in ("", None):
