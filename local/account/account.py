@@ -177,7 +177,8 @@ class _Letters:
 
 def _sort_letters(workload: Workload, texts: Iterable[str]) -> _Letters:
     updates = {update.correlation_id: update for update in workload.updates}
-    malformed = {_readable(text): text for text in (*workload.malformed, *workload.malformed_watches)}
+    sent = (*workload.malformed, *workload.malformed_watches)
+    malformed = {form: text for text in sent for form in (text, _readable(text))}
     letters = _Letters(Counter(), Counter())
     for text in texts:
         letter = _read(text)
@@ -195,7 +196,7 @@ def _sort_letters(workload: Workload, texts: Iterable[str]) -> _Letters:
 
 
 def _readable(text: str) -> str:
-    """A malformed message as its dead letter shows it: decoded, where it is Base64 of text."""
+    """A malformed message as its dead letter shows it where it is Base64 of an object; else it stays as it was sent."""
     try:
         return base64.b64decode(text, validate=True).decode()
     except ValueError:
