@@ -38,7 +38,7 @@ def is_there(pid: int) -> bool:
     ("what", "moment", "code"),
     [
         ("demo", "import", 130),
-        ("demo", "messages sent", 130),
+        ("demo", "Starting Azurite", 130),
         ("run", "import", 130),
         ("run", "starting the app", 0),
         ("run", "The app is up", 0),
@@ -52,6 +52,8 @@ async def test_ctrl_c_ends_it_in_one_line(what: str, moment: str, code: int, tmp
     await process.start(re.compile("encodings" if moment == "import" else moment), 60)
     if moment == "import":
         assert await becomes_true(lambda: "asyncio" in process.output.read_text())
+    if moment == "Starting Azurite":  # and everything else
+        assert await becomes_true(lambda: len(descendants(process.pid)) >= 3, 60)
     started = descendants(process.pid)
     assert await process.interrupt(30) == code
     shown = process.output.read_text()
