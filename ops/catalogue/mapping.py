@@ -76,7 +76,7 @@ def map_columns(header: Sequence[str], choices: ColumnChoices, sample: Sequence[
     correlation = _find(names, choices.correlation, CORRELATION_NAMES, ())
     if image is None:
         raise CatalogueError(
-            f"no column looks like the image's id among {_list(names)}; {_image_option(names, ids, project)}"
+            f"no column looks like the image's id among {_list(names)}", _image_option(names, ids, project)
         )
     overruled = None
     if choices.project_id is not None:
@@ -85,8 +85,8 @@ def map_columns(header: Sequence[str], choices: ColumnChoices, sample: Sequence[
     _check_ids(names, [position for position in (image, project, correlation) if position is not None])
     if project is None and choices.project_id is None:
         raise CatalogueError(
-            f"no column looks like the project's id among {_list(names)}; "
-            "name it: --project COLUMN, or give all rows one: --project-id UUID"
+            f"no column looks like the project's id among {_list(names)}",
+            "name it: --project COLUMN, or give all rows one: --project-id UUID",
         )
     metadata = _metadata(names, choices, {image, project, correlation, overruled})
     used = {image, project, correlation, *(position for position, _ in metadata)}

@@ -28,7 +28,14 @@ NO_PAIRS = "no metadata: there is nothing to give its images"
 
 
 class CatalogueError(Exception):
-    """A file cannot be read as a catalogue; the text says why and which option or step helps."""
+    """A file cannot be read as a catalogue; the text says why and which option or step helps.
+
+    `otherwise` is what helps unless the reader of the file knows better.
+    """
+
+    def __init__(self, text: str, otherwise: str = "") -> None:
+        super().__init__(f"{text}; {otherwise}" if otherwise else text)
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,10 @@ class Table:
         try:
             self.mapping: Mapping = map_columns(header.cells, choices, [record.cells for record in sample])
         except CatalogueError as error:
-            raise CatalogueError(f"{error}{_hint_of_header(header, sample)}") from None
+            hint = _hint_of_header(header, sample)
+            if not hint:
+                raise
+            raise CatalogueError(error.text, hint) from None
         self._check_header()
         self._checked: set[int] = set()
         mapping = self.mapping
@@ -150,12 +153,12 @@ class Table:
 
 
 def _hint_of_header(header: Record, sample: Sequence[Record]) -> str:
-    """What to add to a problem with a header that is none."""
+    """What helps if a header is none."""
     if any(is_uuid(plain_id(name)) for name in header.cells):
-        return f"; line {header.line} holds an id: put a line with the names of the columns above it"
+        return f"line {header.line} holds an id: put a line with the names of the columns above it"
     names = ((record.line, re.split(f"[{DELIMITERS}]", "\t".join(record.cells))) for record in sample)
     found = next((line for line, cells in names if any(map(is_image_name, cells))), None)
-    return f"; line {found} looks like the header: delete the lines above it" if found else ""
+    return f"line {found} looks like the header: delete the lines above it" if found else ""
 
 
 def _has_text(cells: Sequence[str]) -> bool:

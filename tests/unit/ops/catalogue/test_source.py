@@ -346,6 +346,12 @@ class TestHeaders:
         with pytest.raises(CatalogueError, match="line 3 looks like the header: delete the lines above it"):
             read(f"Collection of glass plates\n\nImage ID,title\n{IMAGE},x\n")
 
+    @pytest.mark.parametrize("above", ["", "Collection of glass plates\n\nImage ID,title\n"])
+    def test_no_column_is_proposed_by_a_header_that_is_none(self, read: Read, above: str) -> None:
+        with pytest.raises(CatalogueError) as refusal:
+            read(f"{above}{IMAGE},x\n{OTHER},y\n")
+        assert "--image" not in str(refusal.value)
+
 
 class TestRowsOfExcel:
     def test_empty_cells_at_the_end_may_be_missing_or_too_many(self, read: Read) -> None:
