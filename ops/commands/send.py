@@ -82,6 +82,16 @@ class Asked:
     ask: bool
     state: Path
 
+    @property
+    def flags(self) -> list[str]:
+        """The options that decide what is sent, as they are typed."""
+        said = {
+            "--skip-invalid": self.skip_invalid,
+            "--again": self.again,
+            f"--correlation-id={self.correlation_id}": self.correlation_id is not None,
+        }
+        return [option for option, is_said in said.items() if is_said]
+
 
 def send_command(
     file: FileArgument,
@@ -249,10 +259,12 @@ class _Send:
             )
             return self._end(Exit.PROBLEM)
         if not database.has_rows():
-            output.error("no row can be sent")
+            output.error(f"no row can be sent{'' if seen else ': the file has none'}")
             return self._end(Exit.PROBLEM)
         self._estimate(database)
         if asked.dry_run:
+            if Path(self._options.file).is_file():
+                output.hint("nothing is sent yet; to send it", self._options.command("send", *asked.flags))
             return self._end(Exit.OK)
         if asked.ask and not confirm("Send?", default=True):
             return Exit.INTERRUPTED

@@ -193,7 +193,7 @@ def _report(
             output.say(f"… and {standing.open - number:,} more: --all or --json shows them")
             break
         output.say(_line(source, deviation))
-    _advise(output, options, counts, is_over=is_over)
+    _advise(output, options, counts, bad, is_over=is_over)
     output.document(
         {
             "file": source.name,
@@ -229,7 +229,9 @@ def _line(source: Source, deviation: Deviation) -> str:
     return one_line(f"{source.name}:{deviation.line}: {deviation.image_id} {deviation.fate.value}{why}", MAX_LINE)
 
 
-def _advise(output: Output, options: CatalogueOptions, counts: Counter[Fate], *, is_over: bool) -> None:
+def _advise(output: Output, options: CatalogueOptions, counts: Counter[Fate], bad: int, *, is_over: bool) -> None:
+    if bad:
+        output.hint("mend the rows that cannot be sent, then", options.command("send"))
     if counts[Fate.DEAD_LETTER]:
         output.hint("mend what the dead letters name, then", "vision-relay dead-letters redrive")
     if counts[Fate.NOWHERE]:

@@ -4,6 +4,8 @@ import base64
 import csv
 import json
 import os
+import re
+import shlex
 import threading
 from collections import Counter
 from typing import Any
@@ -50,6 +52,11 @@ def test_the_mapping_and_the_cost_are_shown_before(bench: Bench) -> None:
     assert "metadata 'collection'" in result.out
     assert "calls of up to 64 images" in result.out
     assert taken(bench.updates) == [], "nothing is sent"
+    options = ["--skip-invalid", "--correlation-id=the first"]
+    [command] = re.findall(
+        "to send it: vision-relay (.*)", bench.run("send", "catalogue.csv", "--dry-run", *options).err
+    )
+    assert shlex.split(command) == ["send", "catalogue.csv", *options]
     said = bench.run("send", "catalogue.csv", "--dry-run", "--json").json
     assert (said["images"], said["calls"], said["leastCalls"], said["metadataSets"]) == (130, 4, 3, 2)
     assert said["seconds"] == pytest.approx(4 / 100)
@@ -132,6 +139,8 @@ def test_a_file_of_wrong_rows_alone_sends_nothing(bench: Bench) -> None:
     result = bench.run("send", "catalogue.csv", "--skip-invalid", "--project-id", str(bench.project_id))
     assert result.code == 1
     assert "no row can be sent" in result.err
+    bench.write("catalogue.csv", "image_id,project_id,decade")
+    assert "no row can be sent: the file has none" in bench.run("send", "catalogue.csv").err
 
 
 def test_half_mended_rows_are_never_overwritten(bench: Bench) -> None:

@@ -91,6 +91,7 @@ def test_rows_that_cannot_be_sent_are_not_there_either(bench: Bench, control: Co
     result = bench.run("verify", "catalogue.csv")
     assert result.code == 1
     assert "catalogue.csv:3: image_id: must be a UUID" in result.err
+    assert "mend the rows that cannot be sent, then: vision-relay send catalogue.csv" in result.err
 
 
 def test_trouble_that_passes_is_waited_out(bench: Bench, control: Control) -> None:
