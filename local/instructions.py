@@ -63,7 +63,7 @@ def shell_file(places: Places) -> str:
 def _functions(places: Places) -> str:
     """Commands for the simulation: what it knows, what it is told, and images for it."""
     at, here = places.simulation, shlex.quote(str(PROJECT_ROOT))
-    return f"""images() {{ curl -s {at}/_control/projects/{places.project}/images; echo; }}
+    return f"""images() {{ simulation GET projects/{places.project}/images | python -m json.tool --no-ensure-ascii; }}
 simulation() {{ curl -sS -X "$1" {at}/_control/"$2" ${{3+-d "$3"}}; echo; }}
 add_images() {{ PYTHONPATH={here} python -m local.images --simulation {at} "$@"; }}
 """

@@ -187,7 +187,9 @@ async def test_the_quick_start_can_be_typed_from_top_to_bottom(tmp_path: Path) -
     async with running(tmp_path) as run:
         await run.type(update)
         assert await becomes_true(lambda: run.metadata() == UPDATE["metadata"])
-        assert IMAGES[0] in await run.type(images)
+        shown = await run.type(images)
+        assert IMAGES[0] in shown
+        assert max(map(len, shown.splitlines())) <= 80
         await run.type(wrong_update)
         assert await becomes_true(lambda: "dead-lettered" in run.shown)
         assert "ErrorImageNotFound" in await run.type(letters)
