@@ -89,9 +89,9 @@ class _Lines:
             return
         self._said = now
         speed = (done - self._done_before) / (now - self._began)
-        left = f", {duration((self._total - done) / speed)} left" if speed > 0 else ""
+        pace = f", {_rate(speed, self._unit)}, {duration((self._total - done) / speed)} left" if speed > 0 else ""
         amount = f"{_amount(done, self._unit)} of {_amount(self._total, self._unit)}"
-        self._console.print(f"{note or self._what}: {amount}, {_rate(speed, self._unit)}{left}", markup=False)
+        self._console.print(f"{note or self._what}: {amount}{pace}", markup=False, soft_wrap=True)
 
 
 def _amount(count: float, unit: str) -> str:
