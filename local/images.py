@@ -14,7 +14,7 @@ from uuid import UUID
 
 from openpyxl import load_workbook
 
-from local.simulation.control import SimulationControl
+from local.simulation.control import ControlError, SimulationControl
 
 
 def images_of(
@@ -68,10 +68,17 @@ def main() -> int:
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    asyncio.run(add(told.simulation, images))
+    if not images:
+        print(f"no row of {told.file.name} has the UUIDs of an image and of a project", file=sys.stderr)
+        return 1
+    try:
+        asyncio.run(add(told.simulation, images))
+    except ControlError as error:
+        print(f"the simulation does not take them; is `make run` still up? {error}", file=sys.stderr)
+        return 1
     for project, ids in images.items():
         print(f"{len(ids):,} images of {told.file.name} are in project {project}")
-    return 0 if images else 1
+    return 0
 
 
 if __name__ == "__main__":
