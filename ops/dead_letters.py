@@ -140,7 +140,7 @@ class Filter:
         """Whether it selects this letter."""
         age = now - letter.at
         return (
-            _any(self.ids, letter.message.id.startswith)
+            _any(self.ids, lambda id_: letter.message.id.lower().startswith(id_.lower()))
             and _any(self.reasons, letter.reason.__eq__)
             and _any(self.codes, lambda code: fnmatchcase(letter.code.lower(), code.lower()))
             and _any(self.projects, lambda project: letter.project_id.lower().startswith(project.lower()))
@@ -166,7 +166,7 @@ _ADVICE_BY_REASON = {
     "invalid": "it was never a valid message: correct it, send it again and drop the letter",
     "error": "an error in the app: redrive when a corrected version is deployed",
     BY_THE_HOST: "all deliveries failed, as in an outage of a day: redrive when `vision-relay status` finds no fault",
-    UNREADABLE: "it is not JSON: find out who sends it, then drop the letter",
+    UNREADABLE: "it is no JSON object: find out who sends it, then drop the letter",
 }
 
 

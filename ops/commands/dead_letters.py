@@ -104,14 +104,21 @@ def _filter(
     newer_than: timedelta | None,
 ) -> Filter:
     return Filter(
-        tuple(ids or ()),
+        _given("--id", ids),
         tuple(reasons or ()),
-        tuple(codes or ()),
-        tuple(projects or ()),
-        tuple(correlation_ids or ()),
+        _given("--code", codes),
+        _given("--project-id", projects),
+        _given("--correlation-id", correlation_ids),
         older_than,
         newer_than,
     )
+
+
+def _given(option: str, values: list[str] | None) -> tuple[str, ...]:
+    """What an option says. Empty text, as of a variable that no script has set, would be the beginning of every id."""
+    if any(not value.strip() for value in values or ()):
+        raise typer.BadParameter("is empty, so nobody knows which letters are meant", param_hint=option)
+    return tuple(values or ())
 
 
 def _queues(storage: Storage, settings: OpsSettings, origin: Origin) -> list[DeadLetters]:
@@ -219,10 +226,11 @@ def show_command(
       vision-relay dead-letters show 6c0b3b1e
     """
     output = Output(as_json)
+    wanted = Filter(ids=_given("ID", [id_]))
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
-            found = await _find(_queues(storage, loaded, origin), Filter(ids=(id_,)))
+            found = await _find(_queues(storage, loaded, origin), wanted)
         if not found.letters:
             raise OpsError(f"there is no dead letter {id_}", Exit.PROBLEM)
         for letter in found.letters:
@@ -411,7 +419,7 @@ def _report(output: Output, handled: Handled, what: str) -> Exit:
     if handled.never_valid:
         output.hint(
             f"{plural(handled.never_valid, 'letter')} left that never were valid messages: correct and send them, "
-            "or redrive them with --reason invalid"
+            "or redrive them with --reason invalid, --reason unreadable or --id"
         )
     if handled.leased:
         output.hint(

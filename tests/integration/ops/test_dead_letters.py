@@ -116,12 +116,24 @@ def test_a_reason_that_there_is_not_is_refused(bench: Bench) -> None:
     assert "'refused'" in result.err
 
 
+@pytest.mark.parametrize("option", ["--id", "--code", "--project-id", "--correlation-id"])
+@pytest.mark.parametrize("command", ["list", "redrive", "drop"])
+def test_an_empty_text_does_not_mean_every_letter(bench: Bench, command: str, option: str) -> None:
+    put(bench, letter(bench))
+    result = bench.run("dead-letters", command, *(["--yes"] if command != "list" else []), option, "")
+    assert result.code == 2
+    assert "is empty" in result.err
+    assert bench.run("dead-letters", "show", "").code == 2
+    assert left(bench) == 1
+
+
 def test_one_is_shown_in_full(bench: Bench) -> None:
     put(bench, letter(bench))
     [listed] = bench.run("dead-letters", "list", "--json").json
     result = bench.run("dead-letters", "show", listed["id"][:8])
     assert result.code == 0
     assert '"decade": "1950s"' in result.out
+    assert bench.run("dead-letters", "show", listed["id"].upper()).code == 0
     assert bench.run("dead-letters", "show", "nothing-like-it").code == 1
 
 
