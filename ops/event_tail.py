@@ -59,12 +59,13 @@ class Event:
 
 
 def read_event(body: bytes) -> Event | None:
-    """Read a message of the events queue, in either encoding; None if it is not a JSON object."""
+    """Read a message of the events queue, in either encoding; None if it is not a JSON object with a type."""
     try:
         document = json.loads(body if body.lstrip().startswith(b"{") else base64.b64decode(body, validate=True))
     except (ValueError, RecursionError):
         return None
-    return Event(document) if isinstance(document, dict) else None
+    event = Event(document) if isinstance(document, dict) else None
+    return event if event is not None and event.type else None
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from shared.text import one_line
 
 if TYPE_CHECKING:
     from ops.settings import OpsSettings
+    from ops.storage import OpsQueue, Storage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,9 +58,7 @@ def tail_command(
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
-            queue = storage.queue(need_events_queue(loaded))
-            if await queue.count() is None:
-                raise OpsError(f"there is no queue {queue.name}: check EVENTS_QUEUE", Exit.SETTINGS)
+            queue = await _queue(storage, loaded)
             output.hint(f"{queue.name}. {WHAT_QUEUES_HIDE}")
             tail = Tail(queue)
             left = count
@@ -73,7 +72,7 @@ def tail_command(
 
     async def look(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
-            tail = Tail(storage.queue(need_events_queue(loaded)))
+            tail = Tail(await _queue(storage, loaded))
             events = [event for event in await tail.new() if matches(event, tuple(types or ()))]
             for event in events[:count]:
                 show_event(output, event)
@@ -82,6 +81,13 @@ def tail_command(
         return Exit.OK
 
     run(output, partial(load_ops_settings, settings), look if once else work)
+
+
+async def _queue(storage: Storage, settings: OpsSettings) -> OpsQueue:
+    queue = storage.queue(need_events_queue(settings))
+    if await queue.count() is None:
+        raise OpsError(f"there is no queue {queue.name}: check EVENTS_QUEUE", Exit.SETTINGS)
+    return queue
 
 
 def need_events_queue(settings: OpsSettings) -> str:

@@ -140,4 +140,11 @@ class TestEvents:
 
     def test_what_is_no_event_is_passed_over(self, bench: Bench) -> None:
         bench.events.send_message("junk")
+        bench.events.send_message('{"type": 5}')
         assert bench.run("events", "tail", "--once").out == ""
+
+    def test_a_queue_that_is_missing_does_not_read_as_no_events(self, bench: Bench) -> None:
+        bench.events.delete_queue()
+        result = bench.run("events", "tail", "--once")
+        assert result.code == 3
+        assert "there is no queue" in result.err
