@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ServiceRequestError
 
 from ops.probing import ApiState, probe_custom_vision, probe_face
 from ops.storage_errors import describe_storage
@@ -59,10 +59,14 @@ async def examine(
 ) -> AsyncIterator[Check]:
     """Make every check, one after the other. `folder` holds host.json; `create_queues` creates missing queues."""
     yield check_settings()
-    async for check in _check_queues(storage, settings, create=create_queues):
-        yield check
-    yield await _check_rights(storage, settings)
-    yield await _check_clock(storage, settings)
+    try:
+        async for check in _check_queues(storage, settings, create=create_queues):
+            yield check
+        yield await _check_rights(storage, settings)
+        yield await _check_clock(storage, settings)
+    except ServiceRequestError:  # each further attempt would take as long as the first
+        yield Check("rights in storage", Level.SKIPPED, "storage cannot be reached")
+        yield Check("clock", Level.SKIPPED, "storage cannot be reached")
     for check in check_host_file(folder):
         yield check
     for api in (await probe_custom_vision(settings), await probe_face(settings)):
@@ -97,6 +101,8 @@ async def _check_queues(storage: Storage, settings: OpsSettings, *, create: bool
                 yield Check(f"queue {name}", Level.OK, "does not exist; the first dead letter creates it")
         except AzureError as error:
             yield Check(f"queue {name}", Level.FAILED, *_described(error))
+            if isinstance(error, ServiceRequestError):
+                raise
             return
 
 
