@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -112,7 +113,8 @@ def render(snapshot: Snapshot, findings: list[Finding]) -> RenderableType:
         parts.append(_letters(snapshot))
     parts += [_limit(snapshot), _apis(snapshot)]
     for finding in findings:
-        parts.append(Text.assemble(("! ", "bold red"), one_line(finding.problem, 300), "\n  ", (finding.advice, "dim")))
+        parts.append(Text.assemble(("! ", "bold red"), one_line(finding.problem, 300)))
+        parts.append(Padding(Text(finding.advice, style="dim"), (0, 0, 0, 2)))
     if not findings:
         parts.append(Text("all is well", style="green"))
     return Group(*parts)
@@ -140,14 +142,14 @@ def _age(now: datetime, since: datetime | None) -> str:
 
 
 def _letters(snapshot: Snapshot) -> RenderableType:
-    table = Table(title="Dead letters by reason", title_justify="left", title_style="bold", show_header=False)
+    title = Text("Dead letters by reason", style="bold")  # as the table's own it would not be wider than the table
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for kind, count in snapshot.letters.most_common():
         table.add_row(Text(one_line(kind, 60)), f"{count:,}")
-    if not snapshot.has_more_letters:
-        return table
-    return Group(table, f"of the first {MAX_RECEIVE} of a queue; to look at all:\nvision-relay dead-letters list")
+    more = f"of the first {MAX_RECEIVE} of a queue; to look at all:\nvision-relay dead-letters list"
+    return Group(title, table, *([more] if snapshot.has_more_letters else []))
 
 
 def _limit(snapshot: Snapshot) -> Text:

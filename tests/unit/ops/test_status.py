@@ -81,9 +81,9 @@ def test_what_is_usual_is_no_finding(snapshot: Snapshot) -> None:
     assert assess(snapshot) == []
 
 
-def printed(snapshot: Snapshot) -> str:
+def printed(snapshot: Snapshot, width: int = 200) -> str:
     screen = StringIO()
-    Output(out=Console(file=screen, width=200)).show(render(snapshot, assess(snapshot)))
+    Output(out=Console(file=screen, width=width)).show(render(snapshot, assess(snapshot)))
     return screen.getvalue()
 
 
@@ -98,6 +98,15 @@ def test_what_a_peek_at_the_permits_cannot_show_is_said() -> None:
     assert "2 in use or resting after a 429; 3 of the 8 others were refused with 429" in shown
     assert "storage hides whether those were refused" in shown
     assert "storage hides" not in printed(WELL)
+
+
+def test_advice_and_titles_keep_their_form_in_80_columns() -> None:
+    gone = replace(WELL, queues=(QueueState(UPDATES, "updates", None), *WELL.queues[1:]), letters=Counter(host=1))
+    lines = printed(gone, width=80).splitlines()
+    assert "Dead letters by reason" in lines
+    advice = lines[lines.index("! there is no queue updates") + 1 :]
+    assert len(advice) > 1
+    assert all(line.startswith("  ") for line in advice)
 
 
 def test_a_queue_that_is_missing_comes_first() -> None:
