@@ -192,11 +192,10 @@ class MetadataUpdates:
         for letter in letters:
             await self._poison.send(letter)
         log.warning(
-            "message %s is dead-lettered, %s: %s %s",
+            "message %s is dead-lettered, %s: %s",
             named(delivery.id, failed.correlation_id),
             failure.reason,
-            one_line(failure.code),
-            one_line(failure.message),
+            one_line(f"{failure.code} {failure.message}".rstrip()),
         )
 
     async def _publish(

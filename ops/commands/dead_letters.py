@@ -58,7 +58,8 @@ class Origin(StrEnum):
 _FILTER = "Which letters"
 OriginOption = Annotated[Origin, typer.Option("--queue", help="Dead letters of which queue.", rich_help_panel=_FILTER)]
 ReasonOption = Annotated[
-    list[LetterReason] | None, typer.Option("--reason", help="Repeat it.", rich_help_panel=_FILTER)
+    list[LetterReason] | None,
+    typer.Option("--reason", case_sensitive=False, help="Repeat it.", rich_help_panel=_FILTER),
 ]
 CodeOption = Annotated[
     list[str] | None,

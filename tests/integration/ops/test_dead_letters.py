@@ -110,6 +110,11 @@ def test_a_filter_that_matches_nothing_does_not_read_as_no_dead_letters(bench: B
         assert "no dead letter matches; 2 others do not" in result.out + result.err
 
 
+def test_the_case_of_a_reason_does_not_matter(bench: Bench) -> None:
+    put(bench, letter(bench))
+    assert len(bench.run("dead-letters", "list", "--json", "--reason", "REFUSED").json) == 1
+
+
 def test_a_reason_that_there_is_not_is_refused(bench: Bench) -> None:
     result = bench.run("dead-letters", "list", "--reason", "refsed")
     assert result.code == 2
