@@ -13,6 +13,8 @@ MODULES = {"demo": "local.demo", "run": "local.run", "chaos": "local.chaos.__mai
 def main() -> None:
     """Run what the first argument names, with the others."""
     try:
+        if len(sys.argv) < 2 or sys.argv[1] not in MODULES:
+            sys.exit(f"usage: python -m local {'|'.join(MODULES)} [--help]")
         module = import_module(MODULES[sys.argv.pop(1)])
         sys.exit(module.main())
     except KeyboardInterrupt:
