@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from local.simulation.control import SimulationControl
 
 POLL_SECONDS = 0.05
-LONGEST_WAIT_SECONDS = 60.0
-"""For something to strike: the app's back-off may have grown as long as that."""
+LONGEST_WAIT_SECONDS = 120.0
+"""For something to strike: the app's back-off may have grown to a minute, and no host is at work without storage."""
 
 
 RESTART_SECONDS = 1.0
@@ -185,7 +185,11 @@ class Injector:
 
     async def _stop_and_restart(self, fault: HostFault) -> None:
         host, name = self._hosts[fault.host], f"host {fault.host + 1}"
-        is_mid_batch = await _until(self._calls_are_in_flight)
+
+        async def is_at_work() -> bool:
+            return host.is_running and await self._calls_are_in_flight()
+
+        is_mid_batch = await _until(is_at_work)
         async with self._stopping[fault.host]:
             self._tell(f"{fault.stop.value} to {name}")
             if host.is_running:
