@@ -14,8 +14,7 @@ has waited for the maximum             leaves the batcher and raises
 an error that nobody foresaw           raises; from the fifth delivery on a dead letter, then returns
 =====================================  ==================================================================
 
-`services.custom_vision` decides what a response means for an image, and `batching.outcomes` what the outcomes of its
-images mean for a message.
+`services.custom_vision` decides what a response means for an image.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shared.batching.outcomes import Abandon, Complete, DeadLetter, Refused, outcome_of_message
+from shared.batching.outcomes import Refused, Retry
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter, event_id
 from shared.messages.cloud_event import EventType, new_event
@@ -37,8 +36,10 @@ from shared.telemetry import OFF, Processing, Telemetry
 from shared.text import named, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.batching.batcher import Batcher
-    from shared.batching.outcomes import MessageOutcome
+    from shared.batching.outcomes import NotApplied
     from shared.messages.update import BatchKey
     from shared.services.events import EventPublisher
     from shared.services.queues import Queue
@@ -59,17 +60,6 @@ class Delivery:
     id: str
     body: bytes
     dequeue_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A message that becomes a dead letter: why, the update or else its text, and whatever it is known by."""
-
-    failure: Failure
-    update: MetadataUpdate | None
-    correlation_id: str | None
-    traceparent: str | None
-    text: str
 
 
 class MetadataUpdates:
@@ -101,64 +91,34 @@ class MetadataUpdates:
 
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
-        with self._telemetry.processing(self._queue) as processing:
-            failed = await self._apply(delivery, processing)
-            if failed is not None:
-                processing.dead_lettered(failed.failure.reason)
-                await self._dead_letter(delivery, failed, processing)
-        self._batcher.forget(delivery.id)
-
-    async def _apply(self, delivery: Delivery, processing: Processing) -> Failed | None:
-        """Apply the update of a message. Returns what has to become a dead letter, if anything."""
         update: MetadataUpdate | None = None
         redrives = 0
-        try:
-            update, redrives = read_update(delivery.body, self._limits)
-            processing.read(update.traceparent, len(update.image_ids))
-            not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
-            refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values()) if not_applied else 0
-            processing.answered(refused, len(not_applied) - refused)
-            outcome = outcome_of_message(not_applied)
-            return await self._conclude(delivery, update, outcome, processing, redrives)
-        except InvalidMessage as error:
-            if is_placeholder(delivery.body):
-                return None
-            processing.read(error.traceparent, 0)
-            failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error), error.redrives)
-            return Failed(failure, None, error.correlation_id, error.traceparent, error.text or "")
-        except RelayError:
-            raise
-        except Exception as error:
-            if delivery.dequeue_count < DEAD_LETTER_BUG_FROM_DEQUEUE:
-                log.exception("message %s will be delivered again", one_line(delivery.id))  # the host says nothing
-                raise
-            failure = _failure(delivery, Reason.ERROR, type(error).__name__, one_line(error, MAX_ERROR), redrives)
-            if update is None:
-                return Failed(failure, None, None, None, delivery.body.decode("utf-8", "backslashreplace"))
-            return _failed(failure, update)
-
-    async def _conclude(
-        self,
-        delivery: Delivery,
-        update: MetadataUpdate,
-        outcome: MessageOutcome,
-        processing: Processing,
-        redrives: int = 0,
-    ) -> Failed | None:
-        """Return what has to become a dead letter, if anything. Raises `MessageAbandoned`."""
-        match outcome:
-            case Abandon(reason):
-                raise MessageAbandoned(f"message {delivery.id}: {reason}; it will be delivered again")
-            case DeadLetter(refused):
-                first, *others = dict.fromkeys(refused.values())
-                code = "Various" if others else first.code
-                failure = _failure(delivery, Reason.REFUSED, code, first.message, redrives)
-                images = {image_id: one.code for image_id, one in refused.items()}
-                return _failed(replace(failure, images=images), update)
-            case Complete():
-                if self._publish_updated:
+        with self._telemetry.processing(self._queue) as processing:
+            try:
+                update, redrives = read_update(delivery.body, self._limits)
+                processing.read(update.traceparent, len(update.image_ids))
+                not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
+                refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values())
+                processing.answered(refused, len(not_applied) - refused)
+                if self._publish_updated and not not_applied:
                     await self._publish_update(delivery, update, processing)
-        return None
+            except InvalidMessage as error:
+                if not is_placeholder(delivery.body):
+                    processing.read(error.traceparent, 0)
+                    failure = _failure(delivery, Reason.INVALID, "InvalidMessage", str(error), error.redrives)
+                    await self._dead_letter(delivery, error, failure, processing)
+            except RelayError:
+                raise
+            except Exception as error:
+                if delivery.dequeue_count < DEAD_LETTER_BUG_FROM_DEQUEUE:
+                    log.exception("message %s will be delivered again", one_line(delivery.id))  # the host says nothing
+                    raise
+                failure = _failure(delivery, Reason.ERROR, type(error).__name__, one_line(error, MAX_ERROR), redrives)
+                await self._dead_letter(delivery, update or _unread(delivery), failure, processing)
+            else:
+                if not_applied:
+                    await self._dead_letter(delivery, update, _refusal(delivery, not_applied, redrives), processing)
+        self._batcher.forget(delivery.id)
 
     async def _publish_update(self, delivery: Delivery, update: MetadataUpdate, processing: Processing) -> None:
         data = UpdatedData(
@@ -167,56 +127,79 @@ class MetadataUpdates:
             correlation_id=update.correlation_id,
             images=len(update.image_ids),
         )
-        traceparent = processing.onward(update.traceparent)
-        await self._publish(EventType.METADATA_UPDATED, data, datetime.now(UTC), traceparent)
+        await self._publish(EventType.METADATA_UPDATED, data, datetime.now(UTC), update, processing)
 
-    async def _dead_letter(self, delivery: Delivery, failed: Failed, processing: Processing) -> None:
+    async def _dead_letter(
+        self, delivery: Delivery, message: MetadataUpdate | InvalidMessage, failure: Failure, processing: Processing
+    ) -> None:
         """Publish the event of a failure, then write its dead letter.
 
         If the dead letter cannot be written, the next delivery repeats the event under its id. In the other order, the
         next delivery would write a second dead letter.
         """
-        update, failure = failed.update, failed.failure
+        processing.dead_lettered(failure.reason)
         data = RejectedData(
             message_id=delivery.id,
-            project_id=update.project_id if update is not None else None,
-            correlation_id=failed.correlation_id,
+            project_id=None if isinstance(message, InvalidMessage) else message.project_id,
+            correlation_id=message.correlation_id,
             reason=failure.reason,
             code=failure.code,
             message=one_line(failure.message, MAX_ERROR),
             images=len(failure.images),
         )
-        traceparent = processing.onward(failed.traceparent)
-        await self._publish(EventType.METADATA_REJECTED, data, failure.at, traceparent)
-        letters = dead_letter.of_update(update, failure) if update else [dead_letter.of_text(failed.text, failure)]
+        await self._publish(EventType.METADATA_REJECTED, data, failure.at, message, processing)
+        if isinstance(message, InvalidMessage):
+            letters = [dead_letter.of_text(message.text or "", failure)]
+        else:
+            letters = dead_letter.of_update(message, failure)
         for letter in letters:
             await self._poison.send(letter)
         log.warning(
             "message %s is dead-lettered, %s: %s",
-            named(delivery.id, failed.correlation_id),
+            named(delivery.id, message.correlation_id),
             failure.reason,
             one_line(f"{failure.code} {failure.message}".rstrip()),
         )
 
     async def _publish(
-        self, kind: EventType, data: UpdatedData | RejectedData, time: datetime, traceparent: str | None
+        self,
+        kind: EventType,
+        data: UpdatedData | RejectedData,
+        time: datetime,
+        message: MetadataUpdate | InvalidMessage,
+        processing: Processing,
     ) -> None:
-        about = f"messages/{data.message_id}" if data.project_id is None else f"projects/{data.project_id}"
         event = new_event(
             kind,
             source=self._source,
-            subject=about,
+            subject=f"messages/{data.message_id}" if data.project_id is None else f"projects/{data.project_id}",
             identity=event_id.of_message(data.message_id),
             time=time,
             data=data.to_dict(),
-            traceparent=traceparent,
+            traceparent=processing.onward(message.traceparent),
         )
         await self._events.publish(event)
 
 
-def _failed(failure: Failure, update: MetadataUpdate) -> Failed:
-    return Failed(failure, update, update.correlation_id, update.traceparent, "")
-
-
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str, redrives: int) -> Failure:
     return Failure(reason, code, message, datetime.now(UTC), delivery.dequeue_count, redrives=redrives)
+
+
+def _refusal(delivery: Delivery, not_applied: Mapping[str, NotApplied], redrives: int) -> Failure:
+    """What is wrong with an update whose images were refused, if none of them has to be tried again."""
+    refused: dict[str, Refused] = {}
+    for image_id, outcome in not_applied.items():
+        if isinstance(outcome, Retry):
+            why = f"message {delivery.id}: image {image_id}: {outcome.reason}"
+            raise MessageAbandoned(f"{why}; it will be delivered again")
+        refused[image_id] = outcome
+    first, *others = dict.fromkeys(refused.values())
+    failure = _failure(delivery, Reason.REFUSED, "Various" if others else first.code, first.message, redrives)
+    return replace(failure, images={image_id: one.code for image_id, one in refused.items()})
+
+
+def _unread(delivery: Delivery) -> InvalidMessage:
+    """A message that broke our own code before it was read."""
+    unread = InvalidMessage()
+    unread.text = delivery.body.decode("utf-8", "backslashreplace")
+    return unread

@@ -123,7 +123,9 @@ class TestApplied:
 
 class TestTriedAgain:
     @pytest.mark.parametrize(
-        "not_applied", [{image(1): LATER}, {image(0): GONE, image(1): LATER}], ids=["alone", "beside a refused one"]
+        "not_applied",
+        [{image(1): LATER}, {image(0): GONE, image(1): LATER}, {image(1): LATER, image(0): GONE}],
+        ids=["alone", "after a refused one", "before a refused one"],
     )
     async def test_one_image_brings_the_whole_message_back(
         self, relay: Relay, not_applied: dict[ImageId, NotApplied]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.app import new_batcher
-from shared.batching.outcomes import APPLIED, Abandon, ImageOutcome, Retry, outcome_of_message
+from shared.batching.outcomes import APPLIED, ImageOutcome, Retry
 from shared.errors import MaxWaitExceeded, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
@@ -57,7 +57,8 @@ async def deliver(batcher: Batcher[BatchKey], of: BatchKey, image_ids: Sequence[
     """Deliver a message until it is applied, 60 s after it came back. Returns when that was."""
     while True:
         try:
-            if not isinstance(outcome_of_message(await batcher.submit(of, image_ids)), Abandon):
+            not_applied = await batcher.submit(of, image_ids)
+            if not any(isinstance(outcome, Retry) for outcome in not_applied.values()):
                 return now()
         except MaxWaitExceeded:
             pass
