@@ -34,12 +34,9 @@ class Invocations(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._held: deque[logging.LogRecord] = deque(maxlen=MAX_HELD)
-        self._arriving: set[asyncio.Task[None] | None] = set()
-        """The tasks whose records arrive: two for each invocation."""
-        self._waiting: dict[asyncio.Event, None] = {}
-        """One for each invocation, set when there is something to do for it."""
+        self._arriving: set[asyncio.Task[None] | None] = set()  # whose records arrive: two tasks for each invocation
+        self._waiting: dict[asyncio.Event, None] = {}  # one for each, set when there is something to do for it
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_waking = False
 
     def install(self) -> None:
         """Attach to all handlers of the root logger, before their other filters."""
@@ -78,7 +75,8 @@ class Invocations(logging.Filter):
         _redact(record)
         if not arrives:
             self._held.append(record)
-            self._wake_one()
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._wake_one)
         return arrives
 
     def _arrives(self) -> bool:
@@ -88,19 +86,11 @@ class Invocations(logging.Filter):
             return False
 
     def _wake_one(self) -> None:
-        """Also from another thread."""
-        if self._loop is not None and not self._loop.is_closed() and not self._is_waking:
-            self._is_waking = True
-            self._loop.call_soon_threadsafe(self._wake_first)
-
-    def _wake_first(self) -> None:
-        self._is_waking = False  # also if nobody is waiting
         if self._held and self._waiting:
             next(iter(self._waiting)).set()
 
     def _write_held(self) -> None:
         """Write what is held, through the handlers that would have dropped it."""
-        self._is_waking = False
         while self._held:
             record = self._held.popleft()
             for handler in logging.getLogger().handlers:
