@@ -77,7 +77,7 @@ def _work_off(run: tuple[Mix, int, int]) -> tuple[float, float, float]:
 async def _handle_all(keys: Sequence[int], window: int, transport: Transport, rng: random.Random) -> None:
     queue = SimulatedPermitQueue(PermitStore(int(LIMIT), rng))
     limiter = parts.shared_limit(LIMIT, queue, rng)
-    batcher = parts.new_batcher(parts.new_api(transport.client).update_image_metadata, rng, limiter=limiter)
+    batcher = parts.new_batcher(parts.new_send(transport.client), rng, limiter=limiter)
     handler = parts.new_handler(batcher)
     await load.keep_full(window, (handler.handle(load.delivery(key, at)) for at, key in enumerate(keys)))
     await batcher.aclose()

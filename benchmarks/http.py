@@ -61,7 +61,7 @@ def _measure(job: tuple[str, int, str, str]) -> tuple[float, float]:
 def _batched(address: str, key: str, bodies: list[bytes]) -> None:
     async def send_all() -> None:
         async with new_client() as http:
-            send = parts.new_api(http, address, key).update_image_metadata
+            send = parts.new_send(http, address, key)
             batcher = parts.new_batcher(send, calls_per_second=parts.UNLIMITED, linger_seconds=0.1)
             handler = parts.new_handler(batcher)
             await load.keep_full(WINDOW, (handler.handle(Delivery(str(at), body, 1)) for at, body in enumerate(bodies)))

@@ -10,11 +10,11 @@ from benchmarks import load, parts
 from benchmarks.results import Figure
 from benchmarks.service import LIMIT
 from benchmarks.sizes import Sizes
+from shared.batching.batcher import Send
 from shared.batching.outcomes import ImageOutcome
 from shared.limits.admission import Limiter
 from shared.messages.custom_vision_ids import ImageId
 from shared.messages.update import BatchKey
-from shared.services.custom_vision import CustomVisionClient
 from shared.services.http import new_client
 from shared.services.permits import PermitQueue
 
@@ -31,12 +31,12 @@ def run(sizes: Sizes) -> list[Figure]:
 async def _run(sizes: Sizes) -> list[Figure]:
     async with load.fast_cloud(IMAGES, LATENCY_SECONDS) as cloud, new_client() as http:
         endpoint, key = cloud.settings["CUSTOM_VISION_ENDPOINT"], cloud.settings["CUSTOM_VISION_TRAINING_KEY"]
-        api = parts.new_api(http, endpoint, key)
-        rounds = [await _round(api, SHORT_LINGER_SECONDS, sizes.lone_messages) for _ in range(sizes.samples)]
+        call = parts.new_send(http, endpoint, key)
+        rounds = [await _round(call, SHORT_LINGER_SECONDS, sizes.lone_messages) for _ in range(sizes.samples)]
         queue = PermitQueue(cloud.queues.get_queue_client("custom-vision-permits"))
         await queue.create(int(LIMIT))
         limiter = parts.shared_limit(LIMIT, queue, random.Random(0))  # noqa: S311 (repeatable on purpose)
-        default = await _round(api, parts.LINGER_SECONDS, sizes.lone_messages // 20, limiter)
+        default = await _round(call, parts.LINGER_SECONDS, sizes.lone_messages // 20, limiter)
     short = f"linger {SHORT_LINGER_SECONDS * 1000:g} ms, {sizes.lone_messages} messages a sample"
     p99 = [sorted(found)[int(0.99 * len(found))] for found in rounds]
     long = f"linger {parts.LINGER_SECONDS:g} s, {len(default)} messages"
@@ -46,14 +46,14 @@ async def _run(sizes: Sizes) -> list[Figure]:
     ]
 
 
-async def _round(api: CustomVisionClient, linger: float, messages: int, limiter: Limiter | None = None) -> list[float]:
+async def _round(call: Send[BatchKey], linger: float, messages: int, limiter: Limiter | None = None) -> list[float]:
     """Milliseconds beyond linger and call of each message."""
     call_seconds = 0.0
 
     async def send(key: BatchKey, image_ids: Sequence[ImageId]) -> Mapping[ImageId, ImageOutcome]:
         nonlocal call_seconds
         began = time.perf_counter()
-        outcomes = await api.update_image_metadata(key, image_ids)
+        outcomes = await call(key, image_ids)
         call_seconds = time.perf_counter() - began
         return outcomes
 

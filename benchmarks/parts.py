@@ -1,5 +1,6 @@
 """The deployed parts, put together as `shared.app` does, with what a benchmark has to replace."""
 
+from functools import partial
 from random import Random, uniform
 
 import httpx
@@ -13,8 +14,8 @@ from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import BatchKey
 from shared.metadata_updates import MetadataUpdates
-from shared.services.authentication import KeyAuthentication
-from shared.services.custom_vision import CustomVisionClient
+from shared.services.authentication import key_authentication
+from shared.services.custom_vision import update_image_metadata
 from shared.services.events import EventPublisher
 from shared.services.http import JsonApi
 from shared.services.permits import PermitQueue, SharedLimit
@@ -90,7 +91,8 @@ def new_handler(
     )
 
 
-def new_api(client: httpx.AsyncClient, endpoint: str = "http://127.0.0.1", key: str = "none") -> CustomVisionClient:
-    """The deployed client of Custom Vision."""
-    auth = KeyAuthentication("Training-key", SecretStr(key))
-    return CustomVisionClient(JsonApi(client, endpoint, auth, "Custom Vision", TIMEOUT_SECONDS), "the benchmark")
+def new_send(client: httpx.AsyncClient, endpoint: str = "http://127.0.0.1", key: str = "none") -> Send[BatchKey]:
+    """The deployed way to call Custom Vision."""
+    authentication = key_authentication("Training-key", SecretStr(key))
+    api = JsonApi(client, endpoint, authentication, "Custom Vision", "the benchmark", TIMEOUT_SECONDS)
+    return partial(update_image_metadata, api)

@@ -64,7 +64,7 @@ async def _handle_all(keys: int, size: int, bad: list[int], rng: Random) -> tupl
 
     transport, written = Transport(Limit(), answer, rng), parts.ListQueue()
     limiter = parts.shared_limit(LIMIT, SimulatedPermitQueue(PermitStore(int(LIMIT), rng)), rng)
-    batcher = parts.new_batcher(parts.new_api(transport.client).update_image_metadata, rng, limiter=limiter)
+    batcher = parts.new_batcher(parts.new_send(transport.client), rng, limiter=limiter)
     handler = parts.new_handler(batcher, written=written)
     messages = (handler.handle(load.delivery(key, key * size + at)) for key in range(keys) for at in range(size))
     await load.keep_full(keys * size, messages)

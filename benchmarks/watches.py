@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from pydantic import SecretStr
@@ -18,11 +19,11 @@ from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
-from shared.services.authentication import KeyAuthentication
+from shared.services.authentication import key_authentication
 from shared.services.events import EventPublisher
-from shared.services.face import FaceClient
 from shared.services.http import JsonApi, Response
 from shared.services.queues import Queue, Received
+from shared.services.training_status import poll_face
 from shared.training_watches import Service, TrainingWatches
 
 WATCHES = 1000
@@ -84,14 +85,13 @@ def _simulate(seed: int) -> tuple[Tick, Tick]:
 
 async def _two_ticks(rng: random.Random) -> tuple[Tick, Tick]:
     transport, queue, events = Transport(Limit(), _trained, rng), _MemoryQueue(), _MemoryQueue()
-    auth = KeyAuthentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
-    api = JsonApi(transport.client, "http://127.0.0.1", auth, "Face", parts.TIMEOUT_SECONDS)
-    face = FaceClient(api, "v1.2", "the benchmark")
+    authentication = key_authentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
+    api = JsonApi(transport.client, "http://127.0.0.1", authentication, "Face", "the benchmark", parts.TIMEOUT_SECONDS)
     admission = Admission("Face", EvenSpacing(LIMIT), CircuitBreaker())
     watches = TrainingWatches(
         cast("Queue", queue),
         parts.NoQueue(),
-        {Api.FACE: Service(face.poll, admission, LIMIT, source="http://127.0.0.1")},
+        {Api.FACE: Service(partial(poll_face, api, "v1.2"), admission, LIMIT, source="http://127.0.0.1")},
         EventPublisher(events),
         source="https://vision.example",
         lease_seconds=600,

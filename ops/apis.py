@@ -10,21 +10,20 @@ that the project does not have is missing in the response.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from shared.errors import CallRefused, RateLimited, SharedFieldsRefused, Unavailable
+from shared.errors import NotFound, RateLimited, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.api_errors import custom_vision_error
-from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
-from shared.services.custom_vision import SERVICE
-from shared.services.face import FaceClient
+from shared.services.authentication import identity_authentication, key_authentication, new_credential
 from shared.services.http import JsonApi, Response, new_client
-from shared.services.iterations import IterationClient
 from shared.services.permits import SharedLimit
+from shared.services.training_status import poll_face, poll_iteration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -45,7 +44,7 @@ MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 
 MAX_TRIES = 8
 NO_PROJECT = "NotFoundProject"
-ACCESS = "CUSTOM_VISION_TRAINING_KEY and CUSTOM_VISION_ENDPOINT"
+SERVICE = Api.CUSTOM_VISION
 
 Found = dict[str, dict[str, str]]
 """The metadata of each image that there is, by its id."""
@@ -82,12 +81,10 @@ async def read_images(api: JsonApi, project_id: str, image_ids: Sequence[str]) -
     """Read once, now. Raises `ProjectMissing` and `ApiError`."""
     path = f"/customvision/v3.3/Training/projects/{project_id}/images/id?imageIds={','.join(image_ids)}"
     answer = await api.call("GET", path)
-    if 200 <= answer.status < 300:
+    if answer.is_success:
         return read_response(answer)
-    error = custom_vision_error(answer, ACCESS)
-    if isinstance(error, SharedFieldsRefused | CallRefused) and error.code == NO_PROJECT:
-        raise ProjectMissing(project_id)
-    raise error
+    error = custom_vision_error(answer, api.access, [NO_PROJECT])
+    raise ProjectMissing(project_id) if isinstance(error, NotFound) else error
 
 
 def read_response(answer: Response) -> Found:
@@ -132,10 +129,10 @@ async def open_trainings(settings: OpsSettings, api: Api) -> AsyncIterator[Poll]
         settings.need_face()
         key = (settings.face_key, "Ocp-Apim-Subscription-Key", "FACE_KEY")
         async with _open_api(settings, settings.face_endpoint, key, api) as face:
-            yield FaceClient(face, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll
+            yield partial(poll_face, face, settings.face_api_version)
         return
     async with open_custom_vision(settings) as custom_vision:
-        yield IterationClient(custom_vision, ACCESS).poll
+        yield partial(poll_iteration, custom_vision)
 
 
 def _custom_vision_key(settings: OpsSettings) -> tuple[SecretStr | None, str, str]:
@@ -144,17 +141,17 @@ def _custom_vision_key(settings: OpsSettings) -> tuple[SecretStr | None, str, st
 
 @asynccontextmanager
 async def _open_api(
-    settings: OpsSettings, endpoint: str, key: tuple[SecretStr | None, str, str], service: str
+    settings: OpsSettings, endpoint: str, key: tuple[SecretStr | None, str, str], service: Api
 ) -> AsyncIterator[JsonApi]:
     async with AsyncExitStack() as stop:
         client = await stop.enter_async_context(new_client())
         secret, header, setting = key
-        authentication: Authentication
         if secret is not None:
-            authentication = KeyAuthentication(header, secret)
+            authentication = key_authentication(header, secret)
         else:
             credential = await stop.enter_async_context(new_credential(None))
             audience = settings.audience_of(endpoint)
-            authentication = IdentityAuthentication(credential, audience, setting)
+            authentication = identity_authentication(credential, audience, setting)
+        access = f"{setting} and {service.name}_ENDPOINT"
         timeout = settings.api_timeout_seconds
-        yield JsonApi(client, endpoint, authentication, service, timeout, max_response_bytes=MAX_RESPONSE_BYTES)
+        yield JsonApi(client, endpoint, authentication, service, access, timeout, max_response_bytes=MAX_RESPONSE_BYTES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.batching.batcher import Batcher
@@ -17,14 +18,13 @@ from shared.messages.update import MetadataLimits, left_of
 from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
 from shared.permit_replenishment import PermitReplenisher
-from shared.services.authentication import Authentication, IdentityAuthentication, KeyAuthentication, new_credential
-from shared.services.custom_vision import MAX_IMAGES_PER_CALL, CustomVisionClient
+from shared.services.authentication import identity_authentication, key_authentication, new_credential
+from shared.services.custom_vision import MAX_IMAGES_PER_CALL, update_image_metadata
 from shared.services.events import EventGridTopic, EventPublisher, new_topic
-from shared.services.face import FaceClient
 from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
-from shared.services.iterations import IterationClient
 from shared.services.permits import PermitQueue, SharedLimit
 from shared.services.queues import Queues
+from shared.services.training_status import poll_face, poll_iteration
 from shared.settings import poison_of, resembling
 from shared.telemetry import OFF, Telemetry
 from shared.training_watches import Service, TrainingWatches
@@ -45,8 +45,6 @@ STARVATION_SHARE_OF_MAX_WAIT = 1 / 8
 
 CONNECTIONS_KEPT_FOR_FACE = 16
 
-CUSTOM_VISION_KEY = "CUSTOM_VISION_TRAINING_KEY"
-CUSTOM_VISION_ACCESS = f"{CUSTOM_VISION_KEY} and CUSTOM_VISION_ENDPOINT"
 QUIET = {
     "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
     "azure.identity": logging.ERROR,
@@ -110,14 +108,14 @@ class App:
             settings.custom_vision_endpoint,
             "Training-key",
             settings.custom_vision_training_key,
-            CUSTOM_VISION_KEY,
+            "CUSTOM_VISION_TRAINING_KEY",
         )
         permits = Permits(settings.custom_vision_calls_per_second)
         permit_queue = PermitQueue(self._queues.client(settings.permits_queue))
         limit = SharedLimit(permits, permit_queue, settings.custom_vision_endpoint)
         self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
         self._batcher = new_batcher(
-            CustomVisionClient(self._custom_vision, CUSTOM_VISION_ACCESS).update_image_metadata,
+            partial(update_image_metadata, self._custom_vision),
             self._custom_vision_admission,
             linger_seconds=settings.linger_seconds,
             max_wait_seconds=settings.max_wait_seconds,
@@ -185,7 +183,7 @@ class App:
             Api.FACE, settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY"
         )
         return Service(
-            FaceClient(api, settings.face_api_version, "FACE_KEY and FACE_ENDPOINT").poll,
+            partial(poll_face, api, settings.face_api_version),
             Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second), CircuitBreaker()),
             settings.face_calls_per_second,
             source=settings.face_endpoint,
@@ -194,7 +192,7 @@ class App:
     def _new_iterations(self) -> Service:
         settings = self._settings
         return Service(
-            IterationClient(self._custom_vision, CUSTOM_VISION_ACCESS).poll,
+            partial(poll_iteration, self._custom_vision),
             self._custom_vision_admission,
             settings.custom_vision_calls_per_second,
             source=settings.custom_vision_endpoint,
@@ -203,12 +201,13 @@ class App:
 
     def _new_api(self, service: Api, endpoint: str, header: str, key: SecretStr | None, setting: str) -> JsonApi:
         """The way to a resource: with the key that the setting has, or else with the app's identity."""
-        auth: Authentication
         if key is not None:
-            auth = KeyAuthentication(header, key)
+            authentication = key_authentication(header, key)
         else:
-            auth = IdentityAuthentication(self._identity(), self._settings.audience_of(endpoint), setting)
-        return JsonApi(self._http, endpoint, auth, service, self._settings.api_timeout_seconds, self._telemetry)
+            authentication = identity_authentication(self._identity(), self._settings.audience_of(endpoint), setting)
+        access = f"{setting} and {service.name}_ENDPOINT"
+        timeout = self._settings.api_timeout_seconds
+        return JsonApi(self._http, endpoint, authentication, service, access, timeout, self._telemetry)
 
     def _identity(self, client_id: str | None = None) -> AsyncTokenCredential:
         """One credential for each identity, so that its tokens are asked for once."""

@@ -4,13 +4,13 @@ Every status and code is sorted here and nowhere else, in this order:
 
 1. The statuses 401, 403, 408 and 429 mean the same whatever the body says.
 2. The service's own code counts before any other status: Custom Vision's codes come with various statuses (the
-   documentation lists all of them under 500). A code of the gateway is none of them: the
-   service never saw the call.
+   documentation lists all of them under 500). A code of the gateway in front of it is none of them: the service never
+   saw the call.
 3. Without a known code the status decides. Paths are made of settings and of validated ids: if a path as such is
    refused, the settings are wrong.
 
-All codes of UpdateImageMetadata's page (Custom Vision Training 3.3) and of the official Python library are here. Both
-lists are open: a new code is sorted by how it begins.
+Custom Vision's codes are sorted by how they begin, known or new; the exceptions are listed. The test has all codes of
+UpdateImageMetadata's page (Custom Vision Training 3.3) and of the official Python library.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shared.errors import (
 from shared.messages.watch import Api, codes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from shared.services.http import Response
 
@@ -41,78 +41,12 @@ FACE_NOT_FOUND = codes_of(Api.FACE, "not_found") | codes_of(Api.FACE, "not_train
 FACE_ARGUMENT = "BadArgument"
 """The one code of Face's 400 that is about what was asked; the others are about the resource."""
 
-_CUSTOM_VISION_CODES: Final[Mapping[type[ApiError], str]] = {
-    CallRefused: """
-        BadRequest BadRequestInvalid BadRequestExceededBatchSize BadRequestInvalidIds BadRequestRequiredParamIsNull
-        BadRequestInvalidUri BadRequestInvalidArtifactUri BadRequestInvalidEmailAddress BadRequestInvalidImportToken
-
-        BadRequestImageAspectRatio BadRequestImageBatch BadRequestImageDimensions BadRequestImageExceededCount
-        BadRequestImageFormat BadRequestImageRegions BadRequestImageSizeBytes BadRequestImageStream BadRequestImageTags
-        BadRequestImageUrl BadRequestExceedTagPerImageLimit BadRequestNegativeAndRegularTagOnSameImage
-
-        BadRequestTagDescription BadRequestTagName BadRequestTagNameNotUnique BadRequestTagType
-        BadRequestMultipleGeneralProductTag BadRequestMultipleNegativeTag
-
-        BadRequestProjectDescription BadRequestProjectDuplicated BadRequestProjectImagePreprocessingSettings
-        BadRequestProjectName BadRequestProjectNameNotUnique BadRequestProjectUnknownClassification
-        BadRequestProjectUnknownDomain BadRequestProjectUnsupportedDomainTypeChange
-        BadRequestProjectUnsupportedExportPlatform BadRequestCannotMigrateProjectWithName BadRequestUnsupportedDomain
-
-        BadRequestIterationDescription BadRequestIterationIsNotTrained BadRequestIterationIsPublished
-        BadRequestIterationName BadRequestIterationNameNotUnique BadRequestIterationNotPublished
-        BadRequestIterationValidationFailed BadRequestInvalidPublishName BadRequestInvalidPublishTarget
-        BadRequestUnpublishFailed
-
-        BadRequestClassificationTrainingValidationFailed BadRequestCustomBaseModelArchitectureRetired
-        BadRequestCustomBaseModelDomainNotCompatible BadRequestCustomBaseModelIterationStatusNotCompleted
-        BadRequestDetectionTrainingNotAllowNegativeTag BadRequestDetectionTrainingValidationFailed
-        BadRequestDomainNotSupportedForAdvancedTraining BadRequestExportPlatformNotSupportedForAdvancedTraining
-        BadRequestExportValidationFailed BadRequestMultiClassClassificationTrainingValidationFailed
-        BadRequestMultiLabelClassificationTrainingValidationFailed BadRequestRetiredDomainNotSupportedForTraining
-        BadRequestTrainingNotNeeded BadRequestTrainingNotNeededButTrainingPipelineUpdated
-        BadRequestTrainingValidationFailed
-
-        BadRequestPredictionIdsExceededCount BadRequestPredictionIdsMissing BadRequestPredictionInvalidApplicationName
-        BadRequestPredictionInvalidQueryParameters BadRequestPredictionResultsExceededCount
-        BadRequestPredictionTagsExceededCount
-
-        NotFound NotFoundDomain NotFoundImage NotFoundInvalid NotFoundIteration NotFoundIterationPerformance
-        NotFoundProjectDefaultIteration NotFoundTag
-    """,
-    SharedFieldsRefused: """
-        NotFoundProject BadRequestImageMetadataKey BadRequestImageMetadataValue
-    """,
-    AccessDenied: """
-        BadRequestCustomerManagedKeyRevoked BadRequestExceededQuota BadRequestExceedIterationPerProjectLimit
-        BadRequestExceedProjectLimit BadRequestExceedTagPerProjectLimit BadRequestNotLimitedTrial
-        BadRequestNotSupported BadRequestOperationNotSupported
-        BadRequestReservedBudgetInHoursNotEnoughForAdvancedTraining BadRequestSubscriptionApi
-        BadRequestWorkspaceCannotBeModified BadRequestWorkspaceNotDeletable
-
-        Forbidden ForbiddenDRModeEnabled ForbiddenInvalid ForbiddenUser ForbiddenUserDisabled ForbiddenUserDoesNotExist
-        ForbiddenUserInsufficientCapability ForbiddenUserResource ForbiddenUserSignupAllowanceExceeded
-        ForbiddenUserSignupDisabled
-
-        NotFoundApimSubscription UnsupportedMediaType
-    """,
-    Unavailable: """
-        NoError BadRequestExportAlreadyInProgress BadRequestExportWhileTraining BadRequestTrainingAlreadyInProgress
-
-        Conflict ConflictInvalid
-
-        ErrorExporterInvalidClassifier ErrorExporterInvalidFeaturizer ErrorExporterInvalidPlatform
-        ErrorFeaturizationAugmentationError ErrorFeaturizationAugmentationUnavailable
-        ErrorFeaturizationInvalidFeaturizer ErrorFeaturizationQueueTimeout ErrorFeaturizationServiceUnavailable
-        ErrorFeaturizationUnrecognizedJob ErrorInvalid ErrorIterationCopyFailed ErrorPrediction
-        ErrorPredictionModelNotCached ErrorPredictionModelNotFound ErrorPredictionServiceUnavailable
-        ErrorPredictionStorage ErrorPreparePerformanceMigrationFailed ErrorProjectExportRequestFailed
-        ErrorProjectImportRequestFailed ErrorProjectInvalidDomain ErrorProjectInvalidPipelineConfiguration
-        ErrorProjectInvalidWorkspace ErrorProjectTrainingRequestFailed ErrorRegionProposal ErrorServerTimeOut
-        ErrorUnknown ErrorUnknownBaseModel
-    """,
+_STATUSES: Final[Mapping[int, type[ApiError]]] = {
+    401: AccessDenied,
+    403: AccessDenied,
+    408: Unavailable,
+    429: RateLimited,
 }
-
-CUSTOM_VISION_ERRORS: Final = {code: error for error, codes in _CUSTOM_VISION_CODES.items() for code in codes.split()}
 
 _BEGINNINGS: Final[Mapping[str, type[ApiError]]] = {
     "BadRequest": CallRefused,
@@ -122,64 +56,74 @@ _BEGINNINGS: Final[Mapping[str, type[ApiError]]] = {
     "Error": Unavailable,
 }
 
+_EXCEPTIONS: Final[Mapping[type[ApiError], str]] = {
+    SharedFieldsRefused: "NotFoundProject BadRequestImageMetadataKey BadRequestImageMetadataValue",
+    AccessDenied: """
+        BadRequestCustomerManagedKeyRevoked BadRequestExceededQuota BadRequestExceedIterationPerProjectLimit
+        BadRequestExceedProjectLimit BadRequestExceedTagPerProjectLimit BadRequestNotLimitedTrial
+        BadRequestNotSupported BadRequestOperationNotSupported
+        BadRequestReservedBudgetInHoursNotEnoughForAdvancedTraining BadRequestSubscriptionApi
+        BadRequestWorkspaceCannotBeModified BadRequestWorkspaceNotDeletable
+        NotFoundApimSubscription UnsupportedMediaType
+    """,
+    Unavailable: """
+        NoError BadRequestExportAlreadyInProgress BadRequestExportWhileTraining BadRequestTrainingAlreadyInProgress
+    """,
+}
+
 
 def custom_vision_error_class(code: str) -> type[ApiError] | None:
     """What a code of Custom Vision means; None for a word that is none of its codes."""
-    beginnings = (error for beginning, error in _BEGINNINGS.items() if code.startswith(beginning))
-    return CUSTOM_VISION_ERRORS.get(code) or next(beginnings, None)
+    for error, codes in _EXCEPTIONS.items():
+        if code in codes.split():
+            return error
+    return next((error for beginning, error in _BEGINNINGS.items() if code.startswith(beginning)), None)
 
 
-def custom_vision_error(response: Response, access: str) -> ApiError:
-    """What a response of Custom Vision means, whatever was asked. `access` names the settings that let a call in."""
-    if (by_status := error_by_status(response, Api.CUSTOM_VISION, access)) is not None:
-        return by_status
-    error = response.error()
-    described = f"{Api.CUSTOM_VISION} answered {response.status} {error.code}".rstrip()
-    kind = None if error.of_gateway else custom_vision_error_class(error.code)
-    if kind is SharedFieldsRefused or kind is CallRefused:
-        return kind(error.code, error.message)
-    if kind is Unavailable or (kind is None and response.status >= 500):
-        return Unavailable(described, retry_after_seconds=response.retry_after_seconds)
-    if kind is AccessDenied or response.status == 404 or (response.status == 400 and error.of_gateway):
-        return _access_denied(response, Api.CUSTOM_VISION, access)
-    if not response.is_json:
-        return Unavailable(f"{described} with a body that is not JSON")
-    return UnexpectedResponse(described)
+def custom_vision_error(response: Response, access: str, not_found: Collection[str] = ()) -> ApiError:
+    """What a response of Custom Vision means. `access` names the settings that let a call in.
+
+    `not_found`: the codes that say that what was asked for does not exist.
+    """
+    status, error = response.status, response.error()
+    kind = _STATUSES.get(status)
+    if kind is None and not error.of_gateway:
+        kind = NotFound if error.code in not_found else custom_vision_error_class(error.code)
+    if kind is None and status >= 500:
+        kind = Unavailable
+    if kind is None and (status == 404 or (status == 400 and error.of_gateway)):
+        kind = AccessDenied
+    return _new_error(kind, response, Api.CUSTOM_VISION, access)
 
 
 def face_error(response: Response, access: str) -> ApiError:
     """What a response of Face means. Its error bodies look like the gateway's: only their codes tell them apart."""
-    if (by_status := error_by_status(response, Api.FACE, access)) is not None:
-        return by_status
+    status, error = response.status, response.error()
+    kind = _STATUSES.get(status)
+    if kind is None and error.code in FACE_NOT_FOUND:
+        kind = NotFound
+    if kind is None and (status >= 500 or status == 409):
+        kind = Unavailable
+    is_refusal = status == 404 or (status == 400 and error.message and error.code != FACE_ARGUMENT)
+    if kind is None and is_refusal and response.is_json:
+        kind = AccessDenied
+    return _new_error(kind, response, Api.FACE, access)
+
+
+def _new_error(kind: type[ApiError] | None, response: Response, service: Api, access: str) -> ApiError:
+    """The error of this kind. A response of no kind is trouble of whoever wrote it if it is not even JSON."""
     error = response.error()
-    described = f"{Api.FACE} answered {response.status} {error.code}".rstrip()
-    if error.code in FACE_NOT_FOUND:
-        return NotFound(error.code, error.message)
-    if response.status >= 500 or response.status == 409:
-        return Unavailable(described, retry_after_seconds=response.retry_after_seconds)
-    if not response.is_json:
-        return Unavailable(f"{described} with a body that is not JSON")
-    if response.status == 404 or (response.status == 400 and error.message and error.code != FACE_ARGUMENT):
-        return _access_denied(response, Api.FACE, access)
-    return UnexpectedResponse(f"{described}: {error.message}".rstrip(": "))
-
-
-def error_by_status(response: Response, service: str, access: str) -> ApiError | None:
-    """What the statuses mean that are the same for every service and its gateway; None for all others."""
-    match response.status:
-        case 401 | 403:
-            return _access_denied(response, service, access)
-        case 429:
-            return RateLimited(f"{service} answered 429", retry_after_seconds=response.retry_after_seconds)
-        case 408:
-            return Unavailable(f"{service} answered 408", retry_after_seconds=response.retry_after_seconds)
-    return None
-
-
-def _access_denied(response: Response, service: str, access: str) -> AccessDenied:
-    """A wrong key, a missing approval, a used-up quota and a firewall look alike: only the service's sentence tells."""
-    error = response.error()
+    if kind is SharedFieldsRefused or kind is CallRefused or kind is NotFound:
+        return kind(error.code, error.message)
     code = error.code if error.code != str(response.status) else ""
     described = f"{service} answered {response.status} {code}".rstrip()
-    said = f"; it says: {error.message}" if error.message else ""
-    return AccessDenied(f"{described}; look at {access}{said}")
+    if kind is AccessDenied:
+        # A wrong key, a missing approval, a used-up quota and a firewall look alike: only the sentence tells.
+        said = f"; it says: {error.message}" if error.message else ""
+        return AccessDenied(f"{described}; look at {access}{said}")
+    if not response.is_json:
+        kind = kind or Unavailable
+        described += " with a body that is not JSON" if response.body else ""
+    if kind is None:
+        return UnexpectedResponse(f"{described}: {error.message}".rstrip(": "))
+    return kind(described, retry_after_seconds=response.retry_after_seconds)

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import AccessDenied, Unavailable
 from shared.redaction import hide, hide_token
 from shared.text import error_line, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
     from azure.core.credentials_async import AsyncTokenCredential
     from pydantic import SecretStr
 
-
-class Authentication(Protocol):
-    """Authorises calls."""
-
-    async def headers(self) -> Mapping[str, str]:
-        """The headers that authorise a call. Raises `AccessDenied`, `Unavailable` or an error of a library."""
-        ...
+Authentication = Callable[[], Awaitable[Mapping[str, str]]]
+"""Returns the headers that authorise a call. Raises `AccessDenied`, `Unavailable` or an error of a library."""
 
 
-class KeyAuthentication:
+def key_authentication(header: str, key: SecretStr) -> Authentication:
     """A resource's key, in the header where its API expects it."""
+    hide(key.get_secret_value())
 
-    def __init__(self, header: str, key: SecretStr) -> None:
-        hide(key.get_secret_value())
-        self._header = header
-        self._key = key
+    async def headers() -> Mapping[str, str]:
+        return {header: key.get_secret_value()}
 
-    async def headers(self) -> Mapping[str, str]:
-        """The key in its header."""
-        return {self._header: self._key.get_secret_value()}
+    return headers
 
 
-class IdentityAuthentication:
-    """The app's managed identity (Microsoft Entra), which needs the role Cognitive Services User or an equal one.
+def identity_authentication(credential: AsyncTokenCredential, audience: str, instead: str) -> Authentication:
+    """A token of the app's managed identity, which needs the role Cognitive Services User or an equal one.
 
     Args:
         credential: gives tokens, keeps them, and renews them before they expire.
@@ -46,26 +37,22 @@ class IdentityAuthentication:
         instead: the setting that would have a key, for the text of an error.
     """
 
-    def __init__(self, credential: AsyncTokenCredential, audience: str, instead: str) -> None:
-        self._credential = credential
-        self._audience = audience
-        self._instead = instead
-
-    async def headers(self) -> Mapping[str, str]:
-        """A token of the identity. Raises `AccessDenied` if it is refused, `Unavailable` for any other trouble."""
+    async def headers() -> Mapping[str, str]:
         from azure.core.exceptions import ClientAuthenticationError
 
         try:
-            token = await self._credential.get_token(f"{self._audience}/.default")
+            token = await credential.get_token(f"{audience}/.default")
         except ClientAuthenticationError as error:
             raise AccessDenied(
                 f"no token for the app's identity; give it one (AZURE_CLIENT_ID names a user-assigned one), "
-                f"or set {self._instead}: {one_line(_cause(error))}"
+                f"or set {instead}: {one_line(_cause(error))}"
             ) from None
         except Exception as error:  # of any library: no call was made, so nothing was refused
             raise Unavailable(f"no token for the app's identity: {error_line(error)}") from None
         hide_token(token.token)
         return {"Authorization": f"Bearer {token.token}"}
+
+    return headers
 
 
 def _cause(error: Exception) -> str:

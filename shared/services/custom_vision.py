@@ -24,44 +24,34 @@ if TYPE_CHECKING:
 
 MAX_IMAGES_PER_CALL = 64
 
-SERVICE = Api.CUSTOM_VISION
-
-ID_CHARACTERS = 36
-
 MAX_STATUS = 60
 
 _FROM_BEST_TO_WORST = (Applied, Retry, Refused)
 
 
-class CustomVisionClient:
-    """Updates the metadata of images. `access` names the settings to look at if the service refuses the app."""
+async def update_image_metadata(
+    api: JsonApi, key: BatchKey, image_ids: Sequence[ImageId]
+) -> Mapping[ImageId, ImageOutcome]:
+    """Give 1 to 64 images of one project the same pairs, and return what became of each that the response names.
 
-    def __init__(self, api: JsonApi, access: str) -> None:
-        self._api = api
-        self._access = access
-
-    async def update_image_metadata(
-        self, key: BatchKey, image_ids: Sequence[ImageId]
-    ) -> Mapping[ImageId, ImageOutcome]:
-        """Give 1 to 64 images of one project the same pairs, and return what became of each that the response names.
-
-        Raises `ApiError`; which one means what, see `shared.errors`.
-        """
-        ids = ",".join(image_ids)
-        path = f"/customvision/v3.3/Training/projects/{key.project_id}/images/metadata?imageIds={ids}"
-        body = json.dumps(dict(sorted(key.metadata))).encode()
-        return read_response(await self._api.call("POST", path, body), image_ids, self._access)
+    Raises `ApiError`; which one means what, see `shared.errors`.
+    """
+    path = f"/customvision/v3.3/Training/projects/{key.project_id}/images/metadata?imageIds={','.join(image_ids)}"
+    body = json.dumps(dict(sorted(key.metadata))).encode()
+    return read_response(await api.call("POST", path, body), image_ids, api.access)
 
 
 def read_response(response: Response, image_ids: Sequence[ImageId], access: str) -> Mapping[ImageId, ImageOutcome]:
     """Say what a response means for the images of the call. Raises `ApiError`."""
-    if not 200 <= response.status < 300:
+    if not response.is_success:
         raise custom_vision_error(response, access)
     outcomes = _read_summary(response)
     if not any(isinstance(outcomes.get(image_id), Applied | Refused) for image_id in image_ids):
         # Another form of outage: if nothing is known of any image, there is no reason to send the next call.
+        reasons = (outcome.reason for outcome in outcomes.values() if isinstance(outcome, Retry))
         raise Unavailable(
-            f"{SERVICE} answered {response.status} without an outcome for any image ({_first_reason(outcomes)})",
+            f"{Api.CUSTOM_VISION} answered {response.status} without an outcome for any image "
+            f"({next(reasons, 'none is named')})",
             retry_after_seconds=response.retry_after_seconds,
         )
     return outcomes
@@ -72,7 +62,7 @@ def _read_summary(response: Response) -> Mapping[ImageId, ImageOutcome]:
     try:
         entries = response.json()["images"]
     except (ValueError, TypeError, KeyError):
-        raise Unavailable(f"{SERVICE} answered {response.status} with a body that cannot be read") from None
+        raise Unavailable(f"{Api.CUSTOM_VISION} answered {response.status} with a body that cannot be read") from None
     outcomes: dict[ImageId, ImageOutcome] = {}
     for entry in entries if isinstance(entries, list) else ():
         image_id = _read_id(entry.get("imageId")) if isinstance(entry, dict) else None
@@ -85,13 +75,9 @@ def _read_summary(response: Response) -> Mapping[ImageId, ImageOutcome]:
 
 def _read_id(text: Any) -> ImageId | None:
     """An image's id in the notation of the call, whatever the response's is; None if it is no id."""
-    if not isinstance(text, str):
-        return None
-    if len(text) == ID_CHARACTERS:
-        return text.lower()
     try:
         return str(UUID(text.strip()))
-    except ValueError:
+    except (AttributeError, ValueError):
         return None
 
 
@@ -101,7 +87,3 @@ def _read_status(status: Any) -> ImageOutcome:
     if isinstance(status, str) and status in REFUSED_IMAGE_STATUSES:
         return Refused(status)
     return Retry(f"status {one_line(status, MAX_STATUS)}")
-
-
-def _first_reason(outcomes: Mapping[ImageId, ImageOutcome]) -> str:
-    return next((outcome.reason for outcome in outcomes.values() if isinstance(outcome, Retry)), "none is named")

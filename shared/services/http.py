@@ -1,6 +1,6 @@
 """Calls to an API over HTTP: what is sent, how much is read, and what counts as no response.
 
-What a response means for its call, see `api_errors`, `custom_vision` and `face`.
+What a response means for its call, see `api_errors`, `custom_vision` and `training_status`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -38,8 +38,7 @@ MAX_CODE = 80
 MAX_ERROR_MESSAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceError:
+class ServiceError(NamedTuple):
     """The code and the message of an error body, each on one line and short; either may be empty.
 
     `of_gateway`: the body has the form of the gateway in front of the service; the service never saw the call.
@@ -57,6 +56,11 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status says that the call succeeded."""
+        return 200 <= self.status < 300
 
     def json(self) -> Any:
         """The body's JSON. Raises `ValueError`, also if it is not UTF-8 or nested too deeply."""
@@ -80,10 +84,7 @@ class Response:
         A service writes `{"code": …, "message": …}`, the gateways `{"error": {"code": "401", "message": …}}` and
         `{"statusCode": 401, "message": …}`; Face writes like the former gateway.
         """
-        try:
-            body = self.json()
-        except ValueError:
-            return ServiceError("", "")
+        body = self.json() if self.is_json else None
         if not isinstance(body, dict):
             return ServiceError("", "")
         error = body.get("error", body)
@@ -140,37 +141,29 @@ def new_client() -> httpx.AsyncClient:
     )
 
 
+@dataclass(frozen=True, slots=True)
 class JsonApi:
     """Calls to one resource.
 
-    Args:
+    Attributes:
         client: sends the requests.
         endpoint: the resource's URL.
-        auth: authorises each call.
+        authentication: authorises each call.
         service: its name in errors.
+        access: the settings to look at if the service refuses the app, in errors.
         timeout_seconds: for a whole call, from its token to its last byte.
         telemetry: measures the requests.
         max_response_bytes: no more of a response is read.
     """
 
-    def __init__(
-        self,
-        client: httpx.AsyncClient,
-        endpoint: str,
-        auth: Authentication,
-        service: str,
-        timeout_seconds: float,
-        telemetry: Telemetry = OFF,
-        max_response_bytes: int = MAX_RESPONSE_BYTES,
-    ) -> None:
-        self._client = client
-        self._telemetry = telemetry
-        self._host = urlsplit(endpoint).hostname or ""
-        self._endpoint = endpoint
-        self._auth = auth
-        self._service = service
-        self._timeout_seconds = timeout_seconds
-        self._max_response_bytes = max_response_bytes
+    client: httpx.AsyncClient
+    endpoint: str
+    authentication: Authentication
+    service: str
+    access: str
+    timeout_seconds: float
+    telemetry: Telemetry = OFF
+    max_response_bytes: int = MAX_RESPONSE_BYTES
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Response:
         """Make one call and return its response, whatever its status.
@@ -179,16 +172,16 @@ class JsonApi:
         no whole response in time, for whatever reason in whichever library, and `AccessDenied` if there is no token.
         Neither is the fault of what was to be sent.
         """
-        deadline = asyncio.timeout(self._timeout_seconds)
+        url, host = self.endpoint + path, urlsplit(self.endpoint).hostname or ""
+        deadline = asyncio.timeout(self.timeout_seconds)
         try:
             async with deadline:
-                headers = dict(await self._auth.headers())
+                headers = dict(await self.authentication())
                 if body is not None:
                     headers["Content-Type"] = "application/json"
-                with self._telemetry.api_call(method, self._host, _template(path)) as measured:
-                    url = self._endpoint + path
+                with self.telemetry.api_call(method, host, _template(path)) as measured:
                     try:
-                        async with self._client.stream(method, url, headers=headers, content=body) as arriving:
+                        async with self.client.stream(method, url, headers=headers, content=body) as arriving:
                             response = await self._read(arriving)
                     except asyncio.CancelledError:
                         if deadline.expired():
@@ -200,18 +193,18 @@ class JsonApi:
             raise
         except Exception as error:
             if deadline.expired():
-                raise Unavailable(f"{self._service} did not answer within {self._timeout_seconds:g} s") from None
-            raise Unavailable(f"{self._service} cannot be reached: {error_line(error)}") from None
+                raise Unavailable(f"{self.service} did not answer within {self.timeout_seconds:g} s") from None
+            raise Unavailable(f"{self.service} cannot be reached: {error_line(error)}") from None
 
     async def _read(self, arriving: httpx.Response) -> Response:
         encoding = arriving.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":  # a little of it could be very much once it is unpacked
-            raise Unavailable(f"{self._service} answered with an encoding nobody asked for: {one_line(encoding)}")
+            raise Unavailable(f"{self.service} answered with an encoding nobody asked for: {one_line(encoding)}")
         body = bytearray()
         async for part in arriving.aiter_bytes():
             body += part
-            if len(body) > self._max_response_bytes:
-                raise Unavailable(f"{self._service} answered with more than {self._max_response_bytes / 2**20:g} MiB")
+            if len(body) > self.max_response_bytes:
+                raise Unavailable(f"{self.service} answered with more than {self.max_response_bytes / 2**20:g} MiB")
         return Response(arriving.status_code, arriving.headers, bytes(body))
 
 

@@ -15,7 +15,7 @@ from shared.batching.outcomes import APPLIED
 from shared.errors import Unavailable
 from shared.redaction import hide
 from shared.services import custom_vision
-from shared.services.authentication import KeyAuthentication
+from shared.services.authentication import key_authentication
 from shared.services.http import MAX_RESPONSE_BYTES, JsonApi, new_client
 from tests.unit.shared.conftest import image
 
@@ -92,8 +92,8 @@ def http(body: bytes, status: bytes = b"200 OK", *headers: bytes) -> bytes:
 @asynccontextmanager
 async def api(address: str, timeout_seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[JsonApi]:
     async with new_client() as client:
-        key = KeyAuthentication("Training-key", SecretStr("made"))
-        yield JsonApi(client, address, key, "The service", timeout_seconds)
+        key = key_authentication("Training-key", SecretStr("made"))
+        yield JsonApi(client, address, key, "The service", "THE_KEY", timeout_seconds)
 
 
 OK = b'{"images": [{"imageId": "%s", "status": "OK"}]}' % image(1).encode()

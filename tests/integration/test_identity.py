@@ -20,7 +20,7 @@ from local.cloud import EVENTS, UPDATES, WATCHES
 from local.host.process import HostProcess
 from local.keyless.cloud import CHINA, PUBLIC, US_GOVERNMENT, KeylessCloud, Names
 from local.simulation.models import Api, IdentitySetting
-from shared.services.authentication import IdentityAuthentication, new_credential
+from shared.services.authentication import identity_authentication, new_credential
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -200,14 +200,14 @@ class TestTokens:
             if name != "SSL_CERT_FILE":
                 monkeypatch.setenv(name, value)
         credential = new_credential(None)
-        auth = IdentityAuthentication(credential, PUBLIC.cognitive_services_audience, "FACE_KEY")
+        headers = identity_authentication(credential, PUBLIC.cognitive_services_audience, "FACE_KEY")
         lifetime = IdentitySetting().lifetime_seconds
         clock = time.time
         try:
-            tokens = [await auth.headers() for _ in range(3)]
+            tokens = [await headers() for _ in range(3)]
             for passed, requests in ((lifetime / 4, 1), (lifetime - 60, 2)):
                 monkeypatch.setattr(time, "time", lambda passed=passed: clock() + passed)
-                tokens.append(await auth.headers())
+                tokens.append(await headers())
                 assert len(await cloud.control.token_requests()) == requests
         finally:
             await credential.close()

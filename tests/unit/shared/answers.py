@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from shared.services.authentication import KeyAuthentication
+from shared.services.authentication import Authentication, key_authentication
 from shared.services.http import JsonApi, Response
 
 KEY = "marked-secret-key"
@@ -44,8 +44,11 @@ def client_answering(outcome: Response | BaseException) -> tuple[httpx.AsyncClie
     return httpx.AsyncClient(transport=httpx.MockTransport(handle)), sent
 
 
+def new_api(client: httpx.AsyncClient, authentication: Authentication) -> JsonApi:
+    return JsonApi(client, ENDPOINT, authentication, "The service", "THE_KEY and THE_ENDPOINT", TIMEOUT_SECONDS)
+
+
 def api_answering(outcome: Response | BaseException, key: str = KEY) -> tuple[JsonApi, list[httpx.Request]]:
     """An API that answers so, and the list of what it is sent."""
     client, sent = client_answering(outcome)
-    auth = KeyAuthentication("Api-Key", SecretStr(key))
-    return JsonApi(client, ENDPOINT, auth, "The service", TIMEOUT_SECONDS), sent
+    return new_api(client, key_authentication("Api-Key", SecretStr(key))), sent

@@ -21,19 +21,19 @@ from shared.messages.update import BatchKey
 from shared.messages.watch import Target
 from shared.permit_replenishment import PermitReplenisher
 from shared.redaction import hide, hide_token, redacted, without_secrets
-from shared.services.authentication import IdentityAuthentication, KeyAuthentication
-from shared.services.custom_vision import CustomVisionClient
+from shared.services.authentication import identity_authentication, key_authentication
+from shared.services.custom_vision import update_image_metadata
 from shared.services.events import EventGridTopic, EventPublisher
-from shared.services.face import FaceClient
-from shared.services.http import JsonApi, Response
-from shared.services.iterations import IterationClient
 from shared.services.permits import PermitQueue
 from shared.services.queues import Queue, Received
+from shared.services.training_status import poll_face, poll_iteration
 from shared.text import one_line
-from tests.unit.shared.answers import answer, client_answering
+from tests.unit.shared.answers import answer, client_answering, new_api
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from shared.services.http import JsonApi, Response
 
 SECRET = 'Marked/secret+with="odd"&characters=='
 TOKEN = "marked-token-of-the-identity"
@@ -226,20 +226,17 @@ def answers() -> list[Response]:
 
 
 def apis(outcome: Response | Exception) -> list[JsonApi]:
-    key = KeyAuthentication("Training-key", SecretStr(SECRET))
-    identity = IdentityAuthentication(Credential(), "https://a", "FACE_KEY")  # type: ignore[arg-type]
-    return [
-        JsonApi(client_answering(outcome)[0], "https://api.example", auth, "The service", 30.0)
-        for auth in (key, identity)
-    ]
+    key = key_authentication("Training-key", SecretStr(SECRET))
+    identity = identity_authentication(Credential(), "https://a", "FACE_KEY")  # type: ignore[arg-type]
+    return [new_api(client_answering(outcome)[0], authentication) for authentication in (key, identity)]
 
 
 def uses_of_an_api(api: JsonApi) -> list[Callable[[], Awaitable[Any]]]:
     update = BatchKey(PROJECT, frozenset({("k", "v")}))
     return [
-        lambda: CustomVisionClient(api, "the key").update_image_metadata(update, [IMAGE]),
-        lambda: FaceClient(api, "v1.0", "the key").poll(Target("personGroup", "g")),
-        lambda: IterationClient(api, "the key").poll(Target("iteration", IMAGE, PROJECT)),
+        lambda: update_image_metadata(api, update, [IMAGE]),
+        lambda: poll_face(api, "v1.0", Target("personGroup", "g")),
+        lambda: poll_iteration(api, Target("iteration", IMAGE, PROJECT)),
     ]
 
 
@@ -261,8 +258,8 @@ def uses_of_azure(error: Exception) -> list[Callable[[], Awaitable[Any]]]:
         lambda: queue.delete(received),
         lambda: EventPublisher(queue).publish(event),
         lambda: EventPublisher(None, topic).publish(event),
-        IdentityAuthentication(NoToken(error), "https://a", "FACE_KEY").headers,  # type: ignore[arg-type]
-        IdentityAuthentication(NoToken(ClientAuthenticationError(ECHO)), "https://a", "FACE_KEY").headers,  # type: ignore[arg-type]
+        identity_authentication(NoToken(error), "https://a", "FACE_KEY"),  # type: ignore[arg-type]
+        identity_authentication(NoToken(ClientAuthenticationError(ECHO)), "https://a", "FACE_KEY"),  # type: ignore[arg-type]
     ]
 
 
@@ -281,7 +278,7 @@ async def leaving(use: Callable[[], Awaitable[Any]]) -> str:
 async def test_no_error_of_any_client_tells_a_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     hide(SECRET)
-    await IdentityAuthentication(Credential(), "https://a", "FACE_KEY").headers()  # type: ignore[arg-type]
+    await identity_authentication(Credential(), "https://a", "FACE_KEY")()  # type: ignore[arg-type]
     outcomes: list[Response | Exception] = [*errors(), *answers()]
     uses = [use for outcome in outcomes for api in apis(outcome) for use in uses_of_an_api(api)]
     uses += [use for error in errors() for use in uses_of_azure(error)]

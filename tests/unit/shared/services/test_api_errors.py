@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from shared.errors import AccessDenied, RateLimited, Unavailable
-from shared.services.api_errors import error_by_status
+from shared.errors import AccessDenied, NotFound, RateLimited, SharedFieldsRefused, Unavailable
+from shared.services.api_errors import custom_vision_error, face_error
 from tests.unit.shared.answers import answer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
+    from shared.errors import ApiError
+    from shared.services.http import Response
+
+NAMES: dict[Callable[[Response, str], ApiError], str] = {face_error: "Face", custom_vision_error: "Custom Vision"}
+
+
+@pytest.mark.parametrize("error_of", NAMES)
 class TestStatuses:
     @pytest.mark.parametrize("status", [401, 403])
-    def test_who_is_not_let_in_is_told_the_setting(self, status: int) -> None:
-        error = error_by_status(answer(status), "Face", "FACE_KEY")
+    def test_who_is_not_let_in_is_told_the_setting(
+        self, error_of: Callable[[Response, str], ApiError], status: int
+    ) -> None:
+        error = error_of(answer(status), "THE_KEY")
         assert isinstance(error, AccessDenied)
-        assert str(error) == f"Face answered {status}; look at FACE_KEY"
+        assert str(error) == f"{NAMES[error_of]} answered {status}; look at THE_KEY"
 
     @pytest.mark.parametrize(
         "sentence",
@@ -26,26 +39,42 @@ class TestStatuses:
         ],
     )
     @pytest.mark.parametrize("status", [401, 403])
-    def test_the_services_own_sentence_is_told(self, status: int, sentence: str) -> None:
+    def test_the_services_own_sentence_is_told(
+        self, error_of: Callable[[Response, str], ApiError], status: int, sentence: str
+    ) -> None:
         for body in (
             {"error": {"code": str(status), "message": sentence}},
             {"error": sentence},
             {"code": "Forbidden", "message": sentence},
             {"statusCode": status, "message": sentence},
         ):
-            error = error_by_status(answer(status, body), "Face", "FACE_KEY")
+            error = error_of(answer(status, body), "THE_KEY")
             assert isinstance(error, AccessDenied)
-            assert str(error).startswith(f"Face answered {status}")
-            assert str(error).endswith(f"; look at FACE_KEY; it says: {sentence}")
+            assert str(error).startswith(f"{NAMES[error_of]} answered {status}")
+            assert str(error).endswith(f"; look at THE_KEY; it says: {sentence}")
 
-    @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (408, Unavailable)])
+    @pytest.mark.parametrize(("status", "kind"), [(429, RateLimited), (408, Unavailable)])
     def test_too_many_and_too_slow_say_when_to_come_back(
-        self, status: int, error: type[RateLimited | Unavailable]
+        self, error_of: Callable[[Response, str], ApiError], status: int, kind: type[ApiError]
     ) -> None:
-        found = error_by_status(answer(status, retry_after="3"), "Face", "FACE_KEY")
-        assert isinstance(found, error)
+        found = error_of(answer(status, retry_after="3"), "THE_KEY")
+        assert type(found) is kind
         assert found.retry_after_seconds == 3
 
-    @pytest.mark.parametrize("status", [200, 207, 302, 400, 404, 500, 503])
-    def test_the_rest_is_the_services_own_to_explain(self, status: int) -> None:
-        assert error_by_status(answer(status), "Face", "FACE_KEY") is None
+    @pytest.mark.parametrize("code", ["PersonGroupNotFound", "NotFoundProject"])
+    @pytest.mark.parametrize("status", [401, 403, 408, 429])
+    def test_they_mean_it_whatever_the_body_says(
+        self, error_of: Callable[[Response, str], ApiError], status: int, code: str
+    ) -> None:
+        assert type(error_of(answer(status, {"code": code}), "")) is type(error_of(answer(status), ""))
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 409, 500, 503])
+def test_the_rest_is_the_services_own_to_explain(status: int) -> None:
+    assert isinstance(face_error(answer(status, {"code": "PersonGroupNotFound"}), ""), NotFound)
+    assert isinstance(custom_vision_error(answer(status, {"code": "NotFoundProject"}), ""), SharedFieldsRefused)
+
+
+def test_a_body_that_a_proxy_wrote_is_told() -> None:
+    error = face_error(answer(502, b"<html>"), "")
+    assert str(error) == "Face answered 502 with a body that is not JSON"

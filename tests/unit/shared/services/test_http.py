@@ -18,11 +18,10 @@ from pydantic import SecretStr
 
 from shared.errors import AccessDenied, ApiError, Unavailable
 from shared.redaction import hide
-from shared.services.authentication import IdentityAuthentication, KeyAuthentication, new_credential
+from shared.services.authentication import Authentication, identity_authentication, key_authentication, new_credential
 from shared.services.http import (
     MAX_RESPONSE_BYTES,
     MAX_RETRY_AFTER_SECONDS,
-    JsonApi,
     ServiceError,
 )
 from tests.unit.shared.answers import (
@@ -33,6 +32,7 @@ from tests.unit.shared.answers import (
     api_answering,
     client_answering,
     gateway_error,
+    new_api,
 )
 
 AUDIENCE = "https://cognitiveservices.azure.com"
@@ -109,9 +109,9 @@ class TestNoAnswer:
             await asyncio.sleep(1e6)
             raise AssertionError
 
-        key = KeyAuthentication("Api-Key", SecretStr(KEY))
+        key = key_authentication("Api-Key", SecretStr(KEY))
         client = httpx.AsyncClient(transport=httpx.MockTransport(never))
-        api = JsonApi(client, ENDPOINT, key, "The service", TIMEOUT_SECONDS)
+        api = new_api(client, key)
         with pytest.raises(Unavailable, match=r"^The service did not answer within 30 s$"):
             await api.call("GET", "/")
         assert looptime == TIMEOUT_SECONDS
@@ -131,7 +131,7 @@ class TestSecrets:
 
     async def test_neither_do_the_objects_that_hold_it(self) -> None:
         api, _ = api_answering(answer(200))
-        assert KEY not in f"{api!r} {api._auth!r} {vars(api._auth)}"
+        assert KEY not in f"{api!r} {api.authentication!r} {vars(api.authentication)}"
 
     async def test_a_key_that_the_service_repeats_is_redacted(self) -> None:
         api, _ = api_answering(answer(400, {"code": f"Bad{KEY}", "message": ECHO}))
@@ -150,7 +150,7 @@ class TestSecrets:
 
     async def test_so_is_the_token_of_the_identity(self) -> None:
         client, _ = client_answering(answer(401, gateway_error(401, f"Bearer {TOKEN} is of another tenant")))
-        api = JsonApi(client, ENDPOINT, identity(FakeCredential()), "Face", 1.0)
+        api = new_api(client, identity(FakeCredential()))
         message = (await api.call("GET", "/")).error().message
         assert "another tenant" in message
         assert TOKEN not in message
@@ -167,8 +167,8 @@ class FakeCredential:
         return AccessToken(TOKEN, 0)
 
 
-def identity(credential: FakeCredential) -> IdentityAuthentication:
-    return IdentityAuthentication(
+def identity(credential: FakeCredential) -> Authentication:
+    return identity_authentication(
         credential,  # type: ignore[arg-type]
         AUDIENCE,
         "FACE_KEY",
@@ -177,39 +177,39 @@ def identity(credential: FakeCredential) -> IdentityAuthentication:
 
 class TestIdentity:
     async def test_its_token_is_sent(self) -> None:
-        assert await identity(FakeCredential()).headers() == {"Authorization": f"Bearer {TOKEN}"}
+        assert await identity(FakeCredential())() == {"Authorization": f"Bearer {TOKEN}"}
 
     @pytest.mark.parametrize("kind", [ClientAuthenticationError, CredentialUnavailableError])
     async def test_without_a_token_the_error_names_the_setting_that_would_do_instead(
         self, kind: type[ClientAuthenticationError]
     ) -> None:
         client, _ = client_answering(answer(200))
-        api = JsonApi(client, ENDPOINT, identity(FakeCredential(kind("no\nidentity"))), "Face", 1.0)
+        api = new_api(client, identity(FakeCredential(kind("no\nidentity"))))
         with pytest.raises(AccessDenied, match=r"no token .*AZURE_CLIENT_ID.*or set FACE_KEY: no\\nidentity$"):
             await api.call("GET", "/")
 
     async def test_of_all_ways_to_a_token_the_managed_identitys_is_told(self) -> None:
         tried = "Attempted credentials:\n\tEnvironmentCredential: no.\n\tManagedIdentityCredential: 400, unknown client"
         with pytest.raises(AccessDenied, match=r": ManagedIdentityCredential: 400, unknown client$"):
-            await identity(FakeCredential(ClientAuthenticationError(tried))).headers()
+            await identity(FakeCredential(ClientAuthenticationError(tried)))()
 
     @pytest.mark.parametrize(
         "error", [ServiceRequestError("unreachable"), *ANYTHING], ids=lambda error: type(error).__name__
     )
     async def test_whatever_else_keeps_a_token_away_is_waited_for(self, error: Exception) -> None:
         with pytest.raises(Unavailable, match=r"^no token for the app's identity: ") as caught:
-            await identity(FakeCredential(error)).headers()
+            await identity(FakeCredential(error))()
         assert str(caught.value).isprintable()
 
     async def test_who_cancels_is_obeyed(self) -> None:
         with pytest.raises(asyncio.CancelledError):
-            await identity(FakeCredential(asyncio.CancelledError())).headers()
+            await identity(FakeCredential(asyncio.CancelledError()))()
 
     @pytest.mark.parametrize("error", [ClientAuthenticationError("marked-header"), OSError("marked-header")], ids=repr)
     async def test_no_error_tells_a_secret(self, error: Exception) -> None:
         hide("marked-header")
         with pytest.raises(ApiError) as caught:
-            await identity(FakeCredential(error)).headers()
+            await identity(FakeCredential(error))()
         assert "marked-header" not in str(caught.value)
         assert caught.value.__suppress_context__
 
