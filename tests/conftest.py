@@ -5,11 +5,14 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from shared import redaction
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
+settings.register_profile(  # the same examples each time, and not the smallest one that fails
+    "mutation", deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("any machine")
 
 
