@@ -155,7 +155,7 @@ class App:
         await self._http.aclose()
         await self._queues.aclose()
         if self._topic is not None:
-            await self._topic.aclose()
+            await self._topic.client.close()
         for credential in self._credentials.values():
             await credential.close()
         await asyncio.to_thread(self._telemetry.shutdown)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,9 @@ PUBLISH_SECONDS = 60.0
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 20
 
+ACCESS = "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY"
+"""The settings to look at if the topic refuses the app."""
+
 log = logging.getLogger(__name__)
 
 
@@ -52,62 +56,49 @@ class EventPublisher:
         text = to_structured(event)
         if (clean := without_secrets(text)) != text:
             event = Event.from_json(clean)
-        takers = []
+        sendings: dict[tuple[str, str], Awaitable[None]] = {}
         if self._queue is not None:
-            takers.append(self._sent(STORAGE_QUEUE, self._queue.name, self._queue.send(clean)))
+            sendings[STORAGE_QUEUE, self._queue.name] = self._queue.send(clean)
         if self._topic is not None:
-            takers.append(self._sent(EVENT_GRID, self._topic.host, self._topic.publish(event)))
-        results = await asyncio.gather(*takers, return_exceptions=True)  # a failure of one must not interrupt the other
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+            sendings[EVENT_GRID, self._topic.host] = self._topic.publish(event)
+        # a failure of one must not interrupt the other
+        results = await asyncio.gather(*sendings.values(), return_exceptions=True)
+        for (system, destination), error in zip(sendings, results, strict=True):
+            self._telemetry.sent(system, destination, error)
+        for error in filter(None, results):
+            raise error
         level = logging.DEBUG if event.type == EventType.METADATA_UPDATED else logging.INFO
         log.log(level, "published %s of %s", event.type, one_line(event.subject))
 
-    async def _sent(self, system: str, destination: str, sending: Awaitable[None]) -> None:
-        try:
-            await sending
-        except Exception as error:
-            self._telemetry.sent(system, destination, error)
-            raise
-        self._telemetry.sent(system, destination, None)
 
-
+@dataclass(frozen=True, slots=True)
 class EventGridTopic:
-    """An Event Grid topic with the CloudEvents schema. `access` names the settings to look at if it refuses us."""
+    """An Event Grid topic with the CloudEvents schema. `host` is what metrics call it."""
 
-    def __init__(self, client: EventGridPublisherClient, access: str, host: str = "") -> None:
-        self.host = host
-        """What metrics call it."""
-        self._client = client
-        self._access = access
+    client: EventGridPublisherClient
+    host: str
 
     async def publish(self, event: Event) -> None:
         """Publish one event. Raises `StorageTrouble` if the topic has not taken it, whatever the reason."""
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._client.send([event])
+                await self.client.send([event])
         except Exception as error:
-            status = getattr(error, "status_code", None)
-            look = f"; look at {self._access}" if status in (401, 403, 404) else ""
+            look = f"; look at {ACCESS}" if getattr(error, "status_code", None) in (401, 403, 404) else ""
             cause = error_line(error)
             raise StorageTrouble(f"the Event Grid topic has not taken an event{look}: {cause}") from None
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
-
+@dataclass(frozen=True, slots=True)
 class _ForAudience:
     """A credential whose tokens are for this audience. The library asks for the public cloud's."""
 
-    def __init__(self, credential: AsyncTokenCredential, audience: str) -> None:
-        self._credential = credential
-        self._scope = f"{audience}/.default"
+    credential: AsyncTokenCredential
+    audience: str
 
     async def get_token(self, *_: str, **options: Any) -> Any:
         """Raises what the credential raises."""
-        return await self._credential.get_token(self._scope, **options)
+        return await self.credential.get_token(f"{self.audience}/.default", **options)
 
 
 def new_topic(endpoint: str, access: SecretStr | AsyncTokenCredential, audience: str) -> EventGridTopic:
@@ -129,6 +120,4 @@ def new_topic(endpoint: str, access: SecretStr | AsyncTokenCredential, audience:
         retry_total=3,
         retry_backoff_factor=0.5,
     )
-    return EventGridTopic(
-        client, "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY", urlsplit(endpoint).hostname or ""
-    )
+    return EventGridTopic(client, urlsplit(endpoint).hostname or "")

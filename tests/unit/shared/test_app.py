@@ -89,3 +89,23 @@ async def test_identities_are_asked_for_once_each_and_closed_with_the_app(monkey
     assert len(made) == 2
     await app.aclose()
     assert all(one.closed for one in made)
+
+
+async def test_the_connections_to_the_topic_are_closed_with_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    async def close() -> None:
+        closed.append("topic")
+
+    endpoint = "https://topic.westeurope-1.eventgrid.azure.net/api/events"
+    for name, value in {
+        **SETTINGS,
+        "EVENT_GRID_TOPIC_ENDPOINT": endpoint,
+        "EVENT_GRID_TOPIC_KEY": "made",
+    }.items():
+        monkeypatch.setenv(name, value)
+    app = App(load_settings())
+    assert app._topic is not None
+    monkeypatch.setattr(app._topic.client, "close", close)
+    await app.aclose()
+    assert closed == ["topic"]
