@@ -15,7 +15,6 @@ from benchmarks.service import GATEWAYS, LIMIT, Calls, Limit, Transport, all_ok
 from benchmarks.virtual import run_virtual
 from shared.errors import RateLimited
 from shared.limits.admission import Admission, Admitted, Limiter
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import MAX_PERMITS, Permits, permits_for
 from shared.limits.local_pacing import EvenSpacing
 from shared.permit_replenishment import PermitReplenisher
@@ -138,7 +137,7 @@ async def _count(store: PermitStore, rate: float, done: Done) -> None:
 
 async def _call(seconds: float, transport: Transport, limiter: Limiter, rng: Random) -> None:
     """Be an instance that always has more calls to make than it may."""
-    admission = Admission("API", limiter, CircuitBreaker(uniform=rng.uniform))
+    admission = Admission("API", limiter, uniform=rng.uniform)
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     changed = asyncio.Event()

@@ -9,7 +9,6 @@ from pydantic import SecretStr
 from shared import app
 from shared.batching.batcher import Batcher, Send
 from shared.limits.admission import Admission, Limiter
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import BatchKey
@@ -66,7 +65,7 @@ def new_batcher(
     limiter = limiter or EvenSpacing(calls_per_second)
     return app.new_batcher(
         send,
-        Admission("Custom Vision", limiter, CircuitBreaker(uniform=rng.uniform if rng else uniform)),
+        Admission("Custom Vision", limiter, uniform=rng.uniform if rng else uniform),
         linger_seconds=linger_seconds,
         max_wait_seconds=MAX_WAIT_SECONDS,
         telemetry=telemetry,

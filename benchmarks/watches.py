@@ -16,7 +16,6 @@ from benchmarks.sizes import Sizes
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.authentication import key_authentication
@@ -87,7 +86,7 @@ async def _two_ticks(rng: random.Random) -> tuple[Tick, Tick]:
     transport, queue, events = Transport(Limit(), _trained, rng), _MemoryQueue(), _MemoryQueue()
     authentication = key_authentication("Ocp-Apim-Subscription-Key", SecretStr("none"))
     api = JsonApi(transport.client, "http://127.0.0.1", authentication, "Face", "the benchmark", parts.TIMEOUT_SECONDS)
-    admission = Admission("Face", EvenSpacing(LIMIT), CircuitBreaker())
+    admission = Admission("Face", EvenSpacing(LIMIT))
     watches = TrainingWatches(
         cast("Queue", queue),
         parts.NoQueue(),

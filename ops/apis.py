@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from shared.errors import NotFound, RateLimited, Unavailable
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
@@ -117,7 +116,7 @@ async def open_image_reader(
         limiter = EvenSpacing(calls_per_second)
     async with open_custom_vision(settings) as api:
         try:
-            yield ImageReader(api, Admission(SERVICE, limiter, CircuitBreaker()))
+            yield ImageReader(api, Admission(SERVICE, limiter))
         finally:
             await limiter.aclose()
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from shared.batching.batcher import Batcher
 from shared.clouds import cloud_of
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import MetadataLimits, left_of
@@ -113,7 +112,7 @@ class App:
         permits = Permits(settings.custom_vision_calls_per_second)
         permit_queue = PermitQueue(self._queues.client(settings.permits_queue))
         limit = SharedLimit(permits, permit_queue, settings.custom_vision_endpoint)
-        self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit, CircuitBreaker())
+        self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit)
         self._batcher = new_batcher(
             partial(update_image_metadata, self._custom_vision),
             self._custom_vision_admission,
@@ -169,7 +168,7 @@ class App:
         about = "Part of the shared limit that this instance holds."
         observe("vision_relay.limit.share", "1", about, lambda: limit.share, api)
         about = "Circuit breakers that are open: the service's, and those of projects."
-        observe("vision_relay.circuit_breaker.open", "{breaker}", about, lambda: admission.open_breakers, api)
+        observe("vision_relay.circuit_breaker.open", "{breaker}", about, lambda: len(admission.breakers.open), api)
 
     def _new_topic(self, endpoint: str | None) -> EventGridTopic | None:
         if endpoint is None:
@@ -184,7 +183,7 @@ class App:
         )
         return Service(
             partial(poll_face, api, settings.face_api_version),
-            Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second), CircuitBreaker()),
+            Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second)),
             settings.face_calls_per_second,
             source=settings.face_endpoint,
         )

@@ -207,7 +207,7 @@ class TrainingWatches:
 
     def _is_suspended(self, target: Target) -> bool:
         service = self._services[target.api]
-        return service.admission.is_suspended(service.scope_of(target))
+        return service.admission.breakers.is_suspended(service.scope_of(target))
 
     def _only_waits_for_suspended(self, tick: _Tick) -> bool:
         return all(self._is_suspended(target) for target in tick.waiting)

@@ -157,14 +157,15 @@ class Batcher(Generic[K]):
         """Send what may be sent now, say how much is left, and come back when more may go."""
         loop = asyncio.get_running_loop()
         now = loop.time()
+        breakers = self._admission.breakers
 
         def most(key: Hashable, is_witness: bool) -> int:
             scope = self._scope_of(key)
-            if not self._admission.admits(scope, now, is_witness=is_witness):
+            if breakers.ready_at(scope, is_witness=is_witness) > now:
                 return 0
-            return 1 if self._admission.is_suspended(scope) else self._batch_size
+            return 1 if breakers.is_suspended(scope) else self._batch_size
 
-        next_at = min(self._backlog.next_due(now), self._admission.next_probe_at(now))
+        next_at = min(self._backlog.next_due(now), breakers.next_at(now))
         while self._backlog.has_ready(now, most):
             next_at = self._admission.ready_at(now)
             if len(self._calls) >= self._max_in_flight or next_at > now:
@@ -172,7 +173,7 @@ class Batcher(Generic[K]):
             batch = self._backlog.next_batch(now, most)
             if batch is not None:
                 self._start(batch, now)
-            next_at = min(self._backlog.next_due(now), self._admission.next_probe_at(now))
+            next_at = min(self._backlog.next_due(now), breakers.next_at(now))
         if self._timer is not None:
             self._timer.cancel()
         # The end of a call comes here again, and so does a change of the admission.
@@ -201,8 +202,8 @@ class Batcher(Generic[K]):
         try:
             with self._around(len(batch.items), began - oldest, batch.tags):
                 outcomes = await self._send(batch.key, batch.image_ids)  # type: ignore[arg-type]
-        except asyncio.CancelledError:
-            self._admission.withdraw(admitted)
+        except asyncio.CancelledError as cancelled:
+            self._admission.report(admitted, cancelled, loop.time())
             self._backlog.wait_again(batch)
             raise
         except Exception as error:
@@ -215,11 +216,9 @@ class Batcher(Generic[K]):
             self._backlog.answer(batch, outcomes)
 
     def _fail(self, batch: Batch, admitted: Admitted, error: Exception) -> None:
-        if isinstance(error, ApiError):
-            self._admission.report(admitted, error, asyncio.get_running_loop().time())
-        else:
+        self._admission.report(admitted, error, asyncio.get_running_loop().time())
+        if not isinstance(error, ApiError):
             log.error("unexpected error in a call: %s: %s", type(error).__name__, one_line(error))
-            self._admission.withdraw(admitted)
         is_witness = batch.is_witness
         if trips(error):
             for item in batch.items:
@@ -227,7 +226,7 @@ class Batcher(Generic[K]):
         after = after_failure(
             error,
             of_one_message=batch.is_of_one_message,
-            is_suspended=self._admission.is_suspended(self._scope_of(batch.key)),
+            is_suspended=self._admission.breakers.is_suspended(self._scope_of(batch.key)),
             is_witness=is_witness,
             failed_too_often=any(item.failed_calls >= MAX_FAILED_CALLS for item in batch.items),
         )

@@ -2,29 +2,38 @@
 
 Every call of this process to the API is admitted here and reports its response here. `circuit_breaker` decides which
 calls are suspended; `distributed_rate_limit` and `local_pacing` how many go in a second and what a 429 does. This
-module decides how two kinds of callers take turns: batches, and those who wait for a turn, such as polls.
+module decides how two kinds of callers take turns: the batcher, and those who wait for a turn, such as polls.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+import random
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.errors import ApiError, RateLimited
-from shared.limits.circuit_breaker import CircuitBreakers, trips
-from shared.limits.refusals import Refusals
+from shared.errors import RateLimited
+from shared.limits.circuit_breaker import CircuitBreakers, shows_service_is_up, trips
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable
 
-    from shared.limits.circuit_breaker import AdmittedCall, CircuitBreaker
+    from shared.limits.circuit_breaker import AdmittedCall
+
+log = logging.getLogger(__name__)
+
+MAX_REMEMBERED = 1000
+"""Things that failed alone which are remembered. One that is forgotten can suspend calls once more."""
+REFUSALS_LOGGED_EVERY_SECONDS = 60.0
 
 
-class Limiter(Protocol):
-    """Keeps calls within the API's rate. `on_change` is called when the next call may go at another time."""
+class Limiter:
+    """Keeps calls within the API's rate. It calls `on_change` when the next call may go at another time.
+
+    Those of its methods that a kind of limiter has no use for do nothing.
+    """
 
     on_change: Callable[[], None]
 
@@ -33,7 +42,7 @@ class Limiter(Protocol):
 
     def ready_at(self, now: float) -> float:
         """When the next call may go: `now` if at once, infinity where only a change can tell."""
-        ...
+        raise NotImplementedError
 
     def take(self, now: float) -> Any:
         """Make a call now; returns its permit."""
@@ -48,48 +57,36 @@ class Limiter(Protocol):
         """Do nothing any more."""
 
 
-MAX_REMEMBERED = 1000
-"""Things that failed alone which are remembered. One that is forgotten can suspend calls once more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A call that may go: what the circuit breakers know it by, and the rate limit."""
 
-    scope: Hashable
-    breakers: tuple[AdmittedCall, AdmittedCall]
+    call: AdmittedCall
     permit: Any
-
-
-def _nobody_listens() -> None:
-    """What `on_change` is at first."""
 
 
 class Admission:
     """One API's circuit breakers and limiter. Times are seconds of the event loop's clock.
 
-    Synchronous callers, who choose what to send at the moment when they may, use `ready_at`, `admits`, `admit` and
-    `report`; they say with `want` how many calls wait, and `on_change` is called when `ready_at` may be another time.
-    Others write `async with admission.turn():` around their call.
+    The batcher chooses what to send at the moment when it may: it uses `ready_at`, `breakers`, `admit` and `report`,
+    says with `want` how many calls wait, and `on_change` is called when `ready_at` may be another time. Others write
+    `async with admission.turn():` around their call.
     """
 
-    def __init__(self, api: str, limiter: Limiter, breaker: CircuitBreaker) -> None:
+    def __init__(
+        self, api: str, limiter: Limiter, *, uniform: Callable[[float, float], float] = random.uniform
+    ) -> None:
+        self.breakers = CircuitBreakers(api, uniform)
+        self.on_change: Callable[[], None] = lambda: None
+        self._api = api
         self._limiter = limiter
         limiter.on_change = self._limiter_changed
-        self.on_change: Callable[[], None] = _nobody_listens
-        self._breakers = CircuitBreakers(api, breaker)
-        self._refusals = Refusals(api)
+        self._calls = self._refused = 0  # since the first that was refused in this minute
         self._reported = asyncio.Event()
         self._line = asyncio.Lock()
-        self._wanted = 0  # calls that synchronous callers wait to make
+        self._wanted = 0  # calls that the batcher waits to make
         self._turns = 0  # those who wait for a turn
         self._last_was_turn = False
-        self._failed: dict[Hashable, None] = {}  # what turns were about that failed, the longest ago first
-
-    @property
-    def open_breakers(self) -> int:
-        """How many circuit breakers are open: the service's, and those of scopes."""
-        return len(self._breakers.open)
+        self._failed: dict[Hashable, None] = {}  # what turns were about that failed last time
 
     def ready_at(self, now: float) -> float:
         """The earliest time at which a call may go: `now` or before if at once.
@@ -105,54 +102,48 @@ class Admission:
         """Say how many calls wait to be made, 0 when none does; while all calls are suspended, one is enough."""
         self._wanted = calls
         self._want_all(now)
-        self._breakers.remind(now)
+        self.breakers.remind(now)
 
     async def aclose(self) -> None:
         """Hold no permits any more."""
         await self._limiter.aclose()
 
-    def admits(self, scope: Hashable, now: float, *, is_witness: bool = True) -> bool:
-        """Whether the circuit breakers let a call of this scope go now. A probe of the service can be of any."""
-        return self._breakers.ready_at(scope, now, is_witness=is_witness) <= now
-
-    def next_probe_at(self, now: float) -> float:
-        """When something suspended may be tried that may not yet; infinity if there is none, or its probe is out."""
-        return self._breakers.next_at(now)
-
-    def is_suspended(self, scope: Hashable = None) -> bool:
-        """Whether calls of this scope are suspended, so that the next one is a probe."""
-        return self._breakers.is_suspended(scope)
-
     def admit(self, now: float, scope: Hashable = None, *, is_witness: bool = True) -> Admitted:
-        """Admit one call that goes now. Raises `RuntimeError` before `ready_at`, or where `admits` says no.
+        """Admit one call that goes now. Raises `RuntimeError` before `ready_at`, or where its circuit breaker says no.
 
         `is_witness`: whether its failure can suspend calls, see `circuit_breaker`.
         """
-        call = self._breakers.admit(scope, now, is_witness=is_witness)
+        call = self.breakers.admit(now, scope, is_witness=is_witness)
         self._last_was_turn = False
-        return Admitted(scope, call, self._limiter.take(now))
+        return Admitted(call, self._limiter.take(now))
 
-    def report(self, call: Admitted, error: ApiError | None, now: float) -> None:
-        """Take note of a call's response: an error, or success."""
-        self._refusals.count(isinstance(error, RateLimited))
+    def report(self, admitted: Admitted, error: BaseException | None, now: float) -> None:
+        """Take note of a call's response: success (None) or an `ApiError`. Any other error tells nothing."""
         if isinstance(error, RateLimited):
-            self._limiter.limited(call.permit, error.retry_after_seconds, now)
-        elif not trips(error):
-            self._limiter.succeeded(call.permit)
-        self._breakers.report(call.scope, call.breakers, error, now)
+            self._limiter.limited(admitted.permit, error.retry_after_seconds, now)
+            if not self._refused:
+                asyncio.get_running_loop().call_later(REFUSALS_LOGGED_EVERY_SECONDS, self._log_refusals)
+            self._refused += 1
+        elif shows_service_is_up(error):
+            self._limiter.succeeded(admitted.permit)
+        self._calls += self._refused > 0
+        self.breakers.report(admitted.call, error, now)
         self._reported.set()
 
-    def withdraw(self, call: Admitted) -> None:
-        """Take note that a call ended without a response that tells anything, say because of an error of ours."""
-        self._breakers.withdraw(call.scope, call.breakers)
-        self._reported.set()
+    def _log_refusals(self) -> None:
+        log.warning(
+            "%s: %d of %d calls in a minute were refused with 429. If it lasts, somebody else calls the resource too, "
+            "or %s_CALLS_PER_SECOND is more than it allows: lower it",
+            self._api, self._refused, self._calls, self._api.upper().replace(" ", "_"),
+        )  # fmt: skip
+        self._calls = self._refused = 0
 
     def _free_at(self, now: float) -> float:
-        return max(self._breakers.service_ready_at(now), self._limiter.ready_at(now))
+        return max(self.breakers.ready_at(), self._limiter.ready_at(now))
 
     def _want_all(self, now: float) -> None:
         calls = self._wanted + self._turns
-        self._limiter.want(min(calls, 1) if self._breakers.is_service_suspended else calls, now)
+        self._limiter.want(min(calls, 1) if self.breakers.is_suspended() else calls, now)
 
     def _limiter_changed(self) -> None:
         self._reported.set()
@@ -164,52 +155,45 @@ class Admission:
 
         `about`: what the call asks for. If that failed last time, it is no witness against the service.
         """
-        loop = asyncio.get_running_loop()
-        call = await self._admitted(scope, loop, is_witness=about not in self._failed)
+        now = asyncio.get_running_loop().time
+        admitted = await self._next_turn(scope, now, is_witness=about not in self._failed)
+        outcome: BaseException | None = None
         try:
             yield
-        except ApiError as error:
-            self._report_turn(call, about, error, loop.time())
+        except BaseException as error:
+            outcome = error
             raise
-        except BaseException:
-            self.withdraw(call)
-            raise
-        else:
-            self._report_turn(call, about, None, loop.time())
         finally:
+            if trips(outcome) and about is not None:
+                self._failed[about] = None
+                if len(self._failed) > MAX_REMEMBERED:
+                    del self._failed[next(iter(self._failed))]
+            elif shows_service_is_up(outcome):
+                self._failed.pop(about, None)
+            self.report(admitted, outcome, now())
             self.on_change()
 
-    def _report_turn(self, call: Admitted, about: Hashable, error: ApiError | None, now: float) -> None:
-        self._failed.pop(about, None)
-        if about is not None and trips(error):
-            self._failed[about] = None
-            if len(self._failed) > MAX_REMEMBERED:
-                del self._failed[next(iter(self._failed))]
-        self.report(call, error, now)
-
-    async def _admitted(self, scope: Hashable, loop: asyncio.AbstractEventLoop, *, is_witness: bool) -> Admitted:
+    async def _next_turn(self, scope: Hashable, now: Callable[[], float], *, is_witness: bool) -> Admitted:
         while True:
             # before it is in line, so that others do not wait behind it
-            await self._until(lambda now: self._breakers.ready_at(scope, now, is_witness=is_witness), loop)
+            await self._until(lambda: self.breakers.ready_at(scope, is_witness=is_witness), now)
             self._turns += 1
-            self._want_all(loop.time())
+            self._want_all(now())
             try:
                 async with self._line:
-                    await self._until(self._free_at, loop)
-                    if self.admits(scope, loop.time(), is_witness=is_witness):
-                        call = self.admit(loop.time(), scope, is_witness=is_witness)
+                    await self._until(lambda: self._free_at(now()), now)
+                    if self.breakers.ready_at(scope, is_witness=is_witness) <= now():
+                        admitted = self.admit(now(), scope, is_witness=is_witness)
                         self._last_was_turn = True
-                        return call
+                        return admitted
             finally:
                 self._turns -= 1
-                self._want_all(loop.time())
+                self._want_all(now())
                 self.on_change()
 
-    async def _until(self, ready_at: Callable[[float], float], loop: asyncio.AbstractEventLoop) -> None:
-        while (wait := ready_at(loop.time()) - loop.time()) > 0:
+    async def _until(self, ready_at: Callable[[], float], now: Callable[[], float]) -> None:
+        while (at := ready_at()) > now():
             self._reported.clear()
-            try:
-                async with asyncio.timeout(None if wait == math.inf else wait):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(None if at == math.inf else at):
                     await self._reported.wait()
-            except TimeoutError:
-                continue

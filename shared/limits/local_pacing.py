@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from shared.limits.admission import Limiter
 
 
-class EvenSpacing:
+class EvenSpacing(Limiter):
     """Calls at even intervals, and none for as long as a 429 asks for. One that goes a little late delays no other."""
-
-    on_change: Callable[[], None]
 
     def __init__(self, calls_per_second: float) -> None:
         self._interval = 1 / calls_per_second
         self._next_at = 0.0
-
-    def want(self, calls: int, now: float) -> None:
-        """Nothing to do: the pace does not depend on it."""
 
     def ready_at(self, now: float) -> float:
         """When the next call may go: `now` if at once."""
@@ -29,13 +21,7 @@ class EvenSpacing:
         is_late = now - self._next_at >= self._interval
         self._next_at = (now if is_late else self._next_at) + self._interval
 
-    def succeeded(self, permit: object) -> None:
-        """Nothing to do."""
-
     def limited(self, permit: object, retry_after_seconds: float | None, now: float) -> None:  # noqa: ARG002
         """Make no call for as long as `Retry-After` says, or for a second."""
         wait = 1.0 if retry_after_seconds is None else retry_after_seconds
         self._next_at = max(self._next_at, now + max(wait, self._interval))
-
-    async def aclose(self) -> None:
-        """Nothing to do: no permits are held."""

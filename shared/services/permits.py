@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared.errors import MessageLost, QueueMissing, StorageTrouble
+from shared.limits.admission import Limiter
 from shared.limits.distributed_rate_limit import NEW_PERMIT
 from shared.services.queues import Queue
 from shared.text import one_line
@@ -71,7 +72,7 @@ class PermitQueue(Queue):
             await self._client.clear_messages()
 
 
-class SharedLimit:
+class SharedLimit(Limiter):
     """The limiter of an instance that shares its limit: receives permits while calls wait, and puts them back.
 
     A timer and the end of each request lead to the next request. `on_change` is called when `ready_at` has changed.

@@ -12,7 +12,6 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import MessageLost, QueueMissing
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import Permits
 from shared.permit_replenishment import PermitReplenisher
 from shared.services.permits import PermitQueue, SharedLimit
@@ -141,7 +140,7 @@ class TestSharedLimit:
 
         async def work(seconds: float) -> None:
             limit = SharedLimit(Permits(PERMITS), queue)
-            admission = Admission("API", limit, CircuitBreaker())
+            admission = Admission("API", limit)
             changed = asyncio.Event()
             admission.on_change = changed.set
             end = loop.time() + seconds
@@ -168,7 +167,7 @@ class TestSharedLimit:
     async def test_who_has_nothing_to_send_holds_no_permit(self, queue: PermitQueue) -> None:
         await queue.create(PERMITS)
         limit = SharedLimit(Permits(PERMITS), queue)
-        admission = Admission("API", limit, CircuitBreaker())
+        admission = Admission("API", limit)
         changed = asyncio.Event()
         admission.on_change = changed.set
         admission.want(1, asyncio.get_running_loop().time())

@@ -16,7 +16,6 @@ from azure.storage.queue.aio import QueueServiceClient
 from ops.storage import OpsQueue, Seen
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import Permits
 from shared.permit_replenishment import PermitReplenisher
 from shared.services.permits import PermitQueue, SharedLimit
@@ -183,7 +182,7 @@ class TestOddResponses:
 
     async def test_whoever_asks_for_permits_asks_again(self, odd: str) -> None:
         async with storage(ODD[odd], response(PERMIT)) as service, asyncio.timeout(20):
-            admission = Admission("API", SharedLimit(Permits(10), permits_of(service)), CircuitBreaker())
+            admission = Admission("API", SharedLimit(Permits(10), permits_of(service)))
             async with admission.turn():
                 pass
             await admission.aclose()

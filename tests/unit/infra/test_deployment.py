@@ -8,7 +8,7 @@ import pytest
 
 from infra.check.files import read_json, read_yaml
 from shared.errors import Unavailable
-from shared.limits.circuit_breaker import REMIND_SECONDS, CircuitBreaker
+from shared.limits.circuit_breaker import REMIND_SECONDS, CircuitBreakers
 from shared.settings import poison_of
 from tests.unit.infra.conftest import INFRA, ROOT, Bicep
 
@@ -126,14 +126,14 @@ def test_the_rule_of_suspended_calls_knows_whose_they_are(
         match = re.search(pattern, text)
         return match[1] if match else ""
 
-    for whose in ("", " for project c0ffee00-0000-4000-8000-000000000001"):
+    for whose in (None, "project c0ffee00-0000-4000-8000-000000000001"):
         caplog.clear()
-        breaker = CircuitBreaker(api="Custom Vision", whose=whose)
-        breaker.report(breaker.admit(0), Unavailable("503 for X: after 1.0 s"), 0)
-        at = breaker.ready_at(0)
-        breaker.report(breaker.admit(at), None, at)
+        breakers = CircuitBreakers("Custom Vision")
+        breakers.report(breakers.admit(0, whose), Unavailable("503 for X: after 1.0 s"), 0)
+        at = breakers.ready_at(whose)
+        breakers.report(breakers.admit(at, whose), None, at)
         suspended, resumed = (record.getMessage() for record in caplog.records)
-        assert scope(suspended) == scope(resumed) == whose.removeprefix(" for ")
+        assert scope(suspended) == scope(resumed) == (whose or "")
 
 
 def test_the_rule_of_silence_looks_for_a_line_of_the_timer_that_the_host_writes(
@@ -148,9 +148,9 @@ def test_the_rule_of_silence_looks_for_a_line_of_the_timer_that_the_host_writes(
 def test_calls_that_are_still_suspended_are_told_again_before_the_rule_forgets_them(
     rules: dict[str, dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    breaker = CircuitBreaker(api="Custom Vision", whose="")
-    breaker.report(breaker.admit(0), Unavailable("503"), 0)
-    breaker.remind(REMIND_SECONDS)
+    breakers = CircuitBreakers("Custom Vision")
+    breakers.report(breakers.admit(0), Unavailable("503"), 0)
+    breakers.remind(REMIND_SECONDS)
     first, again = (record.getMessage() for record in caplog.records)
     assert again == first
     assert rules["calls-suspended"]["range"] == "PT2H"

@@ -13,7 +13,6 @@ import pytest
 from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def new_batcher(
         Admission(
             "API",
             limiter or EvenSpacing(calls_per_second),
-            CircuitBreaker(uniform=lambda low, high: high),
+            uniform=lambda low, high: high,
         ),
         scope_of=scope_of,
         batch_size=64,

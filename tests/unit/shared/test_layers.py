@@ -14,14 +14,13 @@ import asyncio
 from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 
 async def send(key, ids):
     return dict.fromkeys(ids, APPLIED)
 
 async def main():
-    admission = Admission("API", EvenSpacing(1000.0), CircuitBreaker())
+    admission = Admission("API", EvenSpacing(1000.0))
     batcher = Batcher(send, admission, scope_of=lambda _: None, batch_size=64, linger_seconds=0.01,
                       max_wait_seconds=10, starvation_seconds=1, max_in_flight=4)
     assert not any(await asyncio.gather(*(batcher.submit("key", [str(n)]) for n in range(100))))

@@ -24,7 +24,6 @@ from shared.app import new_batcher
 from shared.batching.outcomes import APPLIED, Refused, Retry
 from shared.errors import InvalidMessage, MessageAbandoned, Unavailable
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import parse_update
 from shared.messages.watch import parse_watch
@@ -73,7 +72,7 @@ class Relay:
             tracers.add_span_processor(hook)
         tracers.add_span_processor(SimpleSpanProcessor(self._exported))
         self.recorder = Telemetry(tracers, MeterProvider([self._reader]))
-        admission = Admission("API", EvenSpacing(UNLIMITED), CircuitBreaker())
+        admission = Admission("API", EvenSpacing(UNLIMITED))
         self._batcher = new_batcher(
             self._send, admission, linger_seconds=0.01, max_wait_seconds=0.2, telemetry=self.recorder
         )

@@ -14,7 +14,6 @@ import pytest
 
 from shared.errors import AccessDenied, RateLimited, Unavailable, UnexpectedResponse
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.cloud_event import WrittenEvent
 from shared.messages.watch import KINDS, Api, Target, parse_watch
@@ -61,7 +60,7 @@ class FakeFace:
 
 
 def new_service(face: FakeFace, calls_per_second: float = UNLIMITED) -> Service:
-    admission = Admission("Face", EvenSpacing(calls_per_second), CircuitBreaker())
+    admission = Admission("Face", EvenSpacing(calls_per_second))
     return Service(face.poll, admission, calls_per_second, source="https://face.example")
 
 
@@ -686,7 +685,7 @@ class TestKinds:
         relay.add({**ITERATION, "projectId": other, "id": other})
         await relay.watches.tick()
         assert len(relay.events.sent) == 1
-        assert not scoped.admission.is_suspended()
+        assert not scoped.admission.breakers.is_suspended()
 
 
 class TestExpiry:

@@ -13,7 +13,6 @@ from shared.app import new_batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome, Retry
 from shared.errors import MaxWaitExceeded, Unavailable
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import BatchKey
 from tests.unit.shared.conftest import image
@@ -41,7 +40,7 @@ def in_production(rng: random.Random, answer: Response, calls: list[float], hang
             await asyncio.sleep(hangs)
             raise
 
-    admission = Admission("Custom Vision", EvenSpacing(10.0), CircuitBreaker(uniform=rng.uniform))
+    admission = Admission("Custom Vision", EvenSpacing(10.0), uniform=rng.uniform)
     return new_batcher(send, admission, linger_seconds=1.0, max_wait_seconds=240.0)
 
 

@@ -23,7 +23,6 @@ from shared.errors import (
     UnexpectedResponse,
 )
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 from tests.unit.shared.conftest import image, images
 
@@ -147,7 +146,7 @@ async def play(submissions: list[Submission], service: Service, hold: float) -> 
     """Let every update arrive and end."""
     batcher = Batcher(
         service.send,
-        Admission("API", EvenSpacing(1e6), CircuitBreaker(uniform=lambda low, high: high)),
+        Admission("API", EvenSpacing(1e6), uniform=lambda low, high: high),
         scope_of=lambda _: None,
         batch_size=BATCH_SIZE,
         linger_seconds=0.5,

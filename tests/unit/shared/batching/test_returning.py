@@ -12,7 +12,6 @@ from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import BatchKey, left_of
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
@@ -202,7 +201,7 @@ class TestPairsOfTheirOwn:
 
         batcher = Batcher(
             send,
-            Admission("API", EvenSpacing(1000.0), CircuitBreaker()),
+            Admission("API", EvenSpacing(1000.0)),
             scope_of=lambda _: None,
             batch_size=64,
             linger_seconds=1.0,

@@ -27,7 +27,6 @@ from shared.errors import (
     UnexpectedResponse,
 )
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.local_pacing import EvenSpacing
 from tests.unit.shared.conftest import image, images
 
@@ -156,7 +155,7 @@ class Batching(RuleBasedStateMachine):
     async def _build(self) -> None:
         self.batcher = Batcher(
             self.service.send,
-            Admission("API", EvenSpacing(1e6), CircuitBreaker(uniform=lambda _, high: high)),
+            Admission("API", EvenSpacing(1e6), uniform=lambda _, high: high),
             scope_of=lambda key: key[0],
             batch_size=BATCH_SIZE,
             linger_seconds=0.5,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable
-from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
+from shared.limits.admission import Admission, Limiter
+from shared.limits.local_pacing import EvenSpacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ DOWN = Unavailable("503")
 
 
 @dataclass
-class FakeLimiter:
+class FakeLimiter(Limiter):
     """One call every `interval` seconds; keeps what it is told."""
 
     interval: float = 0.0
@@ -56,8 +56,7 @@ class FakeLimiter:
 
 
 def new_admission(limiter: FakeLimiter | None = None) -> Admission:
-    gate = CircuitBreaker(uniform=lambda low, high: high)
-    return Admission("Face", limiter or FakeLimiter(), gate)
+    return Admission("Face", limiter or FakeLimiter(), uniform=lambda low, high: high)
 
 
 def now() -> float:
@@ -79,7 +78,7 @@ class TestReadyAt:
         limiter = FakeLimiter(interval=10)
         admission = new_admission(limiter)
         admission.report(admission.admit(0), DOWN, 0)
-        assert admission.is_suspended()
+        assert admission.breakers.is_suspended()
         assert admission.ready_at(0) == 10
         limiter.free_at = 0.1
         assert admission.ready_at(0) == 0.5
@@ -100,7 +99,7 @@ class TestReadyAt:
         admission.report(admission.admit(0), RateLimited("429", retry_after_seconds=3), 0)
         assert limiter.limited_by == [3]
         assert admission.ready_at(0) == 3
-        assert not admission.is_suspended()
+        assert not admission.breakers.is_suspended()
         admission.report(admission.admit(3), None, 3)
         assert limiter.successes == 1
 
@@ -123,10 +122,10 @@ class TestTurn:
         admission = new_admission()
         with pytest.raises(NotFound):
             await call(admission, NotFound("PersonGroupNotFound", "m"))
-        assert not admission.is_suspended()
+        assert not admission.breakers.is_suspended()
         with pytest.raises(AccessDenied):
             await call(admission, AccessDenied("401"))
-        assert admission.is_suspended()
+        assert admission.breakers.is_suspended()
 
     @pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()], ids=["bug", "cancelled"])
     async def test_a_probe_that_ends_without_an_answer_gives_its_leave_back(self, error: BaseException) -> None:
@@ -232,7 +231,7 @@ class TestScopes:
         admission.report(admission.admit(at, "c"), None, at)
         for call in old:
             admission.report(call, DOWN, at + 1)
-        assert all(admission.admits(scope, at + 1) for scope in "abcd")
+        assert all(admission.breakers.ready_at(scope) <= at + 1 for scope in "abcd")
         assert admission.ready_at(at + 1) == at + 1
 
     def test_a_second_project_that_fails_before_any_succeeds_suspends_all(
@@ -252,7 +251,7 @@ class TestScopes:
         admission.report(admission.admit(0, "a"), DOWN, 0)
         admission.report(admission.admit(0, "c"), None, 0)
         admission.report(admission.admit(0, "b"), DOWN, 0)
-        assert [admission.admits(scope, 0) for scope in "abc"] == [False, False, True]
+        assert [admission.breakers.is_suspended(scope) for scope in "abc"] == [True, True, False]
         assert admission.ready_at(0) == 0
 
     def test_projects_with_trouble_of_their_own_say_nothing_of_the_service_until_they_succeed(self) -> None:
@@ -263,12 +262,12 @@ class TestScopes:
         admission.report(admission.admit(at, "c"), None, at)
         for scope in "ab":
             admission.report(admission.admit(at, scope), DOWN, at)
-        assert [admission.admits(scope, at) for scope in "abc"] == [False, False, True]
+        assert [admission.breakers.is_suspended(scope) for scope in "abc"] == [True, True, False]
         for scope in "ab":
             admission.report(admission.admit(at + 1, scope), None, at + 1)
         for scope in "ab":
             admission.report(admission.admit(at + 1, scope), DOWN, at + 1)
-        assert not admission.admits("c", at + 1)
+        assert admission.breakers.is_suspended("c")
 
     async def test_who_waits_for_a_suspended_project_does_not_hold_up_the_others(self) -> None:
         admission = new_admission()
@@ -301,7 +300,7 @@ class TestOneThingThatFails:
                 await poll("bad", DOWN)
             assert await poll(f"good {tick}") - tick * 60 <= 0.5
             await asyncio.sleep((tick + 1) * 60 - now())
-            assert not admission.is_suspended("scope")
+            assert not admission.breakers.is_suspended("scope")
 
     async def test_alone_it_keeps_calls_suspended_and_a_newcomer_goes_at_once(self) -> None:
         admission = new_admission()
@@ -343,3 +342,32 @@ class TestTurnsBesideOthers:
         went = await asyncio.gather(*(call(admission) for _ in range(3)))
         assert went == pytest.approx([1, 3, 5])
         assert sent == pytest.approx([0, 2, 4])
+
+
+class TestRefusals:
+    """How often an API refused calls with 429: a line a minute, and none where it refused nothing."""
+
+    @staticmethod
+    async def call_each_second(seconds: int, refused_until: int) -> None:
+        admission = Admission("Custom Vision", EvenSpacing(1e9))
+        for second in range(seconds):
+            error = RateLimited("429", retry_after_seconds=0.0) if second < refused_until else None
+            admission.report(admission.admit(now()), error, now())
+            await asyncio.sleep(1)
+
+    async def test_the_log_says_once_a_minute_how_many_and_what_to_do(self, caplog: pytest.LogCaptureFixture) -> None:
+        await self.call_each_second(seconds=200, refused_until=90)
+        first, second = caplog.messages
+        assert first.startswith("Custom Vision: 60 of 60 calls in a minute were refused with 429")
+        assert first.endswith("CUSTOM_VISION_CALLS_PER_SECOND is more than it allows: lower it")
+        assert second.startswith("Custom Vision: 30 of 60 calls")
+
+    async def test_other_trouble_is_no_refusal(self, caplog: pytest.LogCaptureFixture) -> None:
+        admission = Admission("Face", EvenSpacing(1e9))
+        admission.report(admission.admit(0.0), Unavailable("503"), 0.0)
+        await asyncio.sleep(100)
+        assert not any("429" in line for line in caplog.messages)
+
+    async def test_where_nothing_is_refused_nothing_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
+        await self.call_each_second(seconds=200, refused_until=0)
+        assert caplog.messages == []

@@ -14,7 +14,6 @@ from benchmarks.permits import PermitStore, SimulatedPermitQueue
 from benchmarks.virtual import run_virtual
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
-from shared.limits.circuit_breaker import CircuitBreaker
 from shared.limits.distributed_rate_limit import Permits
 from shared.services.permits import SharedLimit
 
@@ -30,7 +29,7 @@ def limit_of(queue: SimulatedPermitQueue) -> SharedLimit:
 
 async def call(limit: SharedLimit, calls: int) -> None:
     """Make so many calls. Where no more permits come, the virtual loop raises."""
-    admission = Admission("API", limit, CircuitBreaker())
+    admission = Admission("API", limit)
     for _ in range(calls):
         async with admission.turn():
             pass
