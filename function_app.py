@@ -7,10 +7,10 @@ with starting():
 
     from functions import poll_training_status, update_image_metadata
     from shared.app import App
-    from shared.settings import load_settings
+    from shared.settings import Settings
     from shared.telemetry_export import new_telemetry
 
-    settings = load_settings()
+    settings = Settings.load()
     relay = App(settings, new_telemetry(settings))
 
     app = func.FunctionApp()

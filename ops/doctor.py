@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError, ServiceRequestError
 from ops.probing import ApiState, probe_custom_vision, probe_face
 from ops.storage_errors import describe_storage
 from shared.errors import SettingsError
-from shared.settings import load_settings, poison_of
+from shared.settings import Settings, poison_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -76,7 +76,7 @@ async def examine(
 def check_settings() -> Check:
     """Check whether the app would start with these settings."""
     try:
-        load_settings()
+        Settings.load()
     except SettingsError as error:
         first, *wrong = (line.strip().rstrip(";") for line in str(error).splitlines())
         return Check("settings", Level.WARNING, "; ".join(wrong) or first, "the app itself would not start with these")

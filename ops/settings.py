@@ -13,7 +13,7 @@ from pathlib import Path
 from shared.errors import SettingsError
 from shared.messages.update import MetadataLimits
 from shared.setting_types import Endpoint, QueueName, Schedule
-from shared.settings import Settings, read_settings
+from shared.settings import Settings
 
 SETTINGS_FILE = Path("local.settings.json")
 SETTINGS_FILE_VARIABLE = "VISION_RELAY_SETTINGS"
@@ -56,7 +56,7 @@ def load_ops_settings(file: Path | None) -> OpsSettings:
         if not os.environ.get(name):
             os.environ[name] = value
     try:
-        return read_settings(OpsSettings)
+        return OpsSettings.load()
     except SettingsError as error:
         raise SettingsError(f"{error}\n{where_from(file)}") from None
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
-    """The names of one cloud.
+class Cloud(NamedTuple):
+    """The audiences of the identity's tokens, and the end of a storage account's address.
 
-    `cognitive_services` and `event_grid` are the audiences of the identity's tokens, `storage` is the end of a storage
-    account's address. (Storage's own audience is the same in all clouds.)
+    Storage's own audience is the same in all clouds.
     """
 
     cognitive_services: str
@@ -23,17 +21,12 @@ PUBLIC = Cloud("https://cognitiveservices.azure.com", "https://eventgrid.azure.n
 US_GOVERNMENT = Cloud("https://cognitiveservices.azure.us", "https://eventgrid.azure.us", "core.usgovcloudapi.net")
 CHINA = Cloud("https://cognitiveservices.azure.cn", "https://eventgrid.azure.cn", "core.chinacloudapi.cn")
 
-_ENDINGS = {
-    ".azure.us": US_GOVERNMENT,
-    ".microsoft.us": US_GOVERNMENT,
-    ".usgovcloudapi.net": US_GOVERNMENT,
-    ".azure.cn": CHINA,
-    ".microsoft.cn": CHINA,
-    ".chinacloudapi.cn": CHINA,
-}
-
 
 def cloud_of(endpoint: str) -> Cloud:
     """The cloud of a resource. An address of one's own, such as a gateway's, counts as the public cloud."""
     host = urlsplit(endpoint).hostname or ""
-    return next((cloud for ending, cloud in _ENDINGS.items() if host.endswith(ending)), PUBLIC)
+    if host.endswith((".azure.us", ".microsoft.us", ".usgovcloudapi.net")):
+        return US_GOVERNMENT
+    if host.endswith((".azure.cn", ".microsoft.cn", ".chinacloudapi.cn")):
+        return CHINA
+    return PUBLIC

@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from shared.schedule import check_schedule
 
-MAX_CALLS_PER_SECOND = 10_000.0
-MAX_PORT = 65_535
 TOPIC_PATH = "/api/events"
-
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
 """An emulator at its usual port, with the account and key that the Storage libraries know by themselves."""
 
-_DEVELOPMENT_STORAGE = DEVELOPMENT_STORAGE.lower()
-CONNECTION_SECRETS = ("accountkey", "sharedaccesssignature")
-
-_AROUND = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff"
+INVISIBLE = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff"
 """What is copied along with a value and cannot be seen."""
 
 _REFERENCE = re.compile(r"@Microsoft\.(KeyVault|AppConfiguration)\(", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\{[^{}]*\}|%[A-Za-z_]+%|://NAME\b")
 
 
-def is_empty(value: str) -> bool:
-    """Whether there is nothing to be seen."""
-    return not value.strip(_AROUND)
-
-
-def as_meant(value: Any) -> Any:
+def as_meant(value: str) -> str:
     """Take off the blanks and line breaks around a value. Raises `ValueError` for what nobody means as a value."""
-    if not isinstance(value, str):
-        return value
-    value = value.strip(_AROUND)
+    value = value.strip(INVISIBLE)
     if _REFERENCE.match(value):
         raise ValueError(
             "is a reference that was not resolved. Usual reasons: the app's identity may not read the secret (role Key "
@@ -54,46 +40,53 @@ def as_meant(value: Any) -> Any:
     return value
 
 
-def _split(url: str) -> SplitResult:
-    """Check a URL: https, or http on the loopback address; a host and at most a path."""
+def split_http_url(url: str, such_as: str) -> SplitResult:
+    """Take a URL apart. Raises `ValueError` unless it is one of HTTP, with a host and a port that can be."""
     if not url.isprintable() or " " in url:
         raise ValueError("has a blank or a line break in it")
     try:
         parts = urlsplit(url)
-        port = parts.port
+        is_port = parts.port != 0
     except ValueError:
-        raise ValueError("is not a URL, or its port is not from 1 to 65535") from None
-    if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise ValueError("must be a URL such as https://NAME.cognitiveservices.azure.com")
-    if port == 0:
+        is_port = False
+    if not is_port:
         raise ValueError("is not a URL, or its port is not from 1 to 65535")
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ValueError(f"must be a URL such as {such_as}")
+    return parts
+
+
+def _split(url: str, such_as: str = "https://NAME.cognitiveservices.azure.com") -> SplitResult:
+    """Take apart a URL of a host and at most a path."""
+    parts = split_http_url(url, such_as)
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise ValueError("must not carry a user, a query or a fragment")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    return parts
+
+
+def _split_https(url: str) -> SplitResult:
+    parts = _split(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("must be https: http would send the key in the clear (it is taken for loopback only)")
     return parts
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host, a name or an address, is this machine."""
-    if host == "localhost":
-        return True
+def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
 def _endpoint(url: str) -> str:
-    """Drop a final slash. Raises `ValueError` for a URL that cannot be a resource's."""
-    path = _split(url).path
+    path = _split_https(url).path
     if re.search(r"^/(face|customvision)(/|$)|/(face|customvision)/v\d", path, re.IGNORECASE):
         raise ValueError("must end before the API's own path (/face/…, /customvision/…), which the app adds")
     return url.rstrip("/")
 
 
 def _queue_service(url: str) -> str:
-    parts = _split(url)
+    parts = _split_https(url)
     host = parts.hostname or ""
     if re.search(r"\.(blob|table|file|dfs|web)\.", host):
         raise ValueError("must be the account's queue service, such as https://ACCOUNT.queue.core.windows.net")
@@ -103,9 +96,8 @@ def _queue_service(url: str) -> str:
 
 
 def _topic_endpoint(url: str) -> str:
-    """A topic's endpoint with its path, which the portal shows and other places leave out."""
-    path = _split(url).path.rstrip("/")
-    if path not in ("", TOPIC_PATH):
+    """Add the path, which the portal shows and other places leave out."""
+    if _split_https(url).path.rstrip("/") not in ("", TOPIC_PATH):
         raise ValueError(
             f"must be the topic's endpoint, such as https://TOPIC.REGION-1.eventgrid.azure.net{TOPIC_PATH}"
         )
@@ -114,22 +106,15 @@ def _topic_endpoint(url: str) -> str:
 
 def _audience(url: str) -> str:
     """An audience, also given as the scope that is made from it."""
-    _split(url)
+    _split_https(url)
     return url.rstrip("/").removesuffix("/.default")
 
 
 def _collector(url: str) -> str:
-    """Where OTLP is sent over HTTP: the collector's URL, before a signal's path. Inside a cluster http is usual."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("is not a URL, or its port is not from 1 to 65535") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not url.isprintable() or " " in url:
-        raise ValueError("must be a URL such as http://COLLECTOR:4318")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("must not carry a user, a query or a fragment; OTEL_EXPORTER_OTLP_HEADERS says who may send")
-    if re.search(r"/v1/(traces|metrics|logs)/?$", parts.path):
+    """The URL of a collector of OTLP over HTTP. Inside a cluster http is usual."""
+    if "@" in url:
+        raise ValueError("must not carry a user: OTEL_EXPORTER_OTLP_HEADERS says who may send")
+    if re.search(r"/v1/(traces|metrics|logs)/?$", _split(url, "http://COLLECTOR:4318").path):
         raise ValueError("must end before /v1/traces and the like, which are added")
     return url.rstrip("/")
 
@@ -140,7 +125,7 @@ def _application_insights(connection_string: str) -> str:
     return connection_string
 
 
-def _sendable(secret: SecretStr) -> SecretStr:
+def _key(secret: SecretStr) -> SecretStr:
     """Check that a key can stand in a header."""
     if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
         raise ValueError("must be one word of ASCII characters, without a blank or a line break in it")
@@ -148,19 +133,20 @@ def _sendable(secret: SecretStr) -> SecretStr:
 
 
 def connection_fields(connection_string: str) -> dict[str, str]:
-    """Take a connection string apart. Names are lower-case in the answer: Azure takes any case."""
+    """Take a connection string apart. Names are lower-case in the result: Azure takes any case."""
     parts = (part.partition("=") for part in connection_string.split(";"))
     return {name.strip().lower(): text.strip() for name, _, text in parts}
 
 
 def _connection_string(secret: SecretStr) -> SecretStr:
     value = secret.get_secret_value()
-    if value.replace(" ", "").rstrip(";").lower() == _DEVELOPMENT_STORAGE:
+    if value.replace(" ", "").rstrip(";").lower() == DEVELOPMENT_STORAGE.lower():
         return SecretStr(DEVELOPMENT_STORAGE)
     if "\n" in value or "\r" in value:
         raise ValueError("has a line break in it")
     fields = connection_fields(value)
-    if not any(fields.get(name) for name in CONNECTION_SECRETS):
+    key, signature = fields.get("accountkey", ""), fields.get("sharedaccesssignature", "")
+    if not key and not signature:
         raise ValueError("is not a connection string: it has neither AccountKey nor SharedAccessSignature")
     if not fields.get("accountname") and not fields.get("queueendpoint"):
         raise ValueError("is not a connection string: it has neither AccountName nor QueueEndpoint")
@@ -168,21 +154,16 @@ def _connection_string(secret: SecretStr) -> SecretStr:
         _queue_service(fields["queueendpoint"])
     elif fields.get("defaultendpointsprotocol", "https").lower() != "https":
         raise ValueError("must say DefaultEndpointsProtocol=https: http would send messages in the clear")
-    _account_key(fields.get("accountkey", ""))
-    _shared_access_signature(fields.get("sharedaccesssignature", ""), datetime.now(UTC))
+    try:
+        base64.b64decode(key, validate=True)
+    except ValueError:
+        raise ValueError("has an AccountKey that is not Base64: it was not copied whole, or is not the key") from None
+    if signature:
+        _check_shared_access_signature(signature)
     return secret
 
 
-def _account_key(key: str) -> None:
-    try:
-        base64.b64decode(key, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("has an AccountKey that is not Base64: it was not copied whole, or is not the key") from None
-
-
-def _shared_access_signature(signature: str, now: datetime) -> None:
-    if not signature:
-        return
+def _check_shared_access_signature(signature: str) -> None:
     fields = parse_qs(signature.removeprefix("?"))
     if "sig" not in fields:
         raise ValueError("has a SharedAccessSignature without its signature (sig=)")
@@ -190,16 +171,11 @@ def _shared_access_signature(signature: str, now: datetime) -> None:
         expiry = datetime.fromisoformat(fields["se"][0])
     except (KeyError, ValueError):  # a stored policy may say it
         return
-    if expiry.replace(tzinfo=expiry.tzinfo or UTC) <= now:
+    if expiry.replace(tzinfo=expiry.tzinfo or UTC) <= datetime.now(UTC):
         raise ValueError(f"has a SharedAccessSignature that has expired ({expiry.date()})")
 
 
-def _schedule(text: str) -> str:
-    check_schedule(text)
-    return text
-
-
-Key = Annotated[SecretStr, AfterValidator(_sendable)]
+Key = Annotated[SecretStr, AfterValidator(_key)]
 ConnectionString = Annotated[SecretStr, AfterValidator(_connection_string)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 QueueService = Annotated[str, AfterValidator(_queue_service)]
@@ -209,10 +185,10 @@ ApplicationInsights = Annotated[str, AfterValidator(_application_insights)]
 """No secret, says its documentation: it tells where to send, and is in every web page that is measured."""
 
 Collector = Annotated[str, AfterValidator(_collector)]
-Schedule = Annotated[str, AfterValidator(_schedule)]
+Schedule = Annotated[str, AfterValidator(check_schedule)]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", min_length=3, max_length=56)]
 """Storage allows 63 characters; 7 are kept for the `-poison` that a dead-letter queue's name adds."""
 
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{3,24}$")]
 ApiVersion = Annotated[str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+(-[a-z]+\.[0-9]+)?$")]
-CallsPerSecond = Annotated[float, Field(gt=0, le=MAX_CALLS_PER_SECOND)]
+CallsPerSecond = Annotated[float, Field(gt=0, le=10_000)]

@@ -1,9 +1,9 @@
 """The app settings, read once into one typed object.
 
-A setting's name in the app is the field's name in capitals. What is wrong with a setting is told without its value,
-which may be a secret. The storage connection follows the Functions convention: `AzureWebJobsStorage` is a connection
-string, or `AzureWebJobsStorage__queueServiceUri` or `AzureWebJobsStorage__accountName` says where the app's identity
-may go, with `AzureWebJobsStorage__clientId` for a user-assigned one.
+A setting's name in the app is the field's name in capitals. An error names the setting and not its value, which may be
+a secret. The storage connection follows the Functions convention: `AzureWebJobsStorage` is a connection string.
+Without one the app's identity is used: `AzureWebJobsStorage__queueServiceUri` or `AzureWebJobsStorage__accountName`
+says for which account, and `AzureWebJobsStorage__clientId` names a user-assigned identity.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import getproxies
 
@@ -22,6 +22,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -32,7 +33,7 @@ from shared.clouds import cloud_of
 from shared.errors import SettingsError
 from shared.redaction import hide
 from shared.setting_types import (
-    CONNECTION_SECRETS,
+    INVISIBLE,
     AccountName,
     ApiVersion,
     ApplicationInsights,
@@ -48,43 +49,34 @@ from shared.setting_types import (
     TopicEndpoint,
     as_meant,
     connection_fields,
-    is_empty,
+    split_http_url,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pydantic_core import ErrorDetails
 
 STORAGE = "AzureWebJobsStorage"
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before
 
-_MAY_BE_EMPTY = "events_queue"
 _READ_BY_THE_HOST = {"metadata_updates_queue": "", "training_poll_schedule": " "}
 """Settings that the bindings name, and what the host takes off around them."""
+
+_OF_THE_IDENTITY = ("IDENTITY_HEADER", "MSI_SECRET", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD")
+"""Secrets of the environment that only the identity's library reads."""
+
 _NEXT_LINE = ";\n  "
-_SECRETS_OF_THE_ENVIRONMENT = (
-    "IDENTITY_HEADER",
-    "MSI_SECRET",
-    "AZURE_CLIENT_SECRET",
-    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
-)
 _REGIONAL = (".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us", ".api.cognitive.azure.cn")
 _OF_THE_HOST = re.compile(
     r"AzureWebJobs(?!Storage)|AzureWebJobsStorage__(credential|tenantId|blob|table|file)", re.IGNORECASE
 )
 """What resembles a setting of the app without being meant as one."""
-_RESEMBLES = 0.73
-"""How much two names must have in common, 1 being all (`difflib`)."""
 
 
 def poison_of(queue: str) -> str:
     """The name of a queue's dead-letter queue, which the host gives it (see "Poison messages" in its documentation)."""
     return f"{queue}-poison"
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -136,33 +128,48 @@ class Settings(BaseModel):
     watch_lease_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 600
     watches_per_tick: Annotated[int, Field(ge=1, le=100_000)] = 5000
     publish_updated_events: bool = False
-    message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(_lower)] = "base64"
+    message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(str.lower)] = "base64"
     """Of all messages that the app writes. What it reads is recognised."""
 
     applicationinsights_connection_string: ApplicationInsights | None = None
     otel_exporter_otlp_endpoint: Collector | None = None
 
-    @model_validator(mode="before")
     @classmethod
-    def _empty_is_not_set(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Except for the events queue, where it says that there is none."""
-        empty = {name for name, value in given.items() if isinstance(value, str) and is_empty(value)}
-        kept = {name: value for name, value in given.items() if name not in empty}
-        return kept | {name: None for name in empty if name.lower() == _MAY_BE_EMPTY}
+    def load(cls) -> Self:
+        """Read the settings from the environment. Raises `SettingsError` with a line for each that is wrong.
+
+        Names are taken in any case. What is empty is not set, except for the events queue: there is none then.
+        """
+        known = {name.lower(): name for name in setting_names()}
+        given: dict[str, str | None] = {}
+        for variable, value in os.environ.items():
+            name = known.get(variable.lower())
+            is_empty = not value.strip(INVISIBLE)
+            if name is not None and (not is_empty or name == "EVENTS_QUEUE"):
+                given[name] = None if is_empty else value
+        try:
+            settings = cls.model_validate(given)
+        except ValidationError as error:
+            lines = [_line(item) for item in error.errors(include_url=False)]
+        else:
+            hide(*settings.secrets)
+            return settings
+        raise SettingsError(f"the app settings cannot be used:\n  {_NEXT_LINE.join(lines)}")
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
         meant = as_meant(value)
         taken_off = _READ_BY_THE_HOST.get(info.field_name or "")
-        if taken_off is not None and isinstance(value, str) and value.strip(taken_off) != meant:
+        if taken_off is not None and value.strip(taken_off) != meant:
             raise ValueError("has a blank or a line break around it: take it off, since the Functions host does not")
         return meant
 
     @model_validator(mode="after")
-    def _fit_together(self) -> Settings:
-        hide(*self.secrets)
-        problems = [*self._places(), *self._queues(), *self._times(), *self._identities(), *_proxies()]
+    def _fit_together(self) -> Self:
+        problems = [*self._places(), *self._queues(), *self._times(), *self._identities(), *_wrong_proxies()]
         if problems:
             raise ValueError(_NEXT_LINE.join(problems))
         return self
@@ -242,80 +249,39 @@ class Settings(BaseModel):
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret that the app knows."""
-        given = (
-            self.custom_vision_training_key,
-            self.face_key,
-            self.event_grid_topic_key,
-            self.storage_connection_string,
-        )
-        found = [secret.get_secret_value() for secret in given if secret is not None]
+        """Every secret that the app knows, those of the libraries for the identity and the proxies too."""
+        found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         if self.storage_connection_string is not None:
             fields = connection_fields(self.storage_connection_string.get_secret_value())
-            found += [fields[name] for name in CONNECTION_SECRETS if fields.get(name)]
-            found += _signatures(fields.get("sharedaccesssignature", ""))
-        return found + _secrets_of_the_environment()
+            signature = fields.get("sharedaccesssignature", "")
+            found += [fields.get("accountkey", ""), signature, *parse_qs(signature).get("sig", [])]
+        found += [os.environ.get(name, "") for name in _OF_THE_IDENTITY]
+        found += [urlsplit(url).password or "" for url in _proxies().values()]
+        return [secret for secret in found if secret]
 
 
-def _signatures(shared_access_signature: str) -> list[str]:
-    """The part of a shared access signature that is secret."""
-    return parse_qs(shared_access_signature).get("sig", [])
+def _proxies() -> dict[str, str]:
+    """The proxies that the environment names, by setting; the libraries obey them."""
+    return {
+        f"{kind.upper()}_PROXY": url if "://" in url else f"http://{url}"
+        for kind, url in getproxies().items()
+        if kind in ("http", "https", "all")
+    }
 
 
-def _proxies() -> Iterator[str]:
-    """What is wrong with the proxies that the environment names, for the libraries that obey them."""
-    for kind, url in getproxies().items():
-        if kind in ("http", "https", "all") and not _is_http(url if "://" in url else f"http://{url}"):
-            yield f"{kind.upper()}_PROXY: must be the URL of an HTTP proxy, such as http://PROXY:3128; not SOCKS"
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _secrets_of_the_environment() -> list[str]:
-    """What the identity's and the proxies' settings say, which are the libraries' and not the app's."""
-    found = [os.environ.get(name) for name in _SECRETS_OF_THE_ENVIRONMENT]
-    found += [urlsplit(url).password for url in getproxies().values()]
-    return [secret for secret in found if secret]
-
-
-def load_settings() -> Settings:
-    """Read the app settings from the environment. Raises `SettingsError` with a line for each that is wrong."""
-    return read_settings(Settings)
-
-
-S = TypeVar("S", bound=Settings)
-
-
-def read_settings(kind: type[S]) -> S:
-    """Read settings of this kind from the environment. Raises `SettingsError` with a line for each that is wrong."""
-    try:
-        return kind.model_validate(_given(os.environ))
-    except ValidationError as error:
-        wrong = _NEXT_LINE.join(_line(item) for item in error.errors(include_url=False))
-    raise SettingsError(f"the app settings cannot be used:\n  {wrong}")
-
-
-def _given(environment: Mapping[str, str]) -> dict[str, str]:
-    """Those variables that are app settings, whatever case their names are in."""
-    known = {name.lower(): name for name in setting_names()}
-    return {known[name.lower()]: value for name, value in environment.items() if name.lower() in known}
+def _wrong_proxies() -> Iterator[str]:
+    for name, url in _proxies().items():
+        such_as = "http://PROXY:3128"
+        try:
+            split_http_url(url, such_as)
+        except ValueError:
+            yield f"{name}: must be the URL of an HTTP proxy, such as {such_as}; not SOCKS"
 
 
 def setting_names() -> list[str]:
     """The names of all app settings."""
-    return [name for field, info in Settings.model_fields.items() for name in _names(field, info.validation_alias)]
-
-
-def _names(field: str, alias: Any) -> list[str]:
-    if isinstance(alias, AliasChoices):
-        return [str(choice) for choice in alias.choices]
-    return [str(alias or field.upper())]
+    aliases = [info.validation_alias for info in Settings.model_fields.values()]
+    return [str(name) for alias in aliases for name in (alias.choices if isinstance(alias, AliasChoices) else [alias])]
 
 
 def resembling(names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -324,9 +290,8 @@ def resembling(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     exact = {name.lower() for name in known.values()}
     for name in names:
         if name.lower() not in exact and not _OF_THE_HOST.match(name):
-            closest = difflib.get_close_matches(_letters(name), known, n=1, cutoff=_RESEMBLES)
-            if closest:
-                yield name, known[closest[0]]
+            for closest in difflib.get_close_matches(_letters(name), known, n=1, cutoff=0.73):
+                yield name, known[closest]
 
 
 def _letters(name: str) -> str:
@@ -335,16 +300,5 @@ def _letters(name: str) -> str:
 
 def _line(item: ErrorDetails) -> str:
     """Name the setting; what is wrong with several together names them itself."""
-    return f"{_name(item['loc'])}: {_described(item)}" if item["loc"] else _described(item)
-
-
-def _name(loc: tuple[int | str, ...]) -> str:
-    name = str(loc[0])
-    return STORAGE + name[len(STORAGE) :] if name.lower().startswith(STORAGE.lower()) else name.upper()
-
-
-def _described(item: ErrorDetails) -> str:
-    """Say what is wrong without saying the value."""
-    if item["type"] == "missing":
-        return "is missing"
-    return item["msg"].removeprefix("Value error, ")
+    what = "is missing" if item["type"] == "missing" else item["msg"].removeprefix("Value error, ")
+    return f"{item['loc'][0]}: {what}" if item["loc"] else what

@@ -24,7 +24,7 @@ from local.host.process import HostProcess
 from local.simulation.models import Api, Fault, FaultKind, GroupKind, MetadataLimits
 from shared.app import App
 from shared.errors import MaxWaitExceeded, MessageAbandoned, StorageTrouble
-from shared.settings import load_settings
+from shared.settings import Settings
 from tests.integration.test_http import http, serving
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _user_function(blueprint: func.Blueprint) -> Any:
 async def relay_with(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, **settings: str) -> AsyncIterator[Relay]:
     for name, value in {**cloud.settings, "LINGER_SECONDS": "0.05", **settings}.items():
         monkeypatch.setenv(name, value)
-    app = App(load_settings())
+    app = App(Settings.load())
     try:
         yield Relay(app, cloud)
     finally:

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from infra.check.files import read_json
 from ops.settings import load_ops_settings
-from shared.settings import STORAGE, Settings, load_settings, poison_of
+from shared.settings import STORAGE, Settings, poison_of
 from tests.unit.infra.conftest import ROOT, Bicep
 
 NOT_OURS = {
@@ -75,7 +75,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
         monkeypatch.delenv(name, raising=False)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    return load_settings()
+    return Settings.load()
 
 
 def differing(settings: Settings, names: set[str]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from shared.app import QUIET, App
-from shared.settings import load_settings
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def app(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture)
     caplog.set_level(logging.INFO)
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    app = App(load_settings())
+    app = App(Settings.load())
     yield app
     await app.aclose()
 
@@ -52,7 +52,7 @@ async def test_a_setting_that_resembles_one_of_the_app_is_told_once_and_with_bot
 ) -> None:
     for name, value in {**SETTINGS, "LINGER_SECOND": "marked-value"}.items():
         monkeypatch.setenv(name, value)
-    app = App(load_settings())
+    app = App(Settings.load())
     assert caplog.messages == ["LINGER_SECOND is no setting of this app and is ignored: is LINGER_SECONDS meant?"]
     await app.aclose()
 
@@ -84,7 +84,7 @@ async def test_identities_are_asked_for_once_each_and_closed_with_the_app(monkey
     }
     for name, value in keyless.items():
         monkeypatch.setenv(name, value)
-    app = App(load_settings())
+    app = App(Settings.load())
     assert {one.client_id for one in made} == {None, "of-storage"}
     assert len(made) == 2
     await app.aclose()

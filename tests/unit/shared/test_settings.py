@@ -13,7 +13,7 @@ from azure.storage.queue import QueueServiceClient
 from shared.errors import SettingsError
 from shared.messages.update import PAGE_LIMITS
 from shared.redaction import without_secrets
-from shared.settings import STORAGE, Settings, load_settings, resembling, setting_names
+from shared.settings import STORAGE, Settings, resembling, setting_names
 
 SECRET = "bWFya2VkLXNlY3JldA=="
 CONNECTION = f"DefaultEndpointsProtocol=https;AccountName=made;AccountKey={SECRET};EndpointSuffix=core.windows.net"
@@ -42,7 +42,7 @@ def load(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> Settings:
     for name, value in {**GOOD, **changes}.items():
         if value is not None:
             monkeypatch.setenv(name, value)
-    return load_settings()
+    return Settings.load()
 
 
 def why_not(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> str:

@@ -335,11 +335,11 @@ if sys.argv[1] == "of-worker":
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     trace.set_tracer_provider(TracerProvider())
-from shared.settings import load_settings
+from shared.settings import Settings
 from shared.errors import SettingsError
 from shared.telemetry import OFF
 try:
-    settings = load_settings()
+    settings = Settings.load()
 except SettingsError as error:
     sys.exit(str(error))
 import function_app
