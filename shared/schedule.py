@@ -77,8 +77,10 @@ def _range(field: str, item: str) -> range:
     first = _number(field, start) if start else allowed[0]
     if end:
         last = _number(field, end)
+    elif start and not step:
+        last = first
     else:
-        last = first if start and not step else allowed[-1]
+        last = allowed[-1]
     return range(min(first, last), max(first, last) + 1, int(step or 1) or 1)
 
 

@@ -104,7 +104,7 @@ async def test_the_connections_to_the_topic_are_closed_with_the_app(monkeypatch:
         "EVENT_GRID_TOPIC_KEY": "made",
     }.items():
         monkeypatch.setenv(name, value)
-    app = App(load_settings())
+    app = App(Settings.load())
     assert app._topic is not None
     monkeypatch.setattr(app._topic.client, "close", close)
     await app.aclose()
