@@ -160,7 +160,7 @@ def check_host_file(folder: Path) -> Iterator[Check]:
         document = json.loads(path.read_text(encoding="utf-8"))
         queues = document["extensions"]["queues"]
     except FileNotFoundError:
-        yield Check("host.json", Level.SKIPPED, f"none in {folder}; --app FOLDER says where the app is")
+        yield Check("host.json", Level.SKIPPED, f"none in {folder.resolve()}; --app FOLDER says where the app is")
         return
     except (OSError, ValueError, KeyError, TypeError):
         yield Check("host.json", Level.FAILED, f"{path} has no extensions.queues", "take the project's own host.json")

@@ -7,16 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ops.output import duration
@@ -31,16 +22,13 @@ BYTES = "bytes"
 
 
 class Bar(Protocol):
-    """The progress of some work."""
+    """Shows progress."""
 
-    def to(self, done: float, note: str | None = None) -> None:
+    def __call__(self, done: float, note: str = ...) -> None:
         """Show how much is done. `note` replaces the description."""
-        ...
 
 
 class _Rate(ProgressColumn):
-    """The rate per second."""
-
     def render(self, task: Task) -> Text:
         return Text(_rate(task.speed or task.finished_speed, task.fields["unit"]), style="progress.data.speed")
 
@@ -49,7 +37,7 @@ class _Rate(ProgressColumn):
 def bar(console: Console, what: str, total: float, unit: str, done: float = 0) -> Iterator[Bar]:
     """Show progress from `done` to `total`, in `unit` (`bytes` are shown in kB, MB and so on)."""
     if not console.is_terminal:
-        yield _Lines(console, what, total, unit, done)
+        yield _lines(console, what, total, unit, done)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -60,38 +48,28 @@ def bar(console: Console, what: str, total: float, unit: str, done: float = 0) -
     )
     with Progress(*columns, console=console, transient=False) as progress:
         task = progress.add_task(what, total=total or 1, completed=int(done), unit=unit)
-        yield _Drawn(progress, task)
+
+        def draw(done: float, note: str = what) -> None:
+            progress.update(task, completed=done, description=note)
+
+        yield draw
 
 
-class _Drawn:
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
+def _lines(console: Console, what: str, total: float, unit: str, done_before: float) -> Bar:
+    began = last = time.monotonic()
 
-    def to(self, done: float, note: str | None = None) -> None:
-        self._progress.update(self._task, completed=done)
-        if note is not None:
-            self._progress.update(self._task, description=note)
-
-
-class _Lines:
-    """Prints a line every ten seconds."""
-
-    def __init__(self, console: Console, what: str, total: float, unit: str, done: float) -> None:
-        self._console = console
-        self._what, self._total, self._unit = what, total, unit
-        self._began, self._done_before = time.monotonic(), done
-        self._said = self._began
-
-    def to(self, done: float, note: str | None = None) -> None:
+    def show(done: float, note: str = what) -> None:
+        nonlocal last
         now = time.monotonic()
-        if now - self._said < SECONDS_BETWEEN_LINES:
+        if now - last < SECONDS_BETWEEN_LINES:
             return
-        self._said = now
-        speed = (done - self._done_before) / (now - self._began)
-        pace = f", {_rate(speed, self._unit)}, {duration((self._total - done) / speed)} left" if speed > 0 else ""
-        amount = f"{_amount(done, self._unit)} of {_amount(self._total, self._unit)}"
-        self._console.print(f"{note or self._what}: {amount}{pace}", markup=False, soft_wrap=True)
+        last = now
+        speed = (done - done_before) / (now - began)
+        pace = f", {_rate(speed, unit)}, {duration((total - done) / speed)} left" if speed > 0 else ""
+        amount = f"{_amount(done, unit)} of {_amount(total, unit)}"
+        console.print(f"{note}: {amount}{pace}", markup=False, soft_wrap=True)
+
+    return show
 
 
 def _amount(count: float, unit: str) -> str:

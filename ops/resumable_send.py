@@ -60,11 +60,11 @@ class Stop:
         self.is_asked = True
 
 
-async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[[int, int], None]) -> int:
+async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[[int], None]) -> int:
     """Send what is not sent yet; return how many messages may be in the queue twice.
 
-    That is 0 unless the send was broken off for longer than a placeholder can be invisible. `on_sent` gets the numbers
-    of messages and images that were just sent. Raises `AzureError`; what was done before is in the journal.
+    That is 0 unless the send was broken off for longer than a placeholder can be invisible. `on_sent` gets the number
+    of images that were just sent. Raises `AzureError`; what was done before is in the journal.
     """
     doubtful = await _release_earlier(journal, queue, on_sent)
     reserved: list[Reservation] = []
@@ -80,12 +80,12 @@ async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[
         )
         released, reserved = releasing[0], reserving[0]
         journal.write(released=released, reserved=reserved)
-        on_sent(len(released), sum(message.images for message in released))
+        on_sent(sum(message.images for message in released))
         for failed in (*releasing[1], *reserving[1]):
             raise failed
 
 
-async def _release_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[[int, int], None]) -> int:
+async def _release_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[[int], None]) -> int:
     """Release what an earlier run had reserved. A message whose placeholder may have expired is planned again."""
     earlier = journal.reserved()
     doubtful: list[Message] = []
@@ -95,7 +95,7 @@ async def _release_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[
         released = [message for message, is_sent in found if is_sent]
         doubtful += [message for message, is_sent in found if not is_sent]
         journal.write(released=released, reserved=())
-        on_sent(len(released), sum(message.images for message in released))
+        on_sent(sum(message.images for message in released))
         for failed in failures:
             raise failed
     journal.plan_again(doubtful)

@@ -1,9 +1,8 @@
-"""Estimates what a catalogue costs at the API, and which columns cost most. It counts on disk, whatever the size."""
+"""Estimates how many calls a catalogue needs, and which columns cause most of them. It counts on disk."""
 
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,28 +15,24 @@ if TYPE_CHECKING:
 
 MAX_KEYS_COMPARED = 32
 MAX_SETS_COMPARED = 100_000
-"""So many metadata keys, and sets of metadata, are compared: the first ones. Comparing takes as long as reading."""
+"""Only the first keys and sets of metadata are compared, since comparing takes as long as reading."""
 
 WORTH_NAMING = 0.5
-"""The columns that are named save this part of the calls that unequal metadata costs, if any do."""
+"""Without the columns that are named, at least this share of the extra calls would not be needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a catalogue costs at the API. `least_calls`: with equal metadata for all images of a project."""
+    """What a catalogue costs at the API. `least_calls`: if all images of a project had equal metadata."""
 
     images: int
     metadata_sets: int
     calls: int
     least_calls: int
 
-    def seconds(self, calls_per_second: float) -> float:
-        """How long the calls take at a rate."""
-        return self.calls / calls_per_second
-
     @property
     def extra_calls(self) -> int:
-        """Calls that would not be needed if images did not differ in their metadata."""
+        """The calls that differences in metadata cause."""
         return self.calls - self.least_calls
 
 
@@ -64,23 +59,23 @@ def _total_calls(database: CatalogueDatabase, sets: str, by: str) -> int:
 
 
 def costliest_columns(database: CatalogueDatabase, costs: Estimate) -> tuple[tuple[str, ...], int] | None:
-    """The fewest columns that cause at least half of the extra calls, and how many calls there are without them.
+    """The fewest columns that cause at least half of the extra calls, and the number of calls without them.
 
-    One column is enough, or those with the most different values are taken together: two columns that are unique in
-    every row cost nothing each, as long as the other is there. None if metadata costs nothing. Columns are chosen by
-    the first sets of a large catalogue; the calls are counted over all of it.
+    That is one column, or those with the most different values together: of two columns that are unique in every row,
+    leaving out one saves nothing. None if there are no extra calls. In a large catalogue, the columns are chosen by its
+    first sets; the calls are counted over all of it.
     """
     if not costs.extra_calls:
         return None
     first = database.connection.execute(f"SELECT metadata FROM {_SETS} LIMIT {_FIRST_SETS}")  # noqa: S608 - ours
     keys = list(dict.fromkeys(key for (metadata,) in first for key in json.loads(metadata)))[:MAX_KEYS_COMPARED]
-    with _digests(database, keys, MAX_SETS_COMPARED):
-        positions = _choose(database, range(len(keys)))
-        chosen = [keys[position] for position in positions]
-        if costs.metadata_sets <= MAX_SETS_COMPARED:
-            return tuple(chosen), _calls_without(database, positions)
-    with _digests(database, chosen, costs.metadata_sets):
-        return tuple(chosen), _calls_without(database, range(len(chosen)))
+    _write_digests(database, keys, MAX_SETS_COMPARED)
+    positions = _choose(database, range(len(keys)))
+    chosen = tuple(keys[position] for position in positions)
+    if costs.metadata_sets > MAX_SETS_COMPARED:
+        _write_digests(database, chosen, costs.metadata_sets)
+        positions = range(len(chosen))
+    return chosen, _calls_without(database, positions)
 
 
 def _choose(database: CatalogueDatabase, positions: Sequence[int]) -> Sequence[int]:
@@ -103,14 +98,15 @@ def _calls_without(database: CatalogueDatabase, positions: Iterable[int]) -> int
     return _total_calls(database, "digests", " - ".join(("digest", *(f"d{position}" for position in positions))))
 
 
-@contextmanager
-def _digests(database: CatalogueDatabase, keys: Sequence[str], most: int) -> Iterator[None]:
-    """For each of the first sets of metadata, a number for each pair with one of these keys, and the sum of all pairs'.
+def _write_digests(database: CatalogueDatabase, keys: Sequence[str], most: int) -> None:
+    """Write a row for each of the first sets of metadata: a number for each pair with one of these keys, and their sum.
 
-    The sum less a pair's number stands for the set without that pair. With 56 bits each, sums fit in 64.
+    The sum covers all pairs. Less a pair's number, it stands for the set without that pair. With 56 bits each, sums fit
+    in 64.
     """
     connection = database.connection
     columns = "".join(f", d{position}" for position in range(len(keys)))
+    connection.execute("DROP TABLE IF EXISTS digests")
     connection.execute(f"CREATE TEMP TABLE digests (project, images, digest{columns})")
 
     def rows() -> Iterator[tuple[int, ...]]:
@@ -121,7 +117,3 @@ def _digests(database: CatalogueDatabase, keys: Sequence[str], most: int) -> Ite
             yield of_project, images, of_project + sum(numbers.values()), *(numbers.get(key, 0) for key in keys)
 
     connection.executemany(f"INSERT INTO digests VALUES (?, ?, ?{', ?' * len(keys)})", rows())  # noqa: S608 - ours
-    try:
-        yield
-    finally:
-        connection.execute("DROP TABLE digests")

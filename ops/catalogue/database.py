@@ -1,7 +1,7 @@
-"""Sorts the rows of a catalogue on disk and checks them together, since a file may be larger than memory.
+"""Sorts the rows of a catalogue on disk, since a file may be larger than memory, and finds rows that contradict others.
 
-It refuses rows that give one image different metadata. Queues promise no order across instances, so nobody could say
-which of them would stay.
+Rows that give one image different metadata are all refused. Queues promise no order, so nobody could say which of them
+would be applied last.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import json
 import re
 import sqlite3
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from ops.catalogue.encodings import NAME_THE_ENCODING
 from ops.catalogue.row import Pairs, Problem, Row, id_bytes, id_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
-
-    from ops.catalogue.source import Rows
 
 CACHE_KIB = 4 * 1024
 ROWS_AT_ONCE = 2000
@@ -53,17 +54,18 @@ _CONTRADICTIONS = """
 """
 
 
-def _kind(text: str) -> str:
-    return _VARIABLE.sub("…", text)
-
-
 def canonical(metadata: Mapping[str, str]) -> str:
-    """Metadata as text, the same whatever the order of its pairs."""
+    """Metadata as text that does not depend on the order of the pairs."""
     return json.dumps(metadata, sort_keys=True, separators=(",", ":"))
 
 
 _VARIABLE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[0-9]+""")
-"""What differs between problems of one kind: what stands in the cell, and numbers."""
+"""What differs between problems of one kind: quoted texts, and numbers."""
+
+
+def _kind(problem: str) -> str:
+    """What problems with one cause have in common. A wrong encoding is one cause, whatever columns it spoils."""
+    return NAME_THE_ENCODING if NAME_THE_ENCODING in problem else _VARIABLE.sub("…", problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class ExpectedImage:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Images that have project, metadata and correlation id in common. Each is there once, in the order of its id."""
+    """Images with the same project, metadata and correlation id. Each is there once, in the order of its id."""
 
     project_id: str
     metadata: dict[str, str]
@@ -87,80 +89,66 @@ class Group:
 
 
 class CatalogueDatabase:
-    """All rows of a catalogue on disk: memory does not grow with them. `read_catalogue` fills one."""
+    """All rows of a catalogue, on disk."""
 
     def __init__(self, path: Path) -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
-        self.connection.execute("PRAGMA journal_mode = OFF")  # a scratch file: who is killed begins anew
+        self.connection.execute("PRAGMA journal_mode = OFF")  # a scratch file, not read again after a crash
         self.connection.execute("PRAGMA synchronous = OFF")
         self.connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self.connection.execute("PRAGMA temp_store = FILE")
         self.connection.executescript(_TABLES)
         self._keys: dict[tuple[str, Pairs], int] = {}
+        self.rows_read = 0
 
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
 
-    def add(self, rows: Iterable[Row | Problem]) -> Iterator[int]:
-        """Add rows; yields how many there were so far, every few thousand."""
+    def add(self, rows: Iterable[Row | Problem], on_batch: Callable[[], None]) -> None:
+        """Add all rows, then refuse those that contradict one another. `on_batch` is called every few thousand."""
         self.connection.execute("BEGIN")
         batch: list[tuple[int, bytes, int, str | None]] = []
         problems: list[Problem] = []
-        seen = shown = 0
         for row in rows:
             if isinstance(row, Problem):
                 problems.append(row)
-                seen += 0 if row.is_warning else row.rows
+                self.rows_read += 0 if row.is_warning else row.rows
             else:
                 key = self._key(row)
                 batch.extend([(key, id_bytes(image), row.line, row.correlation_id) for image in row.image_ids])
-                seen += 1
-            if seen - shown >= ROWS_AT_ONCE or len(batch) + len(problems) >= ROWS_AT_ONCE:
+                self.rows_read += 1
+            if len(batch) + len(problems) >= ROWS_AT_ONCE:
                 self._insert(batch, problems)
-                shown = seen
-                yield seen
+                on_batch()
         self._insert(batch, problems)
         self.connection.execute("COMMIT")
-        yield seen
-
-    def finish(self) -> None:
-        """Find the rows that contradict one another: all of them are bad."""
+        on_batch()
         self.connection.executescript(_CONTRADICTIONS)
 
-    def problems(self, *, warnings: bool = False) -> Iterator[Problem]:
-        """Everything that is wrong, in the order of the file; or the warnings."""
-        return self._problems("is_warning = ? ORDER BY line, last_line", warnings)
-
     def kinds(self, most: int, *, warnings: bool = False) -> list[tuple[str, int]]:
-        """The kinds of problems by their first line, each with its number of rows; at most so many."""
+        """At most so many kinds of problems, or of warnings, with the number of rows of each, by their first line."""
         return self.connection.execute(
             "SELECT kind, sum(rows) FROM problems WHERE is_warning = ? GROUP BY kind ORDER BY min(line) LIMIT ?",
             (warnings, most),
         ).fetchall()
 
-    def problems_of(self, kind: str, most: int) -> list[Problem]:
-        """The first problems of a kind."""
-        return list(self._problems("kind = ? ORDER BY line LIMIT ?", kind, most))
-
-    def _problems(self, which: str, *values: object) -> Iterator[Problem]:
+    def problems(self, kind: str | None = None, most: int = -1, *, warnings: bool = False) -> Iterator[Problem]:
+        """The problems or the warnings, in the order of the file: all, or the first of one kind."""
         found = self.connection.execute(
-            f"SELECT line, last_line, text, is_warning, rows FROM problems WHERE {which}",  # noqa: S608 - texts of ours
-            values,
+            "SELECT line, last_line, text, is_warning, rows FROM problems "
+            "WHERE is_warning = ? AND kind = coalesce(?, kind) ORDER BY line, last_line LIMIT ?",
+            (warnings, kind, most),
         )
         for line, last_line, text, is_warning, rows in found:
             yield Problem(line, last_line, text, bool(is_warning), rows)
 
     def count_bad_rows(self) -> int:
-        """How many rows cannot be sent."""
+        """The number of rows that cannot be sent."""
         return int(self._one("SELECT total(rows) FROM problems WHERE is_warning = 0"))
 
-    def has_rows(self) -> bool:
-        """Whether there is anything to send."""
-        return bool(self._one("SELECT EXISTS (SELECT 1 FROM rows)"))
-
     def count_images(self) -> int:
-        """How many images there are, each once."""
+        """The number of different images."""
         return int(self._one("SELECT count(*) FROM (SELECT DISTINCT project, image FROM rows JOIN keys ON id = key)"))
 
     def images(self) -> Iterator[ExpectedImage]:
@@ -173,27 +161,14 @@ class CatalogueDatabase:
             yield ExpectedImage(line, project, id_text(image), json.loads(metadata))
 
     def groups(self) -> Iterator[Group]:
-        """The images by what they have in common, always in the same order. Read each before the next."""
+        """The images by what they have in common, always in the same order. Read each group before the next."""
         found = self.connection.execute(
             "SELECT DISTINCT key, correlation, image FROM rows ORDER BY key, correlation, image"
         )
-        row = found.fetchone()
-
-        def images_of(key: int, correlation: str | None) -> Iterator[str]:
-            nonlocal row
-            while row is not None and (row[0], row[1]) == (key, correlation):
-                yield id_text(row[2])
-                row = found.fetchone()
-
-        while row is not None:
-            key, correlation = row[0], row[1]
-            project, metadata = self.connection.execute(
-                "SELECT project, metadata FROM keys WHERE id = ?", (key,)
-            ).fetchone()
-            images = images_of(key, correlation)
-            yield Group(project, json.loads(metadata), correlation, images)
-            for _ in images:
-                pass
+        for (key, correlation), rows in groupby(found, itemgetter(0, 1)):
+            of_key = self.connection.execute("SELECT project, metadata FROM keys WHERE id = ?", (key,))
+            project, metadata = of_key.fetchone()
+            yield Group(project, json.loads(metadata), correlation, (id_text(image) for _, _, image in rows))
 
     def _one(self, statement: str) -> Any:
         return self.connection.execute(statement).fetchone()[0]
@@ -208,7 +183,7 @@ class CatalogueDatabase:
         problems.clear()
 
     def _key(self, row: Row) -> int:
-        """The number of what a row has in common with others, whatever the order of its pairs."""
+        """The number of the row's project and metadata, whatever the order of its pairs."""
         known = self._keys.get((row.project_id, row.pairs))
         if known is None:
             if len(self._keys) >= MAX_KEYS_KEPT:
@@ -226,21 +201,3 @@ class CatalogueDatabase:
             "INSERT INTO keys (project, metadata, digest) VALUES (?, ?, ?)", (row.project_id, metadata, digest)
         )
         return int(inserted.lastrowid or 0)
-
-
-def read_catalogue(rows: Rows, scratch: Path, on_read: Callable[[int], None]) -> tuple[CatalogueDatabase, int]:
-    """Read and check every row; return them and how many there were. The caller closes the database.
-
-    `on_read` gets how many bytes of the file are read so far. Raises `CatalogueError`.
-    """
-    database = CatalogueDatabase(scratch / "catalogue.db")
-    try:
-        rows_seen = 0
-        for seen in database.add(rows.reader.rows()):
-            rows_seen = seen
-            on_read(rows.position())
-        database.finish()
-    except BaseException:
-        database.close()
-        raise
-    return database, rows_seen

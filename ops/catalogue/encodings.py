@@ -1,6 +1,6 @@
-"""Finds the encoding of a file. A row that has another encoding is read all the same, so that it can be named.
+"""Decides the encoding of a file. A byte that it cannot decode spoils only its own row, so that the row can be named.
 
-Bytes that cannot be decoded become characters that no message may have. Written again, they are the same bytes.
+Such bytes become characters that no message may have. Written again, they are the same bytes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from shared.text import one_line
 KEEP = "vision-relay-keep"
 """The error handler to open files with."""
 
+NAME_THE_ENCODING = "name the encoding, such as --encoding"
+
 _NO_TEXT = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"}
 _NOT_DECODED = re.compile("[\udc00-\udcff]")
 
 
 def choose_encoding(head: bytes, chosen: str | None) -> str:
-    """The encoding of a file that begins with these bytes. `chosen` is what `--encoding` says.
+    """The encoding of a file that begins with these bytes. `chosen` is the value of `--encoding`.
 
-    Raises `CatalogueError` if there is no such encoding, or if the file is visibly of another.
+    Raises `CatalogueError` if there is no such encoding, or if the bytes show another one.
     """
     seen = json.detect_encoding(head)  # by a byte order mark, or by the zero bytes of UTF-16 and UTF-32
     if chosen is None:
@@ -30,7 +32,7 @@ def choose_encoding(head: bytes, chosen: str | None) -> str:
     if _plain(_looked_up(chosen)).startswith(_plain(seen).removesuffix("sig")[:5]):
         return seen if seen != "utf-8" else chosen
     if seen == "utf-8" and _plain(chosen) in ("utf16", "utf32"):
-        return f"{chosen}-le"  # without a byte order mark; Windows writes it so
+        return f"{chosen}-le"  # Windows writes it without a byte order mark
     if seen != "utf-8":
         raise CatalogueError(f"--encoding {one_line(chosen)}: the file is {name_of(seen)}; leave the option out")
     return chosen
@@ -56,11 +58,11 @@ def name_of(encoding: str) -> str:
 
 
 def hint_of_encoding(text: str, encoding: str) -> str:
-    """What to add to a problem with a text in which bytes could not be decoded; empty if there are none."""
+    """What to add to the problem of this text if bytes of it could not be decoded; otherwise empty."""
     if not _NOT_DECODED.search(text):
         return ""
     other = "cp1252" if name_of(encoding) != "cp1252" else "latin-1"
-    return f" (not {name_of(encoding)}? name the encoding, such as --encoding {other})"
+    return f" (not {name_of(encoding)}? {NAME_THE_ENCODING} {other})"
 
 
 def _keep(error: UnicodeError) -> tuple[str | bytes, int]:

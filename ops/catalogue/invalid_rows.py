@@ -1,12 +1,13 @@
-"""Writes the rows that cannot be sent to a file beside the catalogue. Mended there, they can be sent as they are.
+"""Writes the rows that cannot be sent to a file beside the catalogue, so that they can be mended and sent from there.
 
-The file is written as the catalogue is (encoding, delimiter, quoting), so that the same options read it. Rows of a
-workbook become CSV, and so do objects of a JSON array become lines.
+The same options read that file: it has the catalogue's encoding, delimiter and quoting. Rows of a workbook become CSV,
+and objects of a JSON array become lines.
 """
 
 from __future__ import annotations
 
 import csv
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from ops.catalogue.encodings import KEEP
@@ -16,46 +17,42 @@ from ops.catalogue.source import Format
 from ops.catalogue.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from ops.catalogue.mapping import ColumnChoices
-    from ops.catalogue.records import CsvRecords, Record
+    from ops.catalogue.records import Record
     from ops.catalogue.row import Problem
     from ops.catalogue.source import Source
     from shared.messages.update import MetadataLimits
 
-_SUFFIXES = {Format.CSV: ".csv", Format.XLSX: ".csv", Format.JSONL: ".jsonl", Format.JSON: ".jsonl"}
-
 
 def invalid_rows_path(source: Source) -> Path:
-    """A name beside the catalogue that no file has yet: what is there may be half mended."""
+    """A new name beside the catalogue; a file of an earlier send may be half mended."""
     is_kept = source.format in (Format.CSV, Format.JSONL) and source.beside.suffix
-    suffix = source.beside.suffix if is_kept else _SUFFIXES[source.format]
-    number = 1
-    while True:
-        path = source.beside.with_name(f"{source.beside.stem}.invalid{'' if number == 1 else f'-{number}'}{suffix}")
-        if not path.exists():
-            return path
-        number += 1
+    is_table = source.format in (Format.CSV, Format.XLSX)
+    suffix = source.beside.suffix if is_kept else ".csv" if is_table else ".jsonl"
+    numbers = chain([""], (f"-{number}" for number in count(2)))
+    paths = (source.beside.with_name(f"{source.beside.stem}.invalid{number}{suffix}") for number in numbers)
+    return next(path for path in paths if not path.exists())
 
 
 def write_invalid_rows(
     source: Source, choices: ColumnChoices, limits: MetadataLimits, bad: Iterator[Problem], path: Path
 ) -> None:
-    """Write these rows; of a table with a last column that says what is wrong, which `send` leaves out."""
+    """Write these rows. Those of a table get a last column that names the problem."""
     encoding = "utf-8-sig" if source.format is Format.XLSX else source.encoding
     with source.open(choices, limits) as rows, path.open("x", encoding=encoding, errors=KEEP, newline="") as file:
         if isinstance(rows.reader, Table):
-            _write_table(rows.reader, rows.csv, bad, file, source)
+            _write_table(rows.reader, rows.delimiter, bad, file, is_quoted=source.quoting is Quoting.DOUBLE)
         else:
-            for record, _ in _bad_records(rows.reader.records(), bad):
+            for record, _ in _bad_records(rows.reader.records, bad):
                 file.write(record.text.strip("\r\n").replace("\r\n", " ").replace("\n", " ") + "\n")
 
 
-def _bad_records(records: Iterable[Any], bad: Iterator[Problem]) -> Iterator[tuple[Any, Problem]]:
-    """The records that have problems, with them. Both come in the order of the file."""
+def _bad_records(records: Iterator[Record], bad: Iterator[Problem]) -> Iterator[tuple[Record, Problem]]:
+    """The records that have problems. Both come in the order of the file."""
     problem = next(bad, None)
     for record in records:
         while problem is not None and problem.line < record.line:
@@ -66,9 +63,7 @@ def _bad_records(records: Iterable[Any], bad: Iterator[Problem]) -> Iterator[tup
             yield record, problem
 
 
-def _write_table(table: Table, read: CsvRecords | None, bad: Iterator[Problem], file: TextIO, source: Source) -> None:
-    delimiter = read.delimiter if read else ","
-    is_quoted = source.quoting is Quoting.DOUBLE
+def _write_table(table: Table, delimiter: str, bad: Iterator[Problem], file: TextIO, *, is_quoted: bool) -> None:
     write = csv.writer(
         file,
         delimiter=delimiter,
@@ -78,10 +73,9 @@ def _write_table(table: Table, read: CsvRecords | None, bad: Iterator[Problem], 
     header = [*table.mapping.header]
     known = header.index(PROBLEM_COLUMN) if PROBLEM_COLUMN in header else None
     write(header if known is not None else [*header, PROBLEM_COLUMN])
-    record: Record
-    for record, problem in _bad_records(table.records(), bad):
-        if record.problem is not None:  # it has no cells: only its text can be kept
-            file.write("".join(record.text).rstrip("\r\n") + "\r\n")
+    for record, problem in _bad_records(table.records, bad):
+        if record.problem is not None:  # it has no cells
+            file.write(record.text.rstrip("\r\n") + "\r\n")
             continue
         cells = [*record.cells]
         told = problem.text if is_quoted else problem.text.replace(delimiter, " ")

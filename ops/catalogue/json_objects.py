@@ -1,47 +1,39 @@
 """Reads updates in JSON, in the form of the queue's messages: one object on each line, or an array of objects.
 
-`imageId` may stand in place of `imageIds`, and `projectId` may be left out where all objects have the same.
+`imageId` may stand for `imageIds`. `projectId` may be missing if `--project-id` says it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from ops.catalogue.encodings import hint_of_encoding
-from ops.catalogue.records import lines_of
+from ops.catalogue.records import Record, lines_of
 from ops.catalogue.row import Problem, Row, plain_id, validated
 from shared.errors import InvalidMessage
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from shared.messages.update import MetadataLimits
-
 
 _BETWEEN = re.compile(r"[\s,\[]*")
 """What stands before an array, between its elements, or between values one after another."""
 
 
-class JsonRecord(NamedTuple):
-    """The text of an object, and the lines that it stands on."""
-
-    line: int
-    last_line: int
-    text: str
-
-
-def json_lines(text: TextIO) -> Iterator[JsonRecord]:
+def json_lines(text: TextIO) -> Iterator[Record]:
     """Every line that is not empty."""
     for number, line in enumerate(lines_of(text), start=1):
         if line.strip():
-            yield JsonRecord(number, number, line)
+            yield Record(number, number, line)
 
 
-def json_values(text: TextIO) -> Iterator[JsonRecord]:
-    """Every element of a JSON array, or every value of several one after another. All of the text is held in memory."""
+def json_values(text: TextIO) -> Iterator[Record]:
+    """Every element of a JSON array, or every value of several one after another. It holds all of the text."""
     whole = "".join(lines_of(text)).rstrip("] \t\r\n")
     decoder = json.JSONDecoder()
     line, at = 1, 0
@@ -50,42 +42,31 @@ def json_values(text: TextIO) -> Iterator[JsonRecord]:
         try:
             end = decoder.raw_decode(whole, begin)[1]
         except (ValueError, RecursionError):
-            end = len(whole)  # where the next one begins, nobody can say
+            end = len(whole)  # nobody can say where the next one begins
         last_line = line + whole.count("\n", begin, end)
-        yield JsonRecord(line, last_line, whole[begin:end])
+        yield Record(line, last_line, whole[begin:end])
         line, at = last_line, end
 
 
+@dataclass(frozen=True, slots=True)
 class JsonObjects:
-    """Checks objects. `correlation_id` is what objects without one of their own get: they are checked with it."""
+    """Checks objects. `correlation_id` is for objects without one of their own; they are checked with it."""
 
-    mapping = None
-
-    def __init__(
-        self,
-        records: Iterable[JsonRecord],
-        project_id: str | None,
-        limits: MetadataLimits,
-        correlation_id: str | None,
-        encoding: str,
-    ) -> None:
-        self._records = records
-        self._project_id = project_id
-        self._limits = limits
-        self._correlation_id = correlation_id
-        self._encoding = encoding
-
-    def records(self) -> Iterator[JsonRecord]:
-        """Every object as it stands in the file."""
-        return iter(self._records)
+    records: Iterator[Record]
+    project_id: str | None
+    limits: MetadataLimits
+    correlation_id: str | None
+    encoding: str
+    mapping: ClassVar[None] = None
 
     def rows(self) -> Iterator[Row | Problem]:
         """Every row, or what is wrong with it."""
-        for line, last_line, text in self.records():
+        for record in self.records:
             try:
-                yield self._row(line, text)
+                yield self._row(record.line, record.text)
             except InvalidMessage as error:
-                yield Problem(line, last_line, str(error) + hint_of_encoding(text, self._encoding))
+                hint = hint_of_encoding(record.text, self.encoding)
+                yield Problem(record.line, record.last_line, str(error) + hint)
 
     def _row(self, line: int, text: str) -> Row:
         fields = _fields(text)
@@ -100,15 +81,15 @@ class JsonObjects:
             fields["imageIds"] = [fields.pop("imageId")]
         if isinstance(fields.get("imageIds"), list):
             fields["imageIds"] = [plain_id(each) if isinstance(each, str) else each for each in fields["imageIds"]]
-        project_id = fields.get("projectId", self._project_id)
+        project_id = fields.get("projectId", self.project_id)
         if isinstance(project_id, str):
             fields["projectId"] = project_id = plain_id(project_id)
-        if self._project_id not in (None, project_id):
+        if self.project_id not in (None, project_id):
             raise InvalidMessage("projectId: is not the project that --project-id says")
         has_its_own = fields.get("correlationId") is not None
-        if not has_its_own and self._correlation_id is not None:
-            fields["correlationId"] = self._correlation_id
-        update = validated(fields, self._limits)
+        if not has_its_own and self.correlation_id is not None:
+            fields["correlationId"] = self.correlation_id
+        update = validated(fields, self.limits)
         pairs = tuple(update.metadata.items())
         correlation_id = update.correlation_id if has_its_own else None
         return Row(line, update.project_id, tuple(update.image_ids), pairs, correlation_id)

@@ -1,4 +1,4 @@
-"""Decides which column of a table holds what: by the options, or else by the columns' names and contents."""
+"""Decides what each column of a table is: as the options say, or else by the columns' names and cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROBLEM_COLUMN = "vision-relay: problem"
-"""The column that `send --skip-invalid` adds to the rows that it leaves out. `send` ignores it."""
+"""The column that `send --skip-invalid` adds to the rows that it leaves out. It is no metadata."""
 
 IMAGE_NAMES = ("imageid", "image", "imageuuid", "imageguid", "id", "uuid", "guid")
 PROJECT_NAMES = ("projectid", "project", "projectuuid", "projectguid")
@@ -24,10 +24,7 @@ METADATA_PREFIXES = ("metadata.", "metadata:", "metadata/")
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoices:
-    """What the options say about the columns; the rest is guessed.
-
-    `metadata` and `ignore` name columns; a metadata column may be `COLUMN=KEY`.
-    """
+    """What the options say about the columns. `metadata` has `COLUMN` or `COLUMN=KEY`."""
 
     image: str | None = None
     project: str | None = None
@@ -38,20 +35,14 @@ class ColumnChoices:
 
     @property
     def of_columns(self) -> tuple[str, ...]:
-        """The options that name columns, as they are typed."""
-        said = {
-            "--image": self.image,
-            "--project": self.project,
-            "--correlation": self.correlation,
-            "--metadata": self.metadata,
-            "--ignore": self.ignore,
-        }
-        return tuple(option for option, value in said.items() if value)
+        """The options that name columns."""
+        names = ("image", "project", "correlation", "metadata", "ignore")
+        return tuple(f"--{name}" for name in names if getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """The positions of the columns, and the metadata key that each other column stands for.
+    """The positions of the columns, and the keys of those that are metadata.
 
     Either `project` or `project_id` is there. `ids` are the columns whose first cells are UUIDs.
     """
@@ -67,7 +58,7 @@ class Mapping:
 
 
 def map_columns(header: Sequence[str], choices: ColumnChoices, sample: Sequence[Sequence[str]] = ()) -> Mapping:
-    """Decide which column is what; `sample` are the cells of some rows. Raises `CatalogueError`."""
+    """Decide what each column is. `sample` has the cells of some rows. Raises `CatalogueError`."""
     _check(choices)
     names = tuple(map(plain_name, header))
     ids = tuple(position for position in range(len(names)) if _holds_ids(position, sample))
@@ -80,7 +71,7 @@ def map_columns(header: Sequence[str], choices: ColumnChoices, sample: Sequence[
         )
     overruled = None
     if choices.project_id is not None:
-        overruled = project if project in ids else None  # not an id: then it is metadata like any other
+        overruled = project if project in ids else None  # without ids, it is metadata like any other column
         project = None
     _check_ids(names, [position for position in (image, project, correlation) if position is not None])
     if project is None and choices.project_id is None:
@@ -115,7 +106,7 @@ def _image_option(names: tuple[str, ...], ids: Sequence[int], project: int | Non
 
 
 def _find(names: tuple[str, ...], chosen: str | None, known: tuple[str, ...], ids: Sequence[int]) -> int | None:
-    """The position of the chosen column, or else of the one that has a known name; rather one that holds UUIDs."""
+    """The position of the chosen column, or else of one with a known name, preferably one that holds UUIDs."""
     if chosen is not None:
         return _position(names, chosen)
     plain = [_letters_and_digits(name) for name in names]
@@ -168,7 +159,7 @@ def _check_ignored(names: tuple[str, ...], name: str, used: set[int | None]) -> 
 
 
 def _named(names: tuple[str, ...], said: str) -> tuple[int, str]:
-    """A column by its name, with the key after the last `=` if the whole is no column's name."""
+    """A column and its key, which stands after the last `=` unless a column has the whole text as its name."""
     if said in names:
         return _position(names, said), _key(said)
     column, found, key = said.rpartition("=")
@@ -176,7 +167,7 @@ def _named(names: tuple[str, ...], said: str) -> tuple[int, str]:
 
 
 def _check_ids(names: tuple[str, ...], used: Sequence[int]) -> None:
-    """Refuse an id's column whose name another has too. Of columns that are not used, the names do not matter."""
+    """Refuse an id's column that shares its name with another column."""
     ambiguous = [names[position] for position in used if names.count(names[position]) > 1]
     if ambiguous:
         raise CatalogueError(f"two columns have the same name: {_list(ambiguous)}; rename one in the file")
@@ -190,7 +181,7 @@ def _key(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A name of a column in quotes, fit for a line."""
+    """A column's name in quotes, on one line."""
     return f"'{one_line(name, 40)}'"
 
 

@@ -1,4 +1,4 @@
-"""Makes the messages of a catalogue. The same catalogue always becomes the same messages."""
+"""Decides which images share a message. The same catalogue always becomes the same messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message to be sent: its number, its JSON, and how many images it names."""
+    """A message to be sent: its number, its JSON, and the number of its images."""
 
     number: int
     body: str
@@ -26,13 +26,13 @@ class Message:
 
 
 def capacity(fields: dict[str, Any]) -> int:
-    """How many images fit a message with these other fields: whole calls, if it holds more than one."""
+    """How many images fit a message with these fields: whole calls, if it holds more than one."""
     most = (MAX_CONTENT_BYTES - content_bytes({**fields, "imageIds": []})) // BYTES_PER_IMAGE
     return most - most % MAX_IMAGES_PER_CALL if most > MAX_IMAGES_PER_CALL else max(most, 1)
 
 
 def pack(groups: Iterable[Group], correlation_id: str | None = None) -> Iterator[Message]:
-    """Put the images of each group into as few messages as possible; `correlation_id` is for groups without one."""
+    """Put each group's images into as few messages as possible. `correlation_id` is for groups without one."""
     number = 0
     for group in groups:
         fields: dict[str, Any] = {"projectId": group.project_id, "imageIds": [], "metadata": group.metadata}

@@ -1,4 +1,4 @@
-"""Reads the records of a CSV file, and defines what a record is, for workbooks too."""
+"""Reads the records of a CSV file, and defines what a record is for every format."""
 
 from __future__ import annotations
 
@@ -31,24 +31,27 @@ class Quoting(StrEnum):
 
 
 class Record(NamedTuple):
-    """One record: its lines, its cells, or why it has none, and its text as it stands in the file (if that is text)."""
+    """A record and the lines that it stands on. `text` is how it stands there; in a workbook it is empty.
+
+    A record of a table has `cells`, or `problem` says why it has none. A JSON object has only its text.
+    """
 
     line: int
     last_line: int
-    cells: Sequence[str]
-    problem: str | None
-    text: Sequence[str] = ()
+    text: str
+    cells: Sequence[str] = ()
+    problem: str | None = None
 
 
 def lines_of(text: TextIO) -> Iterator[str]:
-    """The lines of a text. Raises `CatalogueError` for one that is too long to be held in memory."""
+    """The lines of a text. Raises `CatalogueError` if one is too long for memory."""
     try:
         for number, line in enumerate(iter(lambda: text.readline(MAX_LINE), ""), start=1):
             if len(line) == MAX_LINE:
                 raise CatalogueError(f"line {number:,} has more than {MAX_LINE:,} characters: this is no file of rows")
             yield line
-    except UnicodeError as error:  # a codec that does not leave it to the error handler
-        raise CatalogueError(f"the encoding is another: {one_line(error)}; --encoding names it") from None
+    except UnicodeError as error:  # some codecs ignore the error handler
+        raise CatalogueError(f"the file has another encoding: {one_line(error)}; --encoding names it") from None
 
 
 def parse_delimiter(name: str) -> str:
@@ -60,58 +63,53 @@ def parse_delimiter(name: str) -> str:
 
 
 def _delimiter_of(header: str) -> str:
-    """The delimiter that makes the name of an id's column, or else the one that a header has most."""
+    """The delimiter that isolates the name of an id's column, or else the most frequent one."""
     found = [delimiter for delimiter in DELIMITERS if delimiter in header]
     by_names = [delimiter for delimiter in found if any(map(is_image_name, header.split(delimiter)))]
     return max(by_names or found or [","], key=header.count)
 
 
-class CsvRecords:
-    """Reads the records of a CSV file. A delimiter that is not said is guessed from the first line.
+def csv_records(text: TextIO, delimiter: str | None, quoting: Quoting) -> tuple[str, Iterator[Record]]:
+    """Return the delimiter of a CSV file, and its records.
 
-    A first line `sep=;`, as Excel writes it, says the delimiter and is no record.
+    Without `delimiter`, it is guessed from the first line, or a first line such as `sep=;` says it (Excel writes that).
     """
+    lines = lines_of(text)
+    first = next(lines, "")
+    said = _SEP.fullmatch(first)
+    head = [] if said or not first else [first]
+    while not any(map(str.strip, head)) and (line := next(lines, "")):
+        head.append(line)
+    header = head[-1] if head else ""
+    guessed = said[1] if said else _delimiter_of(_QUOTED.sub("", header) if quoting is Quoting.DOUBLE else header)
+    found = delimiter or guessed
+    return found, _records(chain(head, lines), found, quoting, lines_before=1 if said else 0)
 
-    def __init__(self, text: TextIO, delimiter: str | None, quoting: Quoting) -> None:
-        lines = lines_of(text)
-        first = next(lines, "")
-        said = _SEP.fullmatch(first)
-        self._lines_before = 1 if said else 0
-        if said:
-            first = next(lines, "")
-        blank: list[str] = []
-        while first and not first.strip():
-            blank.append(first)
-            first = next(lines, "")
-        plain = _QUOTED.sub("", first) if quoting is Quoting.DOUBLE else first
-        self.delimiter = delimiter or (said[1] if said else _delimiter_of(plain))
-        self._text: list[str] = []
-        self._reader = csv.reader(
-            self._remembered(chain(blank, (first,) if first else (), lines)),
-            delimiter=self.delimiter,
-            quoting=csv.QUOTE_NONE if quoting is Quoting.NONE else csv.QUOTE_MINIMAL,
-            strict=True,
-        )
 
-    def _remembered(self, lines: Iterator[str]) -> Iterator[str]:
+def _records(lines: Iterator[str], delimiter: str, quoting: Quoting, lines_before: int) -> Iterator[Record]:
+    text: list[str] = []
+
+    def remembered() -> Iterator[str]:
         for line in lines:
-            self._text.append(line)
+            text.append(line)
             yield line
 
-    def __iter__(self) -> Iterator[Record]:
-        """Every record, in the order of the file."""
-        reader, before = self._reader, self._lines_before
-        while True:
-            text: list[str] = []
-            self._text = text
-            line = reader.line_num + before + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                last_line = reader.line_num + before
-                swallowed = "a quotation mark begins a cell that does not end: " if last_line > line else ""
-                yield Record(line, last_line, (), f"not CSV: {swallowed}{error}", text)
-                continue
-            yield Record(line, reader.line_num + before, cells, None, text)
+    reader = csv.reader(
+        remembered(),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoting is Quoting.DOUBLE else csv.QUOTE_NONE,
+        strict=True,
+    )
+    while True:
+        text.clear()
+        line = reader.line_num + lines_before + 1
+        cells: Sequence[str] = ()
+        problem = None
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            swallowed = "a quotation mark begins a cell that does not end: " if len(text) > 1 else ""
+            problem = f"not CSV: {swallowed}{error}"
+        yield Record(line, reader.line_num + lines_before, "".join(text), cells, problem)

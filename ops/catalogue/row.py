@@ -1,7 +1,4 @@
-"""One row of a catalogue: its images and the metadata that they should have, or what is wrong with it.
-
-`validated` decides whether a row can be sent, by the rules of the queue itself.
-"""
+"""Decides what a row of a catalogue must look like to be sent, by the rules of the queue itself (`validated`)."""
 
 from __future__ import annotations
 
@@ -28,19 +25,19 @@ NO_PAIRS = "no metadata: there is nothing to give its images"
 
 
 class CatalogueError(Exception):
-    """A file cannot be read as a catalogue; the text says why and which option or step helps.
+    """A file cannot be read as a catalogue; the text says why and what helps.
 
-    `otherwise` is what helps unless the reader of the file knows better.
+    `advice` follows the text, unless whoever catches the error has better advice.
     """
 
-    def __init__(self, text: str, otherwise: str = "") -> None:
-        super().__init__(f"{text}; {otherwise}" if otherwise else text)
+    def __init__(self, text: str, advice: str = "") -> None:
+        super().__init__(f"{text}; {advice}" if advice else text)
         self.text = text
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A valid row. Lines are counted from 1; a row of several lines is known by its first."""
+    """A valid row. `line` is its first line, counted from 1."""
 
     line: int
     project_id: str
@@ -53,7 +50,7 @@ class Row:
 class Problem:
     """What is wrong with the lines from `line` to `last_line`. They are not sent, unless it is only a warning.
 
-    `rows` is how many rows that concerns: of lines that a quotation mark has swallowed, each was one.
+    `rows` is the number of rows on them: a quotation mark without its partner swallows several.
     """
 
     line: int
@@ -68,7 +65,7 @@ class Problem:
         return str(self.line) if self.last_line == self.line else f"{self.line}-{self.last_line}"
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+        """The problem as `--json` prints it."""
         return {"line": self.line, "lastLine": self.last_line, "problem": self.text}
 
 
@@ -79,18 +76,18 @@ _OTHER_NOTATION = re.compile(
 )
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _PLAIN = str.maketrans(dict.fromkeys(_INVISIBLE, "") | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"))
-"""Takes out what nobody sees, and makes a hyphen of what a word processor made of one."""
+"""Deletes invisible characters, and turns the dashes of word processors into hyphens."""
 
 
 def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID of 36 characters, as the queue takes them."""
+    """Whether a text is a UUID of 36 characters, as the queue requires it."""
     return _UUID.fullmatch(text) is not None
 
 
 def plain_id(text: str) -> str:
-    """A UUID as the queue takes it, however it was written; a text that is no UUID only without the spaces around it.
+    """Rewrite a UUID as the queue requires it; of any other text, remove only the spaces around it.
 
-    Braces, `urn:uuid:`, missing hyphens, quotation marks and invisible characters leave no doubt about what is meant.
+    Braces, `urn:uuid:`, missing hyphens, quotation marks and invisible characters are accepted: the id is still clear.
     """
     if _UUID.fullmatch(text):
         return text.lower()
@@ -99,28 +96,28 @@ def plain_id(text: str) -> str:
 
 
 def id_bytes(text: str) -> bytes:
-    """A UUID of 36 characters as its 16 bytes."""
+    """The 16 bytes of a UUID of 36 characters."""
     return bytes.fromhex(text.replace("-", ""))
 
 
 def id_text(data: bytes) -> str:
-    """The 36 characters again, in lower case."""
+    """The UUID of 16 bytes, in lower case."""
     digits = data.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def plain_name(text: str) -> str:
-    """The name of a column, without spaces around it and without invisible characters."""
+    """The name of a column, without the spaces around it and without invisible characters."""
     return text.translate(dict.fromkeys(map(ord, _INVISIBLE))).strip()
 
 
 def validated(fields: dict[str, Any], limits: MetadataLimits) -> MetadataUpdate:
-    """The update that these fields are, by the rules of the queue itself. Raises `InvalidMessage`."""
+    """Read the fields of an update by the rules of the queue. Raises `InvalidMessage`."""
     body = to_json(fields).encode("utf-8", "surrogatepass")
     update = parse_update(body, limits)
     if not update.metadata:
         raise InvalidMessage(NO_PAIRS)
-    is_large = len(body) > MAX_CONTENT_BYTES  # it may be because of its images, which can be split
+    is_large = len(body) > MAX_CONTENT_BYTES  # perhaps only because of its many images, which can be split
     if is_large and content_bytes({**update.to_dict(), "imageIds": []}) + BYTES_PER_IMAGE > MAX_CONTENT_BYTES:
         raise InvalidMessage(f"metadata: does not fit a message, which has {MAX_CONTENT_BYTES:,} bytes")
     return update
@@ -130,7 +127,7 @@ _SOME_ID = "00000000-0000-0000-0000-000000000000"
 
 
 def problem_of(limits: MetadataLimits, metadata: dict[str, str] | None = None, **fields: str) -> str | None:
-    """What the queue's rules say against these metadata or fields in a message that is otherwise valid."""
+    """What is wrong with this metadata or these fields, in a message that is otherwise valid."""
     update = {"projectId": _SOME_ID, "imageIds": [_SOME_ID], "metadata": metadata or {"a": "b"}, **fields}
     try:
         validated(update, limits)
@@ -140,5 +137,5 @@ def problem_of(limits: MetadataLimits, metadata: dict[str, str] | None = None, *
 
 
 def content_bytes(fields: dict[str, Any]) -> int:
-    """How long a message with these fields is, before it is encoded."""
+    """The size of a message with these fields, before it is encoded."""
     return len(to_json(fields).encode())

@@ -1,4 +1,4 @@
-"""Finds a catalogue and decides what it is: its format, encoding and delimiter, as said or as its first bytes show."""
+"""Finds a catalogue, and decides its format and encoding: as the options say, or as its first bytes show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ops.catalogue.encodings import KEEP, choose_encoding
 from ops.catalogue.json_objects import JsonObjects, json_lines, json_values
-from ops.catalogue.records import CsvRecords, Quoting, parse_delimiter
+from ops.catalogue.records import Quoting, csv_records, parse_delimiter
 from ops.catalogue.row import CatalogueError, is_uuid, plain_id
 from ops.catalogue.table import Table
 from ops.catalogue.workbook import MAX_WHOLE_BYTES, sheet_records
@@ -36,11 +35,11 @@ STANDARD_INPUT = "-"
 PIECE_BYTES = 1024 * 1024
 HEAD_BYTES = 64 * 1024
 MAX_CONTROLS = 8
-"""A text may have so many control characters by mistake."""
+"""A text may have as many control characters by mistake."""
 
 
 class Format(StrEnum):
-    """How rows are written. `json` is an array of objects, or objects over several lines."""
+    """The format of a file. `json` is an array of objects, or objects that go over several lines."""
 
     CSV = "csv"
     XLSX = "xlsx"
@@ -50,7 +49,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the options say about how a file is read; the rest is found out."""
+    """What the options say about a file's form."""
 
     format: Format | None = None
     encoding: str | None = None
@@ -61,9 +60,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A catalogue on disk, and how it is read. `name` is for people, `size` is in bytes.
+    """A catalogue on disk and its form. `name` is for people, `size` is in bytes.
 
-    `path` is the file itself, or what came out of standard input or gzip; `beside` is the path that was given.
+    `path` is the file itself, or a copy of standard input or of what gzip held; `beside` is the path that was given.
     """
 
     path: Path
@@ -78,7 +77,7 @@ class Source:
 
     @contextmanager
     def open(self, choices: ColumnChoices, limits: MetadataLimits, correlation_id: str | None = None) -> Iterator[Rows]:
-        """Open the file. `correlation_id` is what rows without one will get. Raises `CatalogueError`."""
+        """Open the file. `correlation_id` is for rows without one. Raises `CatalogueError`."""
         choices = replace(choices, project_id=_checked_project_id(choices.project_id))
         if self.format in (Format.JSONL, Format.JSON) and choices.of_columns:
             raise CatalogueError(f"{', '.join(choices.of_columns)}: JSON has no columns; leave this out")
@@ -88,8 +87,9 @@ class Source:
             return
         with self._text() as text:
             if self.format is Format.CSV:
-                records = CsvRecords(text, self.delimiter, self.quoting)
-                yield Rows(Table(records, choices, limits, correlation_id, self.encoding), text.buffer.tell, records)
+                delimiter, records = csv_records(text, self.delimiter, self.quoting)
+                table = Table(records, choices, limits, correlation_id, self.encoding)
+                yield Rows(table, text.buffer.tell, delimiter)
             else:
                 values = json_lines(text) if self.format is Format.JSONL else json_values(text)
                 objects = JsonObjects(values, choices.project_id, limits, correlation_id, self.encoding)
@@ -99,7 +99,7 @@ class Source:
         return self.path.open(encoding=self.encoding, errors=KEEP, newline="")
 
     def digest(self, on_read: Callable[[int], None]) -> str:
-        """The SHA-256 of the file, in hexadecimal; `on_read` gets how many bytes are read so far."""
+        """The SHA-256 of the file, in hexadecimal. `on_read` gets the number of bytes read so far."""
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             while piece := file.read(PIECE_BYTES):
@@ -110,18 +110,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """An open catalogue. `position` is how many bytes are read; `csv` is there where the file is CSV."""
+    """An open catalogue. `position` returns the number of bytes read so far."""
 
     reader: Table | JsonObjects
     position: Callable[[], int]
-    csv: CsvRecords | None = None
+    delimiter: str = ","
 
 
 def open_source(file: str, scratch: Path, reading: Reading) -> Source:
-    """Find a catalogue and what it is. `scratch` is a folder for what has to be kept of standard input and of gzip.
-
-    Raises `CatalogueError` and `OSError`.
-    """
+    """Find a catalogue and its form. Copies go to the folder `scratch`. Raises `CatalogueError` and `OSError`."""
     name = "standard input" if file == STANDARD_INPUT else one_line(file)
     beside = Path("standard-input" if file == STANDARD_INPUT else file)
     if file == STANDARD_INPUT:
@@ -195,7 +192,7 @@ _PACKED = {
 
 
 def _is_workbook(path: Path, head: bytes, name: str) -> bool:
-    """Whether a file is a workbook. Raises `CatalogueError` for what is neither that nor text, and says what it is."""
+    """Whether a file is a workbook. Raises `CatalogueError` if it is neither that nor text, and says what it is."""
     for beginning, what in _UNREADABLE.items():
         if re.match(beginning, head):
             raise CatalogueError(f"{name} is {what}")
@@ -217,7 +214,7 @@ def _is_workbook(path: Path, head: bytes, name: str) -> bool:
 def _text_of(head: bytes, encoding: str) -> str:
     try:
         return head.decode(encoding, KEEP)
-    except UnicodeError as error:  # a codec that does not leave it to the error handler
+    except UnicodeError as error:  # some codecs ignore the error handler
         raise CatalogueError(f"the file is not {encoding}: {one_line(error)}") from None
 
 
@@ -232,24 +229,20 @@ def _format(path: Path, head: str, said: Format | None) -> Format:
         return said
     if re.match(r"\[\s*[{\]]", text):
         return Format.JSON
-    is_json = re.match(r"\{(?![0-9a-fA-F]{8})", text) is not None or path.suffix.lower() in (
-        ".jsonl",
-        ".ndjson",
-        ".json",
-    )
+    is_json = re.match(r"\{(?![0-9a-fA-F]{8})", text) or path.suffix.lower() in (".jsonl", ".ndjson", ".json")
     if said is None and not is_json:
         return Format.CSV
     return Format.JSON if said is None and _goes_over_lines(text) else Format.JSONL
 
 
 def _goes_over_lines(text: str) -> bool:
-    """Whether the first line is not a whole object, but the first few are the beginning of one."""
+    """Whether the first object goes over several lines."""
     first, _, rest = text.partition("\n")
     return first.rstrip() == "{" or (bool(re.match(r"[ \t]+\"", rest)) and not first.rstrip().endswith("}"))
 
 
 def _check_options(found: Format, reading: Reading, *, is_workbook: bool) -> None:
-    """Refuse an option that would do nothing, and a format that the file does not have."""
+    """Refuse an option without effect, and a format that the file does not have."""
     if (reading.format is Format.XLSX) is not is_workbook and reading.format is not None:
         raise CatalogueError(f"--format {reading.format}: the file is {'a' if is_workbook else 'no'} workbook")
     of_text = {"--delimiter": reading.delimiter, "--quoting": reading.quoting}
@@ -263,17 +256,10 @@ def _check_options(found: Format, reading: Reading, *, is_workbook: bool) -> Non
 
 
 def _checked_project_id(project_id: str | None) -> str | None:
-    """The project of all rows as the queue takes it. Raises `CatalogueError`."""
+    """The project of all rows as the queue requires it. Raises `CatalogueError`."""
     if project_id is None:
         return None
     plain = plain_id(project_id)
     if not is_uuid(plain):
         raise CatalogueError(f"--project-id {one_line(project_id, 40)!r}: must be a UUID; --project names a column")
     return plain
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A folder for scratch files, gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="vision-relay-") as folder:
-        yield Path(folder)

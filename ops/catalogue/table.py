@@ -1,7 +1,4 @@
-"""The rows of a table with a header, from CSV or a workbook.
-
-An empty cell is no pair: a key without a value is not sent.
-"""
+"""Checks the rows of a table with a header, from CSV or a workbook. An empty cell is no pair."""
 
 from __future__ import annotations
 
@@ -25,16 +22,16 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 50
 MAX_CHECKED = 16_384
-"""This many checked sets of metadata are remembered, so that equal ones are checked once."""
+"""How many checked sets of metadata are remembered, so that equal ones are checked once."""
 
 _ID_ON_NEXT_LINE = re.compile(r"[\r\n].*[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _NOT_QUOTED = "if the export does not quote its cells: --quoting none"
 
 
 class Table:
-    """Checks the rows of a table. Raises `CatalogueError` if its header cannot be used.
+    """Finds the header and checks the rows below it. Raises `CatalogueError` if the header cannot be used.
 
-    `correlation_id` is what rows without one of their own get: they are checked with it.
+    `correlation_id` is for rows without one of their own; they are checked with it.
     """
 
     def __init__(
@@ -57,8 +54,7 @@ class Table:
         if any(map(_ID_ON_NEXT_LINE.search, header.cells)):
             raise CatalogueError(f"the header goes over lines that look like rows; {_NOT_QUOTED}")
         sample = list(islice(found, SAMPLE_ROWS))
-        self._records = chain(sample, found)
-        self.header_text = header.text
+        self.records: Iterator[Record] = chain(sample, found)
         try:
             self.mapping: Mapping = map_columns(header.cells, choices, [record.cells for record in sample])
         except CatalogueError as error:
@@ -77,7 +73,7 @@ class Table:
         }
 
     def _check_header(self) -> None:
-        """Refuse a wrong header, so that its fault is not reported for each row."""
+        """Refuse a wrong header; otherwise each row would repeat its fault."""
         names = self.mapping.header
         for position, key in self.mapping.metadata:
             hint = hint_of_encoding(names[position] + key, self._encoding)
@@ -90,14 +86,9 @@ class Table:
                     "leave it out with --ignore, or name its key: --metadata COLUMN=KEY"
                 )
 
-    def records(self) -> Iterator[Record]:
-        """Every record below the header that is not empty."""
-        return self._records
-
     def rows(self) -> Iterator[Row | Problem]:
-        """Every row, or what is wrong with it; a row that looks wrong comes after a warning."""
-        for record in self.records():
-            line, last_line, cells, problem, _ = record
+        """Every row, or what is wrong with it. A warning comes before its row."""
+        for line, last_line, _, cells, problem in self.records:
             if problem is not None:
                 yield Problem(line, last_line, f"{problem}; {_NOT_QUOTED}", rows=last_line - line + 1)
                 continue
@@ -111,9 +102,8 @@ class Table:
                     yield Problem(line, last_line, text)
                 continue
             if last_line != line and any(_ID_ON_NEXT_LINE.search(value) for _, value in row.pairs):
-                yield Problem(
-                    line, last_line, f"a value goes over lines that look like rows; {_NOT_QUOTED}", is_warning=True
-                )
+                text = f"a value goes over lines that look like rows; {_NOT_QUOTED}"
+                yield Problem(line, last_line, text, is_warning=True)
             yield row
 
     def _row(self, line: int, cells: Sequence[str]) -> Row:
@@ -122,7 +112,7 @@ class Table:
         if missing:
             if missing < 0 and _has_text(cells[missing:]):
                 raise InvalidMessage(f"{len(cells)} columns, where the header has {len(mapping.header)}")
-            cells = [*cells, *[""] * missing]  # Excel leaves out empty cells at the end, or adds some
+            cells = [*cells, *[""] * missing]  # Excel omits empty cells at the end, or adds some
         image_id = plain_id(cells[mapping.image])
         project_id = mapping.project_id or plain_id(cells[mapping.project or 0])
         correlation_id = cells[mapping.correlation].strip() or None if mapping.correlation is not None else None
@@ -136,7 +126,7 @@ class Table:
         return Row(line, project_id, (image_id,), pairs, correlation_id)
 
     def _check(self, project_id: str, image_id: str, pairs: Pairs, correlation_id: str | None) -> None:
-        """Check a row as the app checks the message that it will be sent in."""
+        """Check a row as the app will check its message."""
         if not pairs:
             raise InvalidMessage(NO_PAIRS)
         fields = {"projectId": project_id, "imageIds": [image_id], "metadata": dict(pairs)}
@@ -146,14 +136,14 @@ class Table:
             raise InvalidMessage(self._by_column(str(error))) from None
 
     def _by_column(self, problem: str) -> str:
-        """Name columns where the rules name fields."""
+        """Replace the names of fields by those of columns."""
         for field, name in self._names.items():
             problem = problem.replace(field, name)
         return problem
 
 
 def _hint_of_header(header: Record, sample: Sequence[Record]) -> str:
-    """What helps if a header is none."""
+    """What helps if this is not the header."""
     if any(is_uuid(plain_id(name)) for name in header.cells):
         return f"line {header.line} holds an id: put a line with the names of the columns above it"
     names = ((record.line, re.split(f"[{DELIMITERS}]", "\t".join(record.cells))) for record in sample)

@@ -1,6 +1,6 @@
-"""Reads the records of a sheet of an Excel workbook. Numbers and dates become text as a person would write them.
+"""Reads the rows of a sheet of an Excel workbook. Numbers and dates become text as a person would write them.
 
-openpyxl is imported only here. It reads row by row, but holds all of a workbook's distinct texts in memory.
+Only this module imports openpyxl, which reads row by row but holds all distinct texts of a workbook in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_WHOLE_BYTES = 100_000_000
-"""The largest size of what must be held in memory, such as a workbook's texts or a JSON array."""
+"""The largest workbook or JSON array, since memory must hold it."""
 
 _TEXTS = "xl/sharedStrings.xml"
 _NOT_CALCULATED = re.compile(
@@ -31,7 +31,7 @@ _PIECE = 1024 * 1024
 
 
 def sheet_records(path: Path, sheet: str | None) -> Iterator[Record]:
-    """The rows of a sheet; without a name, of the only one that has any. Raises `CatalogueError`."""
+    """The rows of the named sheet, or of the only one that has any. Raises `CatalogueError`."""
     try:
         from openpyxl import load_workbook
     except ImportError:
@@ -42,10 +42,10 @@ def sheet_records(path: Path, sheet: str | None) -> Iterator[Record]:
             book = load_workbook(file, read_only=True, data_only=True)
             with closing(book):
                 for number, row in enumerate(_chosen(book, sheet).iter_rows(values_only=True), start=1):
-                    yield Record(number, number, [_text(value) for value in row], None)
+                    yield Record(number, number, "", [_text(value) for value in row])
         except (CatalogueError, OSError):
             raise
-        except Exception as error:  # openpyxl raises whatever the XML leads it to
+        except Exception as error:  # openpyxl raises errors of every kind
             raise CatalogueError(
                 f"the workbook cannot be read ({type(error).__name__}): save it anew, or as CSV"
             ) from None
@@ -74,7 +74,7 @@ def _has_formula_without_result(archive: zipfile.ZipFile, name: str) -> bool:
 
 def _chosen(book: Any, name: str | None) -> Any:
     for each in book.worksheets:
-        each.reset_dimensions()  # what some programs write there is wrong
+        each.reset_dimensions()  # some programs write wrong ones
     names = ", ".join(shown(each.title) for each in book.worksheets)
     if name is not None:
         found = [each for each in book.worksheets if each.title == name]
@@ -112,7 +112,7 @@ def _text(value: object) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """A workbook writes characters that XML lacks as `_x000D_`."""
+    """Decode characters that XML lacks, such as `_x000D_`."""
     if "_x" not in text:
         return text
     from openpyxl.utils.escape import unescape

@@ -9,7 +9,6 @@ from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -17,13 +16,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ops.commands.options import JsonOption, SettingsOption, as_duration
+from ops.commands.options import JsonOption, SettingsOption, parse_duration
 from ops.commands.running import run
 from ops.dead_letters import Filter, Letter, LetterReason, advice
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output, confirm, duration, plural, printable, printable_json
 from ops.progress_bar import bar
 from ops.redriving import DeadLetters, Handled, drop, look, redrive
-from ops.settings import load_ops_settings
 from ops.storage import open_storage
 from shared.text import one_line
 
@@ -81,12 +79,14 @@ CorrelationOption = Annotated[
 OlderOption = Annotated[
     timedelta | None,
     typer.Option(
-        "--older-than", metavar="DURATION", parser=as_duration, help="Such as 2h or 3d.", rich_help_panel=_FILTER
+        "--older-than", metavar="DURATION", parser=parse_duration, help="Such as 2h or 3d.", rich_help_panel=_FILTER
     ),
 ]
 NewerOption = Annotated[
     timedelta | None,
-    typer.Option("--newer-than", metavar="DURATION", parser=as_duration, help="Such as 90m.", rich_help_panel=_FILTER),
+    typer.Option(
+        "--newer-than", metavar="DURATION", parser=parse_duration, help="Such as 90m.", rich_help_panel=_FILTER
+    ),
 ]
 IdOption = Annotated[
     list[str] | None, typer.Option("--id", metavar="ID", help="Or its beginning; repeat it.", rich_help_panel=_FILTER)
@@ -176,7 +176,7 @@ def list_command(
         _show(output, found)
         return Exit.OK
 
-    run(output, partial(load_ops_settings, settings), work)
+    run(output, settings, work)
 
 
 def _show(output: Output, found: _Found) -> None:
@@ -242,7 +242,7 @@ def show_command(
             output.hint(advice(letter))
         return Exit.OK
 
-    run(output, partial(load_ops_settings, settings), work)
+    run(output, settings, work)
 
 
 def _body(letter: Letter) -> object:
@@ -299,7 +299,7 @@ def redrive_command(
             handled = await _handle_all(output, queues, "moving", redrive, wanted)
         return _report(output, handled, "moved back")
 
-    run(output, partial(load_ops_settings, settings), work)
+    run(output, settings, work)
 
 
 @app.command("drop", epilog=EXIT_CODES_HELP)
@@ -352,7 +352,7 @@ def drop_command(
                 handled = await _handle_all(output, queues, "dropping", drop, wanted, file)
         return _report(output, handled, "dropped")
 
-    run(output, partial(load_ops_settings, settings), work)
+    run(output, settings, work)
 
 
 def _is_forced(wanted: Filter) -> bool:
@@ -395,7 +395,7 @@ async def _handle_all(
                 done += 1
                 if save is not None:
                     _save(letter, save)
-                progress.to(done)
+                progress(done)
 
             handled = await handle(queue, wanted, now, on_done)
         total.done += handled.done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from ops.commands.options import JsonOption, SettingsOption
 from ops.commands.running import run
 from ops.doctor import Check, Level, examine
 from ops.output import Exit, Output
-from ops.settings import load_ops_settings, where_from
+from ops.settings import where_from
 from ops.storage import open_storage
 from shared.text import one_line
 
@@ -56,11 +55,11 @@ def doctor_command(
         output.document([check.to_dict() for check in checks])
         return Exit.PROBLEM if any(check.level is Level.FAILED for check in checks) else Exit.OK
 
-    run(output, partial(load_ops_settings, settings), work)
+    run(output, settings, work)
 
 
 def _show(output: Output, check: Check) -> None:
     command = check.advice if check.advice.startswith("vision-relay ") else ""
-    advice = f": {check.advice}" if check.advice and not command else ""
+    advice = f"; {check.advice}" if check.advice and not command else ""
     line = one_line(f"{check.name}: {check.found}{advice}", MAX_LINE)
     output.say(Text.assemble((f"{check.level:<8}", STYLES[check.level]), line), command)

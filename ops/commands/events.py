@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ops.commands.options import SettingsOption
-from ops.commands.running import run
+from ops.commands.running import need_queue, run
 from ops.event_tail import WHAT_QUEUES_HIDE, Event, Tail, check_types, matches
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output
-from ops.settings import load_ops_settings
 from ops.storage import open_storage
 from shared.text import one_line
 
@@ -80,23 +78,17 @@ def tail_command(
                 output.hint("there may be more behind these 32")
         return Exit.OK
 
-    run(output, partial(load_ops_settings, settings), look if once else work)
+    run(output, settings, look if once else work)
 
 
 async def _queue(storage: Storage, settings: OpsSettings) -> OpsQueue:
-    queue = storage.queue(need_events_queue(settings))
-    if await queue.count() is None:
-        raise OpsError(f"there is no queue {queue.name}: check EVENTS_QUEUE", Exit.SETTINGS)
-    return queue
-
-
-def need_events_queue(settings: OpsSettings) -> str:
-    """Return the name of the events queue. Raises `OpsError` if there is none."""
     if not settings.events_queue:
         raise OpsError(
             "there is no events queue: EVENTS_QUEUE is empty, so events go only to Event Grid", Exit.SETTINGS
         )
-    return settings.events_queue
+    queue = storage.queue(settings.events_queue)
+    await need_queue(queue, "EVENTS_QUEUE")
+    return queue
 
 
 def show_event(output: Output, event: Event) -> None:

@@ -1,13 +1,15 @@
-"""Options that several commands have, and the objects that they make."""
+"""The options that several commands have, and what is made of them."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -16,7 +18,11 @@ from ops.catalogue.records import Quoting
 from ops.catalogue.source import Format, Reading, open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ops.catalogue.source import Source
+
+T = TypeVar("T")
 
 SettingsOption = Annotated[
     Path | None,
@@ -28,84 +34,25 @@ SettingsOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, everything else on standard error.")]
-FileArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE", help="CSV with a header, a workbook (.xlsx) or JSON; each also as .gz; - for standard input."
-    ),
-]
 
-_COLUMNS = "Columns and format"
-FormatOption = Annotated[
-    Format | None,
-    typer.Option("--format", help="By default, found from the file's content and name.", rich_help_panel=_COLUMNS),
-]
-ImageOption = Annotated[
-    str | None,
-    typer.Option("--image", metavar="COLUMN", help="The column with the image's id.", rich_help_panel=_COLUMNS),
-]
-ProjectOption = Annotated[
-    str | None,
-    typer.Option("--project", metavar="COLUMN", help="The column with the project's id.", rich_help_panel=_COLUMNS),
-]
-ProjectIdOption = Annotated[
-    str | None,
-    typer.Option("--project-id", metavar="UUID", help="The project of all rows.", rich_help_panel=_COLUMNS),
-]
-MetadataOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metadata",
-        metavar="COLUMN[=KEY]",
-        help="A column that is metadata, under its own name or another key; repeat it. By default all others are.",
-        rich_help_panel=_COLUMNS,
-    ),
-]
-IgnoreOption = Annotated[
-    list[str] | None,
-    typer.Option("--ignore", metavar="COLUMN", help="A column to leave out; repeat it.", rich_help_panel=_COLUMNS),
-]
-CorrelationOption = Annotated[
-    str | None,
-    typer.Option(
-        "--correlation",
-        metavar="COLUMN",
-        help="The column with a correlation id; rows share messages only if theirs are equal.",
-        rich_help_panel=_COLUMNS,
-    ),
-]
-SheetOption = Annotated[
-    str | None,
-    typer.Option("--sheet", metavar="NAME", help="The sheet of a workbook.", rich_help_panel=_COLUMNS),
-]
-DelimiterOption = Annotated[
-    str | None,
-    typer.Option(
-        "--delimiter",
-        metavar="CHARACTER",
-        help="A character or 'tab'; by default what the header has most of.",
-        rich_help_panel=_COLUMNS,
-    ),
-]
-QuotingOption = Annotated[
-    Quoting | None,
-    typer.Option(
-        "--quoting",
-        help="'none' for exports that do not quote: a quotation mark is then a character like any other.",
-        show_default="double",
-        rich_help_panel=_COLUMNS,
-    ),
-]
-EncodingOption = Annotated[
-    str | None,
-    typer.Option(
-        "--encoding",
-        metavar="NAME",
-        help="Such as cp1252, which Excel may write.",
-        show_default="UTF-8, or UTF-16 if it looks so",
-        rich_help_panel=_COLUMNS,
-    ),
-]
+
+def with_options_of(make: Callable[..., T]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of `make` besides its own. Its first parameter gets what `make` returns."""
+
+    def extend(command: Callable[..., None]) -> Callable[..., None]:
+        more = inspect.signature(make, eval_str=True).parameters
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+        @wraps(command)
+        def extended(**given: Any) -> None:
+            made = make(**{name: given.pop(name) for name in more})
+            command(made, **given)
+
+        every = [option.replace(kind=option.KEYWORD_ONLY) for option in (*own, *more.values())]
+        vars(extended)["__signature__"] = inspect.Signature(every)  # where typer looks for options
+        return extended
+
+    return extend
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,52 +65,89 @@ class CatalogueOptions:
     settings: Path | None
 
     def open_source(self, scratch: Path) -> Source:
-        """Find the file and what it is. Raises `CatalogueError` and `OSError`."""
+        """Find the file and its form. Raises `CatalogueError` and `OSError`."""
         return open_source(self.file, scratch, self.reading)
 
     def command(self, name: str, *more: str, file: str | None = None, as_csv: bool = False) -> str:
-        """A command with the same options, as it can be typed in a shell: for this file or another one.
+        """A command with the same options, to be typed in a shell, for this file or another one.
 
-        `as_csv`: the other file is CSV or JSON Lines, whatever this one was.
+        `as_csv`: the other file is CSV or JSON Lines, whatever this one is.
         """
-        reading, choices = self.reading, self.choices
-        said: list[tuple[str, object]] = [
-            ("--format", None if as_csv else reading.format),
-            ("--sheet", None if as_csv else reading.sheet),
-            ("--image", choices.image),
-            ("--project", choices.project),
-            ("--project-id", choices.project_id),
-            *(("--metadata", each) for each in choices.metadata),
-            *(("--ignore", each) for each in choices.ignore),
-            ("--correlation", choices.correlation),
-            ("--delimiter", reading.delimiter),
-            ("--quoting", reading.quoting),
-            ("--encoding", reading.encoding),
-            ("--settings", self.settings),
-        ]
+        said = asdict(self.choices) | asdict(self.reading) | {"settings": self.settings}
+        if as_csv:
+            said |= {"format": None, "sheet": None}
         path = file or self.file
         words = ["vision-relay", name, f"./{path}" if path.startswith("-") and path != "-" else path, *more]
-        for option, value in said:
-            if value is not None:
-                words += [f"{option}={value}"] if str(value).startswith("-") else [option, str(value)]
+        for field, value in said.items():
+            option = f"--{field.replace('_', '-')}"
+            for each in map(str, value if isinstance(value, tuple) else () if value is None else (value,)):
+                words += [f"{option}={each}"] if each.startswith("-") else [option, each]
         return shlex.join(words)
 
 
+_column = partial(typer.Option, rich_help_panel="Columns and format")
+
+
 def catalogue_options(
-    file: str,
-    *,
-    format_: Format | None,
-    image: str | None,
-    project: str | None,
-    project_id: str | None,
-    metadata: list[str] | None,
-    ignore: list[str] | None,
-    correlation: str | None,
-    sheet: str | None,
-    delimiter: str | None,
-    quoting: Quoting | None,
-    encoding: str | None,
-    settings: Path | None,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV with a header, a workbook (.xlsx) or JSON; each also as .gz; - for standard input.",
+        ),
+    ],
+    format_: Annotated[
+        Format | None, _column("--format", help="By default, found from the file's content and name.")
+    ] = None,
+    image: Annotated[str | None, _column("--image", metavar="COLUMN", help="The column with the image's id.")] = None,
+    project: Annotated[
+        str | None, _column("--project", metavar="COLUMN", help="The column with the project's id.")
+    ] = None,
+    project_id: Annotated[str | None, _column("--project-id", metavar="UUID", help="The project of all rows.")] = None,
+    metadata: Annotated[
+        list[str] | None,
+        _column(
+            "--metadata",
+            metavar="COLUMN[=KEY]",
+            help="A column that is metadata, under its own name or another key; repeat it. By default all others are.",
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, _column("--ignore", metavar="COLUMN", help="A column to leave out; repeat it.")
+    ] = None,
+    correlation: Annotated[
+        str | None,
+        _column(
+            "--correlation",
+            metavar="COLUMN",
+            help="The column with a correlation id; rows share messages only if theirs are equal.",
+        ),
+    ] = None,
+    sheet: Annotated[str | None, _column("--sheet", metavar="NAME", help="The sheet of a workbook.")] = None,
+    delimiter: Annotated[
+        str | None,
+        _column(
+            "--delimiter", metavar="CHARACTER", help="A character or 'tab'; by default what the header has most of."
+        ),
+    ] = None,
+    quoting: Annotated[
+        Quoting | None,
+        _column(
+            "--quoting",
+            help="'none' for exports that do not quote: a quotation mark is then a character like any other.",
+            show_default="double",
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        _column(
+            "--encoding",
+            metavar="NAME",
+            help="Such as cp1252, which Excel may write.",
+            show_default="UTF-8, or UTF-16 if it looks so",
+        ),
+    ] = None,
+    settings: SettingsOption = None,
 ) -> CatalogueOptions:
     """What the options say about a file."""
     choices = ColumnChoices(image, project, project_id, correlation, tuple(metadata or ()), tuple(ignore or ()))
@@ -182,19 +166,11 @@ LONGEST = timedelta(days=3650)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read `45s`, `90m`, `2h` or `3d`: more than 0, at most ten years. Raises `ValueError`."""
+    """Read `45s`, `90m`, `2h` or `3d`: more than 0, at most ten years. Raises `typer.BadParameter`."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        raise ValueError(f"{text!r} is not a duration such as 45s, 90m, 2h or 3d")
+        raise typer.BadParameter(f"{text!r} is not a duration such as 45s, 90m, 2h or 3d")
     seconds = float(match[1]) * _UNITS[match[2]]
     if not 0 < seconds <= LONGEST.total_seconds():
-        raise ValueError(f"{text!r} is not between 0 s and {LONGEST.days} d")
+        raise typer.BadParameter(f"{text!r} is not between 0 s and {LONGEST.days} d")
     return timedelta(seconds=seconds)
-
-
-def as_duration(text: str) -> timedelta:
-    """Read a duration such as `90m`."""
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None

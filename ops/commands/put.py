@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
 
 from ops.commands.options import JsonOption, SettingsOption
-from ops.commands.running import run
+from ops.commands.running import need_queue, run
 from ops.output import Exit, OpsError, Output, plural
-from ops.settings import load_ops_settings
 from ops.storage import open_storage
 from shared.errors import InvalidMessage
 from shared.messages.update import parse_update
@@ -60,12 +58,7 @@ def put_command(
             raise OpsError(str(error), Exit.USAGE) from None
         async with open_storage(loaded) as storage:
             queue = storage.queue(loaded.metadata_updates_queue)
-            if await queue.count() is None:
-                raise OpsError(
-                    f"there is no queue {queue.name}: check METADATA_UPDATES_QUEUE, or create it",
-                    Exit.SETTINGS,
-                    "vision-relay doctor --create-queues",
-                )
+            await need_queue(queue, "METADATA_UPDATES_QUEUE")
             message_id, _ = await queue.put(text)
         output.document({"messageId": message_id, "update": json.loads(text)})
         output.say(
@@ -74,7 +67,7 @@ def put_command(
         output.hint("to see what cannot be applied", "vision-relay dead-letters list")
         return Exit.OK
 
-    run(output, partial(load_ops_settings, settings), work)
+    run(output, settings, work)
 
 
 def _metadata(pairs: list[str]) -> dict[str, str]:

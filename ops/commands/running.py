@@ -1,4 +1,4 @@
-"""Runs a command's coroutine, and turns every error into one line and an exit code."""
+"""Runs a command, and turns every error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from azure.core.exceptions import AzureError
 from ops.catalogue.row import CatalogueError
 from ops.output import Exit, OpsError, printable
 from ops.send_journal import JournalBusy
+from ops.settings import load_ops_settings
 from ops.storage_errors import describe_storage
 from shared.errors import AccessDenied, ApiError, SettingsError, StorageTrouble
 from shared.redaction import redacted
@@ -21,9 +22,11 @@ from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from ops.output import Output
     from ops.settings import OpsSettings
+    from ops.storage import OpsQueue
 
 
 class _Redacting(logging.Formatter):
@@ -32,20 +35,20 @@ class _Redacting(logging.Formatter):
 
 
 def log_everything() -> None:
-    """Show on standard error everything that the libraries log, without secrets and control characters."""
+    """Show on standard error what the libraries log, without secrets and control characters."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG, handlers=[handler])
 
 
-def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[OpsSettings], Awaitable[Exit]]) -> None:
-    """Load the settings, do the work and exit with its code."""
+def run(output: Output, settings: Path | None, work: Callable[[OpsSettings], Awaitable[Exit]]) -> None:
+    """Read the settings from the environment and this file, do the work, and exit with its code."""
     if not logging.root.isEnabledFor(logging.DEBUG):
         for noisy in ("azure", "httpx", "asyncio"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
     async def do() -> Exit:
-        return await work(settings())
+        return await work(load_ops_settings(settings))
 
     try:
         code = asyncio.run(do())
@@ -58,6 +61,16 @@ def run(output: Output, settings: Callable[[], OpsSettings], work: Callable[[Ops
     raise typer.Exit(code)
 
 
+async def need_queue(queue: OpsQueue, setting: str) -> None:
+    """Raise `OpsError` if the queue that this setting names does not exist."""
+    if await queue.count() is None:
+        raise OpsError(
+            f"there is no queue {queue.name}: check {setting} and AzureWebJobsStorage, or create it",
+            Exit.SETTINGS,
+            "vision-relay doctor --create-queues",
+        )
+
+
 def describe(error: Exception) -> tuple[str, Exit]:
     """Describe an error and choose the exit code. An unexpected error is described by its traceback."""
     match error:
@@ -68,7 +81,7 @@ def describe(error: Exception) -> tuple[str, Exit]:
         case SettingsError():
             return str(error), Exit.SETTINGS
         case JournalBusy():
-            return "this is being sent by another process already; wait for it, or end it", Exit.PROBLEM
+            return "another process is sending this already; wait for it, or end it", Exit.PROBLEM
         case AccessDenied():
             return str(error), Exit.SETTINGS
         case ApiError() | StorageTrouble():

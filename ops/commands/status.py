@@ -17,7 +17,6 @@ from rich.text import Text
 from ops.commands.options import JsonOption, SettingsOption
 from ops.commands.running import run
 from ops.output import Exit, Output, duration
-from ops.settings import load_ops_settings
 from ops.status import (
     EVENTS,
     REFUSED_LATELY_SECONDS,
@@ -76,7 +75,7 @@ def status_command(
       vision-relay status --json | jq '.queues[] | select(.messages > 0)'
     """
     output = Output(as_json)
-    run(output, partial(load_ops_settings, settings), partial(_follow if follow else _once, output))
+    run(output, settings, partial(_follow if follow else _once, output))
 
 
 async def _once(output: Output, settings: OpsSettings) -> Exit:

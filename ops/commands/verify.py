@@ -4,52 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, closing
 from datetime import timedelta
-from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ops.apis import open_image_reader
-from ops.catalogue.database import read_catalogue
-from ops.catalogue.source import scratch_folder
+from ops.catalogue.database import CatalogueDatabase
 from ops.commands.options import (
     CatalogueOptions,
-    CorrelationOption,
-    DelimiterOption,
-    EncodingOption,
-    FileArgument,
-    FormatOption,
-    IgnoreOption,
-    ImageOption,
     JsonOption,
-    MetadataOption,
-    ProjectIdOption,
-    ProjectOption,
-    QuotingOption,
-    SettingsOption,
-    SheetOption,
-    as_duration,
     catalogue_options,
     check_timeout,
+    parse_duration,
+    with_options_of,
 )
-from ops.commands.problems import show_problems
+from ops.commands.problems import read_rows
 from ops.commands.running import run
 from ops.output import Exit, Output, plural
-from ops.progress_bar import BYTES, bar
+from ops.progress_bar import bar
 from ops.redriving import DeadLetters
-from ops.settings import load_ops_settings
 from ops.storage import open_storage
 from ops.verifying import Deviation, Fate, Standing, Verification
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from ops.catalogue.database import CatalogueDatabase
     from ops.catalogue.source import Source
-    from ops.progress_bar import Bar
     from ops.settings import OpsSettings
 
 MAX_SHOWN = 50
@@ -57,15 +42,16 @@ MAX_LINE = 500
 STYLES = {Fate.QUEUED: "yellow", Fate.DEAD_LETTER: "red", Fate.NOWHERE: "bold red"}
 
 
+@with_options_of(catalogue_options)
 def verify_command(
-    file: FileArgument,
+    options: CatalogueOptions,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until nothing of the file is under way any more.")] = False,
     timeout: Annotated[
         timedelta | None,
         typer.Option(
             "--timeout",
             metavar="DURATION",
-            parser=as_duration,
+            parser=parse_duration,
             help="With --wait: wait no longer than this, such as 90m.",
         ),
     ] = None,
@@ -81,19 +67,7 @@ def verify_command(
     show_all: Annotated[
         bool, typer.Option("--all", help=f"Show every image that is not correct, not only {MAX_SHOWN}.")
     ] = False,
-    format_: FormatOption = None,
-    image: ImageOption = None,
-    project: ProjectOption = None,
-    project_id: ProjectIdOption = None,
-    metadata: MetadataOption = None,
-    ignore: IgnoreOption = None,
-    correlation: CorrelationOption = None,
-    sheet: SheetOption = None,
-    delimiter: DelimiterOption = None,
-    quoting: QuotingOption = None,
-    encoding: EncodingOption = None,
     as_json: JsonOption = False,
-    settings: SettingsOption = None,
 ) -> None:
     """Prove that a catalogue is applied: read each image's metadata from Custom Vision.
 
@@ -111,33 +85,15 @@ def verify_command(
     """
     output = Output(as_json)
     check_timeout(timeout, wait=wait)
-    options = catalogue_options(
-        file,
-        format_=format_,
-        image=image,
-        project=project,
-        project_id=project_id,
-        metadata=metadata,
-        ignore=ignore,
-        correlation=correlation,
-        sheet=sheet,
-        delimiter=delimiter,
-        quoting=quoting,
-        encoding=encoding,
-        settings=settings,
-    )
     seconds = timeout.total_seconds() if timeout is not None else None
 
     async def work(loaded: OpsSettings) -> Exit:
         with ExitStack() as stop:
-            scratch = stop.enter_context(scratch_folder())
+            scratch = Path(stop.enter_context(TemporaryDirectory(prefix="vision-relay-")))
             source = options.open_source(scratch)
-            limits = loaded.metadata_limits
-            rows = stop.enter_context(source.open(options.choices, limits))
-            with bar(output.err, "reading", source.size, BYTES) as progress:
-                database, seen = read_catalogue(rows, scratch, progress.to)
-            stop.callback(database.close)
-            show_problems(output, source.name, database, seen, rows.reader.mapping, limits)
+            rows = stop.enter_context(source.open(options.choices, loaded.metadata_limits))
+            database = stop.enter_context(closing(CatalogueDatabase(scratch / "catalogue.db")))
+            read_rows(output, source, rows, database, loaded.metadata_limits)
             async with AsyncExitStack() as connections:
                 storage = await connections.enter_async_context(open_storage(loaded))
                 permits = storage.permits(loaded.permits_queue)
@@ -151,26 +107,25 @@ def verify_command(
                 is_over = await _look(output, verification, wait=wait, seconds=seconds)
             return _report(output, source, options, verification, database, show_all=show_all, is_over=is_over)
 
-    run(output, partial(load_ops_settings, settings), work)
+    run(output, options.settings, work)
 
 
 async def _look(output: Output, verification: Verification, *, wait: bool, seconds: float | None) -> bool:
     """Look once, or until nothing is under way. Return False if the time was not enough."""
     with bar(output.err, "asking Custom Vision", verification.images, "images") as progress:
         if not wait:
-            await verification.look(progress.to)
+            await verification.look(progress)
             return True
+
+        def show(standing: Standing) -> None:
+            progress(standing.applied, f"applied, {plural(standing.queued_messages, 'message')} in the queue")
+
         try:
             async with asyncio.timeout(seconds):
-                await verification.wait(lambda standing: _show_standing(progress, standing))
+                await verification.wait(show)
         except TimeoutError:
             return False
         return True
-
-
-def _show_standing(progress: Bar, standing: Standing) -> None:
-    queued = plural(standing.queued_messages, "message")
-    progress.to(standing.applied, f"applied, {queued} in the queue")
 
 
 def _report(
@@ -210,9 +165,7 @@ def _report(
 
 
 def _table(standing: Standing, counts: Counter[Fate], bad: int) -> Table:
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
+    table = Table("", Column(justify="right"), show_header=False)
     table.add_row("images", f"{standing.images:,}")
     table.add_row("correct", Text(f"{standing.applied:,}", style="green"))
     for fate in Fate:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
@@ -14,10 +13,9 @@ import typer
 
 from ops.apis import open_trainings
 from ops.commands.events import show_event
-from ops.commands.options import JsonOption, SettingsOption, as_duration, check_timeout
-from ops.commands.running import run
-from ops.output import Exit, OpsError, Output, duration
-from ops.settings import load_ops_settings
+from ops.commands.options import JsonOption, SettingsOption, check_timeout, parse_duration
+from ops.commands.running import need_queue, run
+from ops.output import Exit, Output, duration
 from ops.storage import open_storage
 from ops.watching import Place, State, Waiting
 from shared.errors import InvalidMessage
@@ -60,7 +58,9 @@ def watch_command(
     ] = None,
     expires_in: Annotated[
         timedelta | None,
-        typer.Option("--expires-in", metavar="DURATION", parser=as_duration, help="Give up after so long, such as 2h."),
+        typer.Option(
+            "--expires-in", metavar="DURATION", parser=parse_duration, help="Give up after so long, such as 2h."
+        ),
     ] = None,
     correlation_id: Annotated[
         str | None,
@@ -70,7 +70,7 @@ def watch_command(
     timeout: Annotated[
         timedelta | None,
         typer.Option(
-            "--timeout", metavar="DURATION", parser=as_duration, help="With --wait: wait no longer than this."
+            "--timeout", metavar="DURATION", parser=parse_duration, help="With --wait: wait no longer than this."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -97,12 +97,7 @@ def watch_command(
         async with AsyncExitStack() as stop:
             storage = await stop.enter_async_context(open_storage(loaded))
             queue = storage.queue(loaded.training_watches_queue)
-            if await queue.count() is None:
-                raise OpsError(
-                    f"there is no queue {queue.name}: check TRAINING_WATCHES_QUEUE, or create it",
-                    Exit.SETTINGS,
-                    "vision-relay doctor --create-queues",
-                )
+            await need_queue(queue, "TRAINING_WATCHES_QUEUE")
             place = Place(queue, *await queue.put(to_json(watch.to_dict())))
             output.say(f"{watch.kind} {watch.id} is watched (correlation id {watch.correlation_id})")
             if not wait:
@@ -115,7 +110,7 @@ def watch_command(
             waiting = Waiting(watch, place, events, poll)
             return await _wait(output, waiting, timeout.total_seconds() if timeout is not None else None)
 
-    run(output, partial(load_ops_settings, settings), work)
+    run(output, settings, work)
 
 
 def _time(text: str | None) -> str | None:

@@ -136,6 +136,15 @@ class TestManyWrongRows:
         ]
         assert [problem["line"] for problem in named] == list(range(2, 3002))
 
+    def test_a_wrong_encoding_is_one_sentence_and_a_count(self, bench: Bench) -> None:
+        rows = "".join(f"{image},Künstler,{'Köln' if n % 2 else 'x'}\n" for n, image in enumerate(bench.ids(60)))
+        (bench.folder / "a.csv").write_bytes(f"id,title,place\n{rows}".encode("cp1252"))
+        result = bench.run("send", "a.csv", "--project-id", str(bench.project_id))
+        assert result.code == 1
+        [named] = [line for line in result.err.splitlines() if line.startswith("a.csv:")]
+        assert "name the encoding, such as --encoding cp1252" in named
+        assert "… and 59 more rows like the last" in result.err
+
     def test_each_kind_is_named_by_its_first_rows(self, bench: Bench) -> None:
         rows = [*(f"scan-{n},x" for n in range(50)), *(f"{image},{'y' * 300}" for image in bench.ids(25))]
         bench.write("a.csv", "id,title", *rows)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import typer
 
 from ops.commands.options import parse_duration
 from ops.dead_letters import BY_THE_HOST, UNREADABLE, Filter, Letter, advice, read_letter
@@ -92,5 +93,5 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "h", "-1h", "1w", "1h30m"])
 def test_anything_else_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a duration such as"):
+    with pytest.raises(typer.BadParameter, match="is not a duration such as"):
         parse_duration(text)

@@ -1,7 +1,7 @@
 """Reading a catalogue: which column is what, which rows are wrong, and what they have in common."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -11,9 +11,9 @@ import pytest
 
 from ops.catalogue.costs import Estimate, costliest_columns, estimate
 from ops.catalogue.database import CatalogueDatabase
-from ops.catalogue.json_objects import JsonObjects, JsonRecord, json_lines
+from ops.catalogue.json_objects import JsonObjects, json_lines
 from ops.catalogue.mapping import PROBLEM_COLUMN, ColumnChoices, map_columns
-from ops.catalogue.records import CsvRecords, Quoting
+from ops.catalogue.records import Quoting, Record, csv_records
 from ops.catalogue.row import CatalogueError, Problem, Row
 from ops.catalogue.table import Table
 from shared.messages.update import MetadataLimits
@@ -70,12 +70,12 @@ def rows_of(text: str, quoting: Quoting = Quoting.DOUBLE, **choices: str) -> lis
 
 
 def table_of(text: str, quoting: Quoting = Quoting.DOUBLE, **choices: str) -> Table:
-    records = CsvRecords(io.StringIO(text, newline=""), None, quoting)
+    _, records = csv_records(io.StringIO(text, newline=""), None, quoting)
     chosen = ColumnChoices(**({"project_id": PROJECT} | choices))  # type: ignore[arg-type]
     return Table(records, chosen, MetadataLimits(), "correlation", "utf-8-sig")
 
 
-def json_rows(text: str, records: Callable[[TextIO], Iterable[JsonRecord]] = json_lines) -> list[Row | Problem]:
+def json_rows(text: str, records: Callable[[TextIO], Iterator[Record]] = json_lines) -> list[Row | Problem]:
     return list(JsonObjects(records(io.StringIO(text)), PROJECT, MetadataLimits(), None, "utf-8-sig").rows())
 
 
@@ -150,8 +150,7 @@ class TestJson:
 @contextmanager
 def database_of(folder: Path, *rows: Row | Problem) -> Iterator[CatalogueDatabase]:
     with closing(CatalogueDatabase(folder / "rows")) as database:
-        list(database.add(rows))
-        database.finish()
+        database.add(rows, lambda: None)
         yield database
 
 
@@ -202,7 +201,6 @@ class TestCosts:
             costs = estimate(database)
         assert costs == Estimate(images=67, metadata_sets=3, calls=4, least_calls=3)
         assert costs.extra_calls == 1
-        assert costs.seconds(10) == pytest.approx(0.4)
 
     @pytest.mark.parametrize(
         ("unique", "named"),

@@ -7,7 +7,7 @@ import json
 import lzma
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from encodings.aliases import aliases
 from pathlib import Path
 
@@ -15,13 +15,13 @@ import pytest
 from openpyxl import Workbook
 
 from ops.catalogue import source as source_module
-from ops.catalogue.causes import likely_causes
-from ops.catalogue.database import read_catalogue
+from ops.catalogue.database import CatalogueDatabase
 from ops.catalogue.invalid_rows import invalid_rows_path, write_invalid_rows
 from ops.catalogue.mapping import ColumnChoices
 from ops.catalogue.records import Quoting
 from ops.catalogue.row import CatalogueError, Problem, Row, plain_id
 from ops.catalogue.source import Format, Reading, open_source
+from ops.commands.problems import likely_causes
 from shared.messages.update import MetadataLimits
 
 PROJECT = "7d1c3f0a-6a3e-4a52-9f1d-0b9f6b1f2a10"
@@ -242,10 +242,12 @@ class TestRowsThatDisappear:
     def test_lines_are_counted_and_not_records(self, tmp_path: Path) -> None:
         (tmp_path / "file.csv").write_text(f'id,title\n{IDS[0]},x\n{IDS[1]},"Harbour\n' + f"{IDS[2]},x\n" * 7)
         source = open_source(str(tmp_path / "file.csv"), tmp_path, Reading())
-        with source.open(ColumnChoices(project_id=PROJECT), LIMITS) as rows:
-            database, seen = read_catalogue(rows, tmp_path, lambda _: None)
-            assert (seen, database.count_bad_rows()) == (9, 8)
-            database.close()
+        with (
+            source.open(ColumnChoices(project_id=PROJECT), LIMITS) as rows,
+            closing(CatalogueDatabase(tmp_path / "rows")) as database,
+        ):
+            database.add(rows.reader.rows(), lambda: None)
+            assert (database.rows_read, database.count_bad_rows()) == (9, 8)
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
     @pytest.mark.parametrize("quoting", [None, Quoting.NONE])
@@ -400,11 +402,10 @@ class TestCauses:
         (tmp_path / "file.csv").write_text(content)
         source = open_source(str(tmp_path / "file.csv"), tmp_path, Reading())
         chosen = ColumnChoices(**({"project_id": PROJECT} | choices))  # type: ignore[arg-type]
-        with source.open(chosen, LIMITS) as rows:
-            database, seen = read_catalogue(rows, tmp_path, lambda _: None)
+        with source.open(chosen, LIMITS) as rows, closing(CatalogueDatabase(tmp_path / "rows")) as database:
+            database.add(rows.reader.rows(), lambda: None)
             kinds = database.kinds(20)
-            database.close()
-            return list(likely_causes(kinds, seen, rows.reader.mapping, LIMITS))
+            return list(likely_causes(kinds, database.rows_read, rows.reader.mapping, LIMITS))
 
     def test_the_column_with_the_ids_is_named(self, tmp_path: Path) -> None:
         rows = "".join(f"scan-{n},{image}\n" for n, image in enumerate(IDS))
