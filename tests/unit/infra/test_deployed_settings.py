@@ -157,18 +157,15 @@ def test_one_command_puts_the_deployments_settings_where_the_command_line_reads_
     (tmp_path / ".azure").mkdir()
     (tmp_path / "azd").write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(values, indent=2)}\nEND\n")
     (tmp_path / "azd").chmod(0o755)
-    for page in ("docs/deploying.md", "docs/how-to/deploy.md"):
-        [command] = re.findall(r"^printf .*$", (ROOT / page).read_text(), re.MULTILINE)
-        subprocess.run(
-            ["sh", "-c", command], cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True
-        )
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "environ", {})
-            settings = load_ops_settings(tmp_path / ".azure/settings.json")
-        assert settings.storage_endpoint == "https://made.queue.core.windows.net"
-        assert settings.metadata_updates_queue == "chosen-updates"
-        assert settings.storage_client_id is None, "the app's identity is not that of whoever types"
-        assert settings.custom_vision_training_key is None
+    [command] = re.findall(r"^printf .*$", (ROOT / "docs/how-to/deploy.md").read_text(), re.MULTILINE)
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", {})
+        settings = load_ops_settings(tmp_path / ".azure/settings.json")
+    assert settings.storage_endpoint == "https://made.queue.core.windows.net"
+    assert settings.metadata_updates_queue == "chosen-updates"
+    assert settings.storage_client_id is None, "the app's identity is not that of whoever types"
+    assert settings.custom_vision_training_key is None
 
 
 def test_a_consumer_with_a_trigger_may_release_a_message_and_write_its_poison_queue() -> None:
