@@ -15,4 +15,4 @@ with starting():
 
     app = func.FunctionApp()
     app.register_functions(update_image_metadata.blueprint(relay.metadata_updates))
-    app.register_functions(poll_training_status.blueprint(relay.training_watches, relay.permit_replenisher))
+    app.register_functions(poll_training_status.blueprint(relay.training_watches, relay.replenish_permits))

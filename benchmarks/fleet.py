@@ -17,7 +17,7 @@ from shared.errors import RateLimited
 from shared.limits.admission import Admission, Admitted, Limiter
 from shared.limits.distributed_rate_limit import MAX_PERMITS, Permits, permits_for
 from shared.limits.local_pacing import EvenSpacing
-from shared.permit_replenishment import PermitReplenisher
+from shared.permit_replenishment import replenish_permits
 
 STARTED_WITHIN_SECONDS = 1.0
 """Instances that start together do so at random times within this."""
@@ -128,10 +128,10 @@ async def _foreign(plan: Plan, limit: Limit, rng: Random, calls: Calls) -> None:
 
 async def _count(store: PermitStore, rate: float, done: Done) -> None:
     """Be the timer function."""
-    count = PermitReplenisher(SimulatedPermitQueue(store), Permits(rate))
+    queue, permits = SimulatedPermitQueue(store), Permits(rate)
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        await count.replenish()
+        await replenish_permits(queue, permits.number, permits.lease_seconds)
         done.permits.append((asyncio.get_running_loop().time(), len(store.messages)))
 
 

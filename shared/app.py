@@ -16,13 +16,13 @@ from shared.limits.local_pacing import EvenSpacing
 from shared.messages.update import MetadataLimits, left_of
 from shared.messages.watch import Api
 from shared.metadata_updates import MetadataUpdates
-from shared.permit_replenishment import PermitReplenisher
+from shared.permit_replenishment import replenish_permits
 from shared.services.authentication import identity_authentication, key_authentication, new_credential
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, update_image_metadata
 from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
 from shared.services.permits import PermitQueue, SharedLimit
-from shared.services.queues import Queues
+from shared.services.queues import Queue, new_queue_service
 from shared.services.training_status import poll_face, poll_iteration
 from shared.settings import poison_of, resembling
 from shared.telemetry import OFF, Telemetry
@@ -96,11 +96,11 @@ class App:
         self._telemetry = telemetry
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
         self._http = new_client()
-        uses_identity = settings.storage_connection_string is None
-        self._queues = Queues(settings, self._identity(settings.storage_client_id) if uses_identity else None)
+        is_by_key = settings.storage_connection_string is not None
+        self._queues = new_queue_service(settings, None if is_by_key else self._identity(settings.storage_client_id))
         self._topic = self._new_topic(settings.event_grid_topic_endpoint)
         events = EventPublisher(
-            None if settings.events_queue is None else self._queues[settings.events_queue], self._topic, telemetry
+            None if settings.events_queue is None else self._queue(settings.events_queue), self._topic, telemetry
         )
         self._custom_vision = self._new_api(
             Api.CUSTOM_VISION,
@@ -110,7 +110,7 @@ class App:
             "CUSTOM_VISION_TRAINING_KEY",
         )
         permits = Permits(settings.custom_vision_calls_per_second)
-        permit_queue = PermitQueue(self._queues.client(settings.permits_queue))
+        permit_queue = PermitQueue(self._queues.get_queue_client(settings.permits_queue))
         limit = SharedLimit(permits, permit_queue, settings.custom_vision_endpoint)
         self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit)
         self._batcher = new_batcher(
@@ -121,10 +121,10 @@ class App:
             telemetry=telemetry,
         )
         self._observe(limit)
-        self.permit_replenisher = PermitReplenisher(permit_queue, permits)
+        self.replenish_permits = partial(replenish_permits, permit_queue, permits.number, permits.lease_seconds)
         self.metadata_updates = MetadataUpdates(
             self._batcher,
-            self._queues[poison_of(settings.metadata_updates_queue)],
+            self._queue(poison_of(settings.metadata_updates_queue)),
             events,
             source=settings.custom_vision_endpoint,
             publish_updated=settings.publish_updated_events,
@@ -137,8 +137,8 @@ class App:
             queue=settings.metadata_updates_queue,
         )
         self.training_watches = TrainingWatches(
-            self._queues[settings.training_watches_queue],
-            self._queues[poison_of(settings.training_watches_queue)],
+            self._queue(settings.training_watches_queue),
+            self._queue(poison_of(settings.training_watches_queue)),
             {Api.FACE: self._new_face(), Api.CUSTOM_VISION: self._new_iterations()},
             events,
             source=settings.custom_vision_endpoint,
@@ -152,12 +152,15 @@ class App:
         """Close all connections, those of the identity too."""
         await self._batcher.aclose()
         await self._http.aclose()
-        await self._queues.aclose()
+        await self._queues.close()
         if self._topic is not None:
             await self._topic.client.close()
         for credential in self._credentials.values():
             await credential.close()
         await asyncio.to_thread(self._telemetry.shutdown)
+
+    def _queue(self, name: str) -> Queue:
+        return Queue(self._queues.get_queue_client(name), self._settings.message_encoding)
 
     def _observe(self, limit: SharedLimit) -> None:
         """Let the state be read whenever metrics are collected, so that it costs no message anything."""

@@ -48,16 +48,15 @@ class PermitQueue(Queue):
         """How many there are, held ones included: not fewer than it says, and for a while perhaps more."""
         async with self._operation():
             count = (await self._client.get_queue_properties()).approximate_message_count
-            if count is None:  # a proxy's page: taken for 0, it would double the permits
-                raise StorageTrouble(f"queue {self.name}: the response does not say how many messages there are")
-            return count
+        if count is None:  # a proxy's page: taken for 0, it would double the permits
+            raise StorageTrouble(f"queue {self.name}: the response does not say how many messages there are")
+        return count
 
     async def create(self, number: int) -> bool:
         """Create the queue with so many permits. Returns False if somebody else has created it."""
-        async with self._operation():
-            # With another creator's metadata, storage says that it exists: only one creator gets to the next line.
-            if not await self._create(metadata={"creator": uuid.uuid4().hex}):
-                return False
+        # With another creator's metadata, storage says that it exists: only one creator gets to the next line.
+        if not await self._create(metadata={"creator": uuid.uuid4().hex}):
+            return False
         await self.add(number)
         return True
 

@@ -61,7 +61,7 @@ class Queue:
     timeout_seconds = 120.0
     """What one operation may take, its retries included. Storage may send a response a byte at a time for ever."""
     options: ClassVar[Mapping[str, Any]] = {}
-    """How the library makes a request, if not as `Queues` says."""
+    """How the library makes a request, if not as `new_queue_service` says."""
 
     def __init__(self, client: QueueClient, encoding: Encoding = "none") -> None:
         self._client = client
@@ -73,8 +73,7 @@ class Queue:
         try:
             await self._send(text)
         except QueueMissing:
-            async with self._operation():
-                await self._create()
+            await self._create()
             await self._send(text)
 
     async def receive(self, most: int, lease_seconds: int) -> list[Received]:
@@ -143,11 +142,12 @@ class Queue:
 
     async def _create(self, **options: Any) -> bool:
         """Create the queue. Returns False if it exists."""
-        try:
-            await self._client.create_queue(**options)
-        except ResourceExistsError:
-            return False
-        return True
+        async with self._operation():
+            try:
+                await self._client.create_queue(**options)
+            except ResourceExistsError:
+                return False
+            return True
 
 
 def _received(message: QueueMessage) -> Received:
@@ -161,33 +161,17 @@ def _received(message: QueueMessage) -> Received:
     )
 
 
-class Queues:
-    """The queue service. Connections are made at first use."""
-
-    def __init__(self, settings: Settings, credential: AsyncTokenCredential | None) -> None:
-        options: dict[str, Any] = {
-            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
-            "initial_backoff": 1,
-            "increment_base": 2,
-            "random_jitter_range": 1,
-            "retry_total": 3,
-        }
-        self._encoding = settings.message_encoding
-        if settings.storage_connection_string is not None:
-            secret = settings.storage_connection_string.get_secret_value()
-            self._service = QueueServiceClient.from_connection_string(secret, **options)
-        else:
-            self._service = QueueServiceClient(settings.storage_endpoint or "", credential=credential, **options)
-
-    def __getitem__(self, name: str) -> Queue:
-        """The queue of this name, whether it exists or not."""
-        return Queue(self._service.get_queue_client(name), self._encoding)
-
-    def client(self, name: str) -> QueueClient:
-        """The library's client of the queue of this name."""
-        return self._service.get_queue_client(name)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._service.close()
+def new_queue_service(settings: Settings, credential: AsyncTokenCredential | None) -> QueueServiceClient:
+    """The library's client of the storage account. It connects when it is first used, and has to be closed."""
+    options: dict[str, Any] = {
+        "connection_timeout": CONNECT_TIMEOUT_SECONDS,
+        "read_timeout": READ_TIMEOUT_SECONDS,
+        "initial_backoff": 1,
+        "increment_base": 2,
+        "random_jitter_range": 1,
+        "retry_total": 3,
+    }
+    if settings.storage_connection_string is not None:
+        secret = settings.storage_connection_string.get_secret_value()
+        return QueueServiceClient.from_connection_string(secret, **options)
+    return QueueServiceClient(settings.storage_endpoint or "", credential=credential, **options)

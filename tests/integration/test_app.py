@@ -56,7 +56,7 @@ class Relay:
 
     def __init__(self, app: App, cloud: LocalCloud) -> None:
         self._update = _user_function(update_image_metadata.blueprint(app.metadata_updates))
-        self._poll = _user_function(poll_training_status.blueprint(app.training_watches, app.permit_replenisher))
+        self._poll = _user_function(poll_training_status.blueprint(app.training_watches, app.replenish_permits))
         self._cloud = cloud
         self._ids = itertools.count()
 

@@ -13,7 +13,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.errors import MessageLost, QueueMissing
 from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
-from shared.permit_replenishment import PermitReplenisher
+from shared.permit_replenishment import replenish_permits
 from shared.services.permits import PermitQueue, SharedLimit
 
 if TYPE_CHECKING:
@@ -68,35 +68,27 @@ class TestQueue:
         await queue.put_back(others, "{}")
 
 
-def count_of(queue: PermitQueue, number: int = PERMITS) -> PermitReplenisher:
-    permits = Permits(number)
-    permits.lease_seconds = 1  # nobody holds one
-    return PermitReplenisher(queue, permits)
+async def replenish(queue: PermitQueue, number: int = PERMITS) -> None:
+    await replenish_permits(queue, number, lease_seconds=1)  # nobody holds one
 
 
 class TestCount:
-    async def test_there_is_none_without_a_queue(self, queue: PermitQueue) -> None:
-        assert await count_of(queue).read() == 0
-
     async def test_the_first_tick_creates_them(self, queue: PermitQueue) -> None:
-        count = count_of(queue)
-        await count.replenish()
-        assert await count.read() == PERMITS
+        await replenish(queue)
+        assert await queue.count() == PERMITS
 
     async def test_lost_ones_are_replaced(self, queue: PermitQueue, caplog: pytest.LogCaptureFixture) -> None:
         await queue.create(PERMITS - 3)
-        count = count_of(queue)
         with caplog.at_level(logging.WARNING):
-            await count.replenish()
-        assert await count.read() == PERMITS
+            await replenish(queue)
+        assert await queue.count() == PERMITS
         assert f"3 of {PERMITS} were missing in {queue.name}" in caplog.text
 
     async def test_all_are_replaced_if_all_are_lost(self, queue: PermitQueue) -> None:
-        count = count_of(queue)
-        await count.replenish()
+        await replenish(queue)
         await queue.clear()
-        await count.replenish()
-        assert await count.read() == PERMITS
+        await replenish(queue)
+        assert await queue.count() == PERMITS
 
     @pytest.mark.parametrize("surplus", [1, 33, 70])
     async def test_those_too_many_go_although_they_are_held(
@@ -105,31 +97,29 @@ class TestCount:
         """More than one request may receive, too."""
         await queue.create(PERMITS + surplus)
         assert await queue.receive(32, lease_seconds=30)
-        count = count_of(queue)
         with caplog.at_level(logging.WARNING):
-            await count.replenish()
-        assert await count.read() == PERMITS
+            await replenish(queue)
+        assert await queue.count() == PERMITS
         assert f"{queue.name} has {PERMITS + surplus}, {PERMITS} allowed" in caplog.text
 
     async def test_whoever_holds_one_of_too_many_does_not_put_it_back(self, queue: PermitQueue) -> None:
         await queue.create(PERMITS + 1)
         (held,) = await queue.receive(1, lease_seconds=30)
-        await count_of(queue).replenish()
+        await replenish(queue)
         with pytest.raises(MessageLost):
             await queue.put_back(held, "{}")
 
     async def test_another_setting_is_another_number(self, queue: PermitQueue) -> None:
-        await count_of(queue).replenish()
+        await replenish(queue)
         for number in (3, 7):
-            await count_of(queue, number).replenish()
-            assert await count_of(queue, number).read() == number
+            await replenish(queue, number)
+            assert await queue.count() == number
 
     async def test_the_right_number_is_left_alone(self, queue: PermitQueue, caplog: pytest.LogCaptureFixture) -> None:
-        count = count_of(queue)
-        await count.replenish()
+        await replenish(queue)
         caplog.clear()
-        await count.replenish()
-        assert await count.read() == PERMITS
+        await replenish(queue)
+        assert await queue.count() == PERMITS
         assert caplog.text == ""
 
 

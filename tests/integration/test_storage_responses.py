@@ -17,7 +17,7 @@ from ops.storage import OpsQueue, Seen
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
-from shared.permit_replenishment import PermitReplenisher
+from shared.permit_replenishment import replenish_permits
 from shared.services.permits import PermitQueue, SharedLimit
 from shared.services.queues import Queue, Received
 
@@ -177,7 +177,7 @@ class TestOddResponses:
     ) -> None:
         async with storage(ODD[odd]) as service:
             with caplog.at_level(logging.WARNING, "shared"):
-                await PermitReplenisher(permits_of(service), Permits(10)).replenish()
+                await replenish_permits(permits_of(service), 10, lease_seconds=10)
         assert "permits in custom-vision-permits could not be counted" in caplog.text
 
     async def test_whoever_asks_for_permits_asks_again(self, odd: str) -> None:

@@ -298,9 +298,6 @@ class Works:
         self._error = error
         self.done = 0
 
-    async def replenish(self) -> None:
-        await self.tick()
-
     async def tick(self) -> None:
         if self._error is not None:
             raise self._error
@@ -314,10 +311,10 @@ class TestTheTimer:
         watches = Works(KeyError("bug") if fails == "watches" else None)
         permits = Works(KeyError("bug") if fails == "permits" else None)
         with pytest.raises(KeyError):
-            await _replenish_and_tick(watches, permits)  # type: ignore[arg-type]
+            await _replenish_and_tick(watches, permits.tick)  # type: ignore[arg-type]
         assert watches.done + permits.done == 1
 
     async def test_of_two_errors_none_is_lost(self) -> None:
         with pytest.raises(ExceptionGroup) as caught:
-            await _replenish_and_tick(Works(KeyError()), Works(OSError()))  # type: ignore[arg-type]
+            await _replenish_and_tick(Works(KeyError()), Works(OSError()).tick)  # type: ignore[arg-type]
         assert [type(error) for error in caught.value.exceptions] == [OSError, KeyError]

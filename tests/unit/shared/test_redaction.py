@@ -15,11 +15,10 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from pydantic import SecretStr
 
 from shared.batching.outcomes import Retry
-from shared.limits.distributed_rate_limit import Permits
 from shared.messages.cloud_event import EventType, new_event
 from shared.messages.update import BatchKey
 from shared.messages.watch import Target
-from shared.permit_replenishment import PermitReplenisher
+from shared.permit_replenishment import replenish_permits
 from shared.redaction import hide, hide_token, redacted, without_secrets
 from shared.services.authentication import identity_authentication, key_authentication
 from shared.services.custom_vision import update_image_metadata
@@ -248,9 +247,9 @@ def uses_of_azure(error: Exception) -> list[Callable[[], Awaitable[Any]]]:
         EventType.METADATA_UPDATED, source="https://a", subject="s", identity="i", time=None, data={"k": "v"}
     )
 
-    permits = PermitReplenisher(PermitQueue(Echoing(error)), Permits(10))  # type: ignore[arg-type]
+    permits = PermitQueue(Echoing(error))  # type: ignore[arg-type]
     return [
-        permits.replenish,
+        lambda: replenish_permits(permits, 10, 10),
         lambda: queue.receive(1, 1),
         lambda: queue.send("text"),
         lambda: queue.put_back(received, "text"),
