@@ -1,9 +1,7 @@
-"""Reads a dead letter, decides whether a filter selects it, and advises what to do about it. Pure."""
+"""Reads a dead letter, decides whether a filter selects it, and what to advise about it."""
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from ops.storage import Seen
 
 BY_THE_HOST = "host"
-"""The reason of a letter without a `failure`: the host moved the message unchanged, after its last delivery."""
+"""The reason of a letter without `failure`: the host moved the message, unchanged, after its last delivery."""
 
 UNREADABLE = "unreadable"
 
@@ -77,7 +75,7 @@ class Letter:
 
 def read_letter(kind: str, message: Seen) -> Letter:
     """Read a message of a dead-letter queue, whatever it is."""
-    document = _load(message.body)
+    document = message.json_object()
     if document is None:
         sentence = one_line(message.body.decode("utf-8", "backslashreplace"))
         return Letter(kind, message, UNREADABLE, "", sentence, message.inserted_at)
@@ -99,14 +97,6 @@ def read_letter(kind: str, message: Seen) -> Letter:
     )
 
 
-def _load(body: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(body if body.lstrip().startswith(b"{") else base64.b64decode(body, validate=True))
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
@@ -121,7 +111,7 @@ def _pairs(value: Any) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Selects the letters to which every given condition applies. Codes may contain `*`; ids may be shortened."""
+    """Selects letters by all conditions that are given. Codes may contain `*`; ids may be shortened."""
 
     ids: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -135,6 +125,11 @@ class Filter:
     def is_empty(self) -> bool:
         """Whether it selects all letters."""
         return self == Filter()
+
+    @property
+    def includes_invalid(self) -> bool:
+        """Whether a redrive moves letters that never were valid messages too: only if a reason or an id is given."""
+        return bool(self.reasons or self.ids)
 
     def means(self, letter: Letter, now: datetime) -> bool:
         """Whether it selects this letter."""

@@ -1,10 +1,8 @@
-"""Follows the events queue by peeks, so that no event is taken from its consumer."""
+"""Follows the events queue by peeks, which take no event from its consumer."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
+_TEXTS = ("type", "subject", "time")
 
 WHAT_QUEUES_HIDE = (
     "A queue shows only its first 32 messages. An event behind 32 others appears when those are gone. "
@@ -28,44 +27,21 @@ WHAT_QUEUES_HIDE = (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A CloudEvent; fields that it does not have are empty."""
+    """A CloudEvent, and what it says of itself; fields that it does not have are empty."""
 
     document: dict[str, Any]
-
-    @property
-    def type(self) -> str:
-        """Such as `VisionRelay.Training.Succeeded`."""
-        return self._text("type")
-
-    @property
-    def subject(self) -> str:
-        """Such as `persongroups/employees`."""
-        return self._text("subject")
-
-    @property
-    def time(self) -> str:
-        """When it happened, as in the event."""
-        return self._text("time")
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """Its `data`."""
-        data = self.document.get("data")
-        return data if isinstance(data, dict) else {}
-
-    def _text(self, name: str) -> str:
-        value = self.document.get(name)
-        return value if isinstance(value, str) else ""
+    type: str
+    subject: str
+    time: str
+    data: dict[str, Any]
 
 
-def read_event(body: bytes) -> Event | None:
-    """Read a message of the events queue, in either encoding; None if it is not a JSON object with a type."""
-    try:
-        document = json.loads(body if body.lstrip().startswith(b"{") else base64.b64decode(body, validate=True))
-    except (ValueError, RecursionError):
-        return None
-    event = Event(document) if isinstance(document, dict) else None
-    return event if event is not None and event.type else None
+def read_event(message: Seen) -> Event | None:
+    """Read a message of the events queue; None if it is not a JSON object with a type."""
+    document = message.json_object() or {}
+    type_, subject, time = (value if isinstance(value := document.get(name), str) else "" for name in _TEXTS)
+    data = document.get("data")
+    return Event(document, type_, subject, time, data if isinstance(data, dict) else {}) if type_ else None
 
 
 @dataclass(slots=True)
@@ -81,7 +57,7 @@ class Tail:
         messages = await self.queue.peek()
         self.is_full = len(messages) == MAX_RECEIVE
         new = [message for message in messages if self._is_new(message)]
-        return [event for event in (read_event(message.body) for message in new) if event is not None]
+        return [event for event in map(read_event, new) if event is not None]
 
     async def follow(self) -> AsyncIterator[Event]:
         """Look every second, for ever."""
@@ -102,14 +78,14 @@ class Tail:
 def check_types(types: tuple[str, ...]) -> None:
     """Raise `ValueError` for a type that no event of this app has."""
     for wanted in types:
-        if not any(matches(Event({"type": known.value}), (wanted,)) for known in EventType):
+        if not any(matches(known.value, (wanted,)) for known in EventType):
             names = ", ".join(known.value.removeprefix("VisionRelay.") for known in EventType)
             raise ValueError(f"no event is of the type {wanted!r}; there are {names}")
 
 
-def matches(event: Event, types: tuple[str, ...]) -> bool:
-    """Whether an event has one of these types, which may contain `*` and omit `VisionRelay.`; none means all."""
-    name = event.type.lower()
+def matches(event_type: str, types: tuple[str, ...]) -> bool:
+    """Whether this is one of these types, which may contain `*` and omit `VisionRelay.`; none means all."""
+    name = event_type.lower()
     return not types or any(
         fnmatchcase(name, wanted) or fnmatchcase(name, f"visionrelay.{wanted}") for wanted in map(str.lower, types)
     )

@@ -1,7 +1,7 @@
-"""Lists dead letters, redrives them and drops them. If it is killed, no letter is lost.
+"""Lists dead letters, redrives them and drops them. A killed process loses no letter.
 
-A peek shows only 32 messages. If there are more, all of them are leased, read, and released again. If the process is
-killed, letters are visible again when their leases end.
+A peek shows only 32 messages. If there are more, all are leased, read and released. After a kill, letters are visible
+again when their leases end.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SHORTEST_LEASE_SECONDS = 15
 LETTERS_PER_SECOND = 200
-"""Leases are as long as the work takes at this rate. A lease that ends too early costs a second look at its letter. The
-lease of a killed process hides its letter from others until it ends."""
+"""Leases last as long as the work takes at this rate. If one ends too early, its letter costs a second look. The lease
+of a killed process hides its letter until it ends."""
 
 POLL_SECONDS = 0.5
 
@@ -55,8 +55,11 @@ async def look(queue: DeadLetters) -> list[Letter]:
     found: dict[str, Seen] = {}
     seconds = await queue.lease_seconds()
     try:
-        async for message in _lease_all(queue.letters, seconds, found):
-            found[message.id] = message
+        while messages := await queue.letters.lease(seconds):
+            known = len(found)
+            found.update({message.id: message for message in messages})
+            if len(found) == known:  # all have been seen
+                break
     finally:
         await _give_back(queue.letters, found)
     return _sorted(queue.kind, found.values())
@@ -67,16 +70,6 @@ def _sorted(kind: str, messages: Iterable[Seen]) -> list[Letter]:
     return sorted(letters, key=lambda letter: (letter.at, letter.message.id))
 
 
-async def _lease_all(queue: OpsQueue, seconds: int, seen: dict[str, Seen]) -> AsyncIterator[Seen]:
-    """Lease messages until all have been seen."""
-    while messages := await queue.lease(seconds):
-        is_new = any(message.id not in seen for message in messages)
-        for message in messages:
-            yield message
-        if not is_new:
-            return
-
-
 async def _give_back(queue: OpsQueue, messages: dict[str, Seen]) -> None:
     kept = list(messages.values())
     for first in range(0, len(kept), MAX_RECEIVE):
@@ -85,7 +78,7 @@ async def _give_back(queue: OpsQueue, messages: dict[str, Seen]) -> None:
 
 @dataclass(slots=True)
 class Handled:
-    """How many letters were handled, were not selected, never were valid messages, or are leased by somebody else."""
+    """How many letters were handled, were not selected, never were valid, or are leased by somebody else."""
 
     done: int = 0
     left: int = 0
@@ -96,9 +89,8 @@ class Handled:
 async def redrive(queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None]) -> Handled:
     """Move the selected letters back to the queue from which they came, unchanged.
 
-    A letter is sent before it is deleted. If the process is killed in between, the next redrive moves it again. Only
-    letters that were here at `now` (storage's time) are moved, so that the redrive ends even if some come back. Letters
-    that never were valid messages stay, unless the filter names a reason or an id.
+    A letter is sent before it is deleted: if the process is killed in between, the next redrive moves it again. Letters
+    that came after `now` (storage's time) stay, so that the redrive ends even if some come back.
     """
 
     async def move(message: Seen) -> None:
@@ -171,7 +163,7 @@ def _is_meant(letter: Letter, wanted: Filter, now: datetime, result: Handled, *,
     if not wanted.means(letter, now):
         result.left += 1
         return False
-    if moves and not letter.was_valid and not (wanted.reasons or wanted.ids):
+    if moves and not letter.was_valid and not wanted.includes_invalid:
         result.never_valid += 1
         return False
     return True

@@ -7,6 +7,7 @@ Methods raise `azure.core.exceptions.AzureError` if storage fails in spite of re
 from __future__ import annotations
 
 import functools
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from azure.core.exceptions import (
 )
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.messages.encoding import encode
+from shared.messages.encoding import decode, encode
 from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
 from shared.services.permits import PermitQueue
@@ -48,13 +49,22 @@ RESERVED_FOR = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message that was peeked at or leased. After a peek, `pop_receipt` is empty."""
+    """A message after a peek or a lease. A peek leaves `pop_receipt` empty."""
 
     id: str
     body: bytes
     inserted_at: datetime
     dequeue_count: int
     pop_receipt: str = ""
+
+    def json_object(self) -> dict[str, Any] | None:
+        """The JSON object that it is, in either encoding; None if it is something else."""
+        document, problem = decode(self.body)
+        try:
+            found: dict[str, Any] | None = json.loads(document) if problem is None else None
+        except (ValueError, RecursionError):
+            return None
+        return found
 
 
 P = ParamSpec("P")
@@ -153,15 +163,9 @@ class OpsQueue:
     @_request
     async def release(self, message_id: str, pop_receipt: str, text: str) -> bool:
         """Give a placeholder this text and make it visible. False if that was done before: its receipt is used up."""
-        try:
-            await self._client.update_message(
-                message_id, pop_receipt, visibility_timeout=0, content=self._encoded(text)
-            )
-        except HttpResponseError as error:
-            if is_used_up(error):
-                return False
-            raise
-        return True
+        return not await _refusal(
+            self._client.update_message(message_id, pop_receipt, visibility_timeout=0, content=self._encoded(text))
+        )
 
     @_request
     async def cancel(self, message_id: str, pop_receipt: str) -> None:
@@ -171,33 +175,18 @@ class OpsQueue:
     @_request
     async def give_back(self, message: Seen) -> None:
         """Make a leased message visible again; nothing happens if its lease has ended."""
-        try:
-            await self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0)
-        except HttpResponseError as error:
-            if not is_used_up(error):
-                raise
+        await _refusal(self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0))
 
     @_request
     async def delete(self, message: Seen) -> bool:
         """Delete a leased message. False if its lease has ended."""
-        try:
-            await self._client.delete_message(message.id, message.pop_receipt)
-        except HttpResponseError as error:
-            if is_used_up(error):
-                return False
-            raise
-        return True
+        return not await _refusal(self._client.delete_message(message.id, message.pop_receipt))
 
     @_request
     async def is_there(self, message_id: str, pop_receipt: str) -> bool:
         """Whether a message still exists, by an old receipt: storage's refusal distinguishes the two cases."""
-        try:
-            await self._client.update_message(message_id, pop_receipt, visibility_timeout=0)
-        except HttpResponseError as error:
-            if not is_used_up(error):
-                raise
-            return error_code(error) != MESSAGE_NOT_FOUND
-        return True
+        update = self._client.update_message(message_id, pop_receipt, visibility_timeout=0)
+        return await _refusal(update) != MESSAGE_NOT_FOUND
 
     def _encoded(self, text: str) -> str:
         return encode(text, self._encoding)
@@ -210,9 +199,18 @@ def _if_missing(error: ResourceNotFoundError, found: R) -> R:
     return found
 
 
-def is_used_up(error: HttpResponseError) -> bool:
-    """Whether a pop receipt is no longer valid: somebody else has received the message, or it is gone."""
-    return error_code(error) in (POP_RECEIPT_MISMATCH, MESSAGE_NOT_FOUND)
+async def _refusal(request: Awaitable[object]) -> str:
+    """Make a request with a pop receipt. Return storage's error code if the receipt is used up, otherwise nothing.
+
+    It is used up if somebody else has received the message, or if the message is gone.
+    """
+    try:
+        await request
+    except HttpResponseError as error:
+        if error_code(error) not in (POP_RECEIPT_MISMATCH, MESSAGE_NOT_FOUND):
+            raise
+        return error_code(error)
+    return ""
 
 
 def error_code(error: AzureError) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -16,7 +17,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ops.commands.options import JsonOption, SettingsOption, parse_duration
+from ops.commands.options import JsonOption, SettingsOption, parse_duration, with_options_of
 from ops.commands.running import run
 from ops.dead_letters import Filter, Letter, LetterReason, advice
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output, confirm, duration, plural, printable, printable_json
@@ -53,70 +54,47 @@ class Origin(StrEnum):
     ALL = "all"
 
 
-_FILTER = "Which letters"
-OriginOption = Annotated[Origin, typer.Option("--queue", help="Dead letters of which queue.", rich_help_panel=_FILTER)]
-ReasonOption = Annotated[
-    list[LetterReason] | None,
-    typer.Option("--reason", case_sensitive=False, help="Repeat it.", rich_help_panel=_FILTER),
-]
-CodeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--code",
-        metavar="CODE",
-        help="Such as ErrorImageNotFound or 'BadRequest*'; repeat it.",
-        rich_help_panel=_FILTER,
-    ),
-]
-LetterProjectOption = Annotated[
-    list[str] | None,
-    typer.Option("--project-id", metavar="UUID", help="Or its beginning; repeat it.", rich_help_panel=_FILTER),
-]
-CorrelationOption = Annotated[
-    list[str] | None,
-    typer.Option("--correlation-id", metavar="TEXT", help="Such as 'catalogue-*'; repeat it.", rich_help_panel=_FILTER),
-]
-OlderOption = Annotated[
-    timedelta | None,
-    typer.Option(
-        "--older-than", metavar="DURATION", parser=parse_duration, help="Such as 2h or 3d.", rich_help_panel=_FILTER
-    ),
-]
-NewerOption = Annotated[
-    timedelta | None,
-    typer.Option(
-        "--newer-than", metavar="DURATION", parser=parse_duration, help="Such as 90m.", rich_help_panel=_FILTER
-    ),
-]
-IdOption = Annotated[
-    list[str] | None, typer.Option("--id", metavar="ID", help="Or its beginning; repeat it.", rich_help_panel=_FILTER)
-]
+_which = partial(typer.Option, rich_help_panel="Which letters")
+OriginOption = Annotated[Origin, _which("--queue", help="Dead letters of which queue.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show which letters it would be; touch none.")]
 
 
-def _filter(
-    ids: list[str] | None,
-    reasons: list[LetterReason] | None,
-    codes: list[str] | None,
-    projects: list[str] | None,
-    correlation_ids: list[str] | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+def letter_filter(
+    reason: Annotated[list[LetterReason] | None, _which("--reason", case_sensitive=False, help="Repeat it.")] = None,
+    code: Annotated[
+        list[str] | None,
+        _which("--code", metavar="CODE", help="Such as ErrorImageNotFound or 'BadRequest*'; repeat it."),
+    ] = None,
+    project_id: Annotated[
+        list[str] | None, _which("--project-id", metavar="UUID", help="Or its beginning; repeat it.")
+    ] = None,
+    correlation_id: Annotated[
+        list[str] | None, _which("--correlation-id", metavar="TEXT", help="Such as 'catalogue-*'; repeat it.")
+    ] = None,
+    older_than: Annotated[
+        timedelta | None,
+        _which("--older-than", metavar="DURATION", parser=parse_duration, help="Such as 2h or 3d."),
+    ] = None,
+    newer_than: Annotated[
+        timedelta | None, _which("--newer-than", metavar="DURATION", parser=parse_duration, help="Such as 90m.")
+    ] = None,
+    id_: Annotated[list[str] | None, _which("--id", metavar="ID", help="Or its beginning; repeat it.")] = None,
 ) -> Filter:
+    """What the options say about the letters."""
     return Filter(
-        _given("--id", ids),
-        tuple(reasons or ()),
-        _given("--code", codes),
-        _given("--project-id", projects),
-        _given("--correlation-id", correlation_ids),
+        _given("--id", id_),
+        tuple(reason or ()),
+        _given("--code", code),
+        _given("--project-id", project_id),
+        _given("--correlation-id", correlation_id),
         older_than,
         newer_than,
     )
 
 
 def _given(option: str, values: list[str] | None) -> tuple[str, ...]:
-    """What an option says. Empty text, as of a variable that no script has set, would be the beginning of every id."""
+    """The values of an option. An empty one, as of a variable that a script did not set, would begin every id."""
     if any(not value.strip() for value in values or ()):
         raise typer.BadParameter("is empty, so nobody knows which letters are meant", param_hint=option)
     return tuple(values or ())
@@ -142,15 +120,10 @@ async def _find(queues: list[DeadLetters], wanted: Filter) -> _Found:
 
 
 @app.command("list", epilog=EXIT_CODES_HELP)
+@with_options_of(letter_filter)
 def list_command(
+    wanted: Filter,
     origin: OriginOption = Origin.ALL,
-    reason: ReasonOption = None,
-    code: CodeOption = None,
-    project_id: LetterProjectOption = None,
-    correlation_id: CorrelationOption = None,
-    older_than: OlderOption = None,
-    newer_than: NewerOption = None,
-    id_: IdOption = None,
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
@@ -167,7 +140,6 @@ def list_command(
       vision-relay dead-letters list --json | jq -r '.[].imageIds[]'
     """
     output = Output(as_json)
-    wanted = _filter(id_, reason, code, project_id, correlation_id, older_than, newer_than)
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
@@ -255,17 +227,12 @@ def _body_text(letter: Letter) -> str:
 
 
 @app.command("redrive", epilog=EXIT_CODES_HELP)
+@with_options_of(letter_filter)
 def redrive_command(
+    wanted: Filter,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     origin: OriginOption = Origin.ALL,
-    reason: ReasonOption = None,
-    code: CodeOption = None,
-    project_id: LetterProjectOption = None,
-    correlation_id: CorrelationOption = None,
-    older_than: OlderOption = None,
-    newer_than: NewerOption = None,
-    id_: IdOption = None,
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
@@ -283,14 +250,13 @@ def redrive_command(
       vision-relay dead-letters redrive --reason host --older-than 1d --yes
     """
     output = Output(as_json)
-    wanted = _filter(id_, reason, code, project_id, correlation_id, older_than, newer_than)
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
             queues = _queues(storage, loaded, origin)
             if dry_run or _must_ask(output, yes=yes):
                 found = await _find(queues, wanted)
-                movable = [letter for letter in found.letters if letter.was_valid or _is_forced(wanted)]
+                movable = [letter for letter in found.letters if letter.was_valid or wanted.includes_invalid]
                 found = _Found(movable, found.others + len(found.letters) - len(movable))
                 if dry_run or not movable:
                     return _only_show(output, found, "would be moved back")
@@ -303,7 +269,9 @@ def redrive_command(
 
 
 @app.command("drop", epilog=EXIT_CODES_HELP)
+@with_options_of(letter_filter)
 def drop_command(
+    wanted: Filter,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     everything: Annotated[bool, typer.Option("--all", help="All of them; else say which.")] = False,
@@ -314,13 +282,6 @@ def drop_command(
         ),
     ] = None,
     origin: OriginOption = Origin.ALL,
-    reason: ReasonOption = None,
-    code: CodeOption = None,
-    project_id: LetterProjectOption = None,
-    correlation_id: CorrelationOption = None,
-    older_than: OlderOption = None,
-    newer_than: NewerOption = None,
-    id_: IdOption = None,
     as_json: JsonOption = False,
     settings: SettingsOption = None,
 ) -> None:
@@ -332,7 +293,6 @@ def drop_command(
       vision-relay dead-letters drop --reason invalid --save dropped.jsonl
     """
     output = Output(as_json)
-    wanted = _filter(id_, reason, code, project_id, correlation_id, older_than, newer_than)
     if wanted.is_empty and not everything:
         raise typer.BadParameter("name the letters, such as --reason invalid or --older-than 30d, or use --all")
     if not (yes or dry_run or sys.stdin.isatty()):
@@ -353,11 +313,6 @@ def drop_command(
         return _report(output, handled, "dropped")
 
     run(output, settings, work)
-
-
-def _is_forced(wanted: Filter) -> bool:
-    """Whether letters that never were valid are selected too."""
-    return bool(wanted.reasons or wanted.ids)
 
 
 def _must_ask(output: Output, *, yes: bool) -> bool:

@@ -49,8 +49,9 @@ def tail_command(
       vision-relay events tail --once
     """
     output = Output(as_json)
+    wanted = tuple(types or ())
     try:
-        check_types(tuple(types or ()))
+        check_types(wanted)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--type") from None
 
@@ -61,7 +62,7 @@ def tail_command(
             tail = Tail(queue)
             left = count
             async for event in tail.follow():
-                if matches(event, tuple(types or ())):
+                if matches(event.type, wanted):
                     show_event(output, event)
                     left = None if left is None else left - 1
                 if left == 0:
@@ -71,7 +72,7 @@ def tail_command(
     async def look(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
             tail = Tail(await _queue(storage, loaded))
-            events = [event for event in await tail.new() if matches(event, tuple(types or ()))]
+            events = [event for event in await tail.new() if matches(event.type, wanted)]
             for event in events[:count]:
                 show_event(output, event)
             if tail.is_full:
