@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,6 +78,10 @@ class Service:
     source: str
     scope_of: Callable[[Target], Hashable] = lambda target: None  # noqa: ARG005
 
+    def is_suspended(self, target: Target) -> bool:
+        """Whether the next poll of this target would be a probe."""
+        return self.admission.breakers.is_suspended(self.scope_of(target))
+
 
 class Poll(NamedTuple):
     """What a poll found and when that training was first seen under way; or `bug`, an unforeseen error."""
@@ -86,59 +91,52 @@ class Poll(NamedTuple):
     bug: Exception | None = None
 
 
-Group = list[tuple["Received", TrainingWatch]]
-"""Watches of one target, each with the message that it came in."""
-
-
 @dataclass(slots=True)
 class _Tick:
     """What one tick works on.
 
     Attributes:
-        tasks: its polls, and what settles its watches.
-        collects_until, deadline: until when it collects watches, and until when polls wait for their turn (event loop's
-            clock).
-        left: how many watches it still may collect.
+        tasks: one for each watch and for each poll.
+        deadline: until when polls wait for their turn (event loop's clock).
         met: the watches that it has collected.
-        polls: by target, each target's one poll; None where its turn did not come.
-        waiting: the targets whose polls wait for their turn.
-        moved: set when a poll waits no more.
+        watches, polls: by target, the watches to be polled and their one poll; None if its turn did not come.
+        calling: the targets that are being polled; the other polls wait for their turn or have ended.
         has_given_up: no poll waits for its turn any more.
         had_no_turn, polled: what is put back at the end, the latter with new content if there is any.
     """
 
     tasks: asyncio.TaskGroup
-    collects_until: float
     deadline: float
-    left: int
     met: set[str] = field(default_factory=set)
+    watches: dict[Target, list[TrainingWatch]] = field(default_factory=lambda: defaultdict(list))
     polls: dict[Target, asyncio.Task[Poll | None]] = field(default_factory=dict)
-    waiting: set[Target] = field(default_factory=set)
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    calling: set[Target] = field(default_factory=set)
     has_given_up: bool = False
-    had_no_turn: dict[Target, list[Received]] = field(default_factory=lambda: defaultdict(list))
+    had_no_turn: list[tuple[Received, str | None]] = field(default_factory=list)
     polled: list[tuple[Received, str | None]] = field(default_factory=list)
 
+    def waiting(self) -> list[Target]:
+        """The targets whose polls wait for their turn."""
+        return [target for target, poll in self.polls.items() if not poll.done() and target not in self.calling]
+
     async def has_moved(self) -> bool:
-        """Wait until a poll waits no more, but not for long. Return whether there was one."""
-        self.moved.clear()
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self.moved.wait()
-        except TimeoutError:
-            return False
+        """Wait until a poll ends, but not for long. Return whether one has."""
+        polls = [poll for poll in self.polls.values() if not poll.done()]
+        ended, _ = await asyncio.wait(polls, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        return bool(ended)
 
     def give_up(self) -> None:
         """Let no poll wait for its turn any more."""
         self.has_given_up = True
-        for target in self.waiting:
+        for target in self.waiting():
             self.polls[target].cancel()
 
 
+@dataclass(eq=False, slots=True)
 class TrainingWatches:
     """Works through the watches queue.
 
-    Args:
+    Attributes:
         queue: the watches.
         poison: their dead letters.
         services: the services that are polled.
@@ -150,302 +148,250 @@ class TrainingWatches:
         telemetry: counts the watches, and traces those whose producer does.
     """
 
-    def __init__(
-        self,
-        queue: Queue,
-        poison: Queue,
-        services: Mapping[Api, Service],
-        events: EventPublisher,
-        *,
-        source: str,
-        lease_seconds: int,
-        max_wait_seconds: float,
-        most: int,
-        telemetry: Telemetry = OFF,
-    ) -> None:
-        self._queue = queue
-        self._poison = poison
-        self._services = services
-        self._events = events
-        self._source = source
-        self._lease_seconds = lease_seconds
-        self._max_wait_seconds = max_wait_seconds
-        self._most = most
-        self._telemetry = telemetry
-        slowest = min(service.calls_per_second for service in services.values())
-        self._page = min(MAX_RECEIVE, max(1, int(slowest * max_wait_seconds / 2)))
-        self._storage = asyncio.Semaphore(STORAGE_CALLS)
-        self._seen_trainings = SeenTrainings()
-        self._failures: dict[str, int] = {}  # unforeseen errors in a row, by message id
+    queue: Queue
+    poison: Queue
+    services: Mapping[Api, Service]
+    events: EventPublisher
+    _: KW_ONLY
+    source: str
+    lease_seconds: int
+    max_wait_seconds: float
+    most: int
+    telemetry: Telemetry = OFF
+    _storage: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STORAGE_CALLS), init=False)
+    _seen_trainings: SeenTrainings = field(default_factory=SeenTrainings, init=False)
+    _failures: dict[str, int] = field(default_factory=dict, init=False)  # unforeseen errors in a row, by message id
 
     async def tick(self) -> None:
         """Collect watches, poll each of their targets once, and settle each watch.
 
         Trouble of storage or of a service is logged. It and any error of one watch leave the others alone.
         """
-        now = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
-            tick = _Tick(tasks, now + self._max_wait_seconds / 2, now + self._max_wait_seconds, self._most)
-            deadline = asyncio.get_running_loop().call_at(tick.deadline, tick.give_up)
-            try:
-                while watches := await self._collect(tick):
-                    for target, group in watches.items():
-                        if target not in tick.polls:
-                            tick.polls[target] = tasks.create_task(self._poll(tick, target, group))
-                        tasks.create_task(self._settle(tick, target, group))
-                    await asyncio.sleep(0)  # lets the polls begin
-                    while tick.waiting and not self._only_waits_for_suspended(tick):
-                        await tick.has_moved()
-                while not all(poll.done() for poll in tick.polls.values()):
-                    if not await tick.has_moved() and tick.waiting and self._only_waits_for_suspended(tick):
-                        tick.give_up()
-            finally:
-                deadline.cancel()
-        had_no_turn = [(message, None) for target in tick.polls for message in tick.had_no_turn.get(target, ())]
-        for messages in (had_no_turn, tick.polled):
+            tick = _Tick(tasks, asyncio.get_running_loop().time() + self.max_wait_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(tick.deadline):
+                    await self._collect(tick)
+                    await self._wait_for_polls(tick)
+            tick.give_up()
+        for messages in (tick.had_no_turn, tick.polled):
             await asyncio.gather(*(self._put_back(message, text) for message, text in messages))
 
-    def _is_suspended(self, target: Target) -> bool:
-        service = self._services[target.api]
-        return service.admission.breakers.is_suspended(service.scope_of(target))
-
-    def _only_waits_for_suspended(self, tick: _Tick) -> bool:
-        return all(self._is_suspended(target) for target in tick.waiting)
-
-    async def _collect(self, tick: _Tick) -> dict[Target, Group]:
-        """Take a page of watches, as many as can be polled in time; none if it is time to come to an end."""
-        watches: dict[Target, Group] = defaultdict(list)
-        while not watches and tick.left and asyncio.get_running_loop().time() < tick.collects_until:
+    async def _collect(self, tick: _Tick) -> None:
+        """Collect watches page by page, the next when no poll waits for its turn but those of suspended services."""
+        loop = asyncio.get_running_loop()
+        left, until = self.most, tick.deadline - self.max_wait_seconds / 2
+        slowest = min(service.calls_per_second for service in self.services.values())
+        page_size = min(MAX_RECEIVE, max(1, int(slowest * self.max_wait_seconds / 2)))  # what can be polled in time
+        while left and loop.time() < until:
             try:
-                page = await self._queue.receive(min(self._page, tick.left), self._lease_seconds)
+                page = await self.queue.receive(min(page_size, left), self.lease_seconds)
             except StorageTrouble as trouble:
                 log.warning("no more watches are collected now: %s", one_line(trouble))
-                break
+                return
             if not page:
-                break
-            tick.left -= len(page)
+                return
+            left -= len(page)
             for message in page:
-                watch = await self._read(tick, message)
-                if watch is not None and watch.event is not None:
-                    tick.tasks.create_task(self._settle_one(tick, message, watch, Poll()))
-                elif watch is not None:
-                    watches[watch.target].append((message, watch))
-        return watches
+                tick.tasks.create_task(self._handle(tick, message))
+            await asyncio.sleep(0)  # lets them ask for their polls
+            while not self._only_waits_for_suspended(tick):
+                await tick.has_moved()
 
-    async def _read(self, tick: _Tick, message: Received) -> TrainingWatch | None:
-        """Read a watch; None if it is none, or if this tick has met an equal one, which is deleted then.
+    async def _wait_for_polls(self, tick: _Tick) -> None:
+        """Wait until all polls have ended, but not long if all that is left is to wait for suspended calls."""
+        while not all(poll.done() for poll in tick.polls.values()):
+            if not await tick.has_moved() and tick.waiting() and self._only_waits_for_suspended(tick):
+                return
 
-        A watch is in its queue twice if a process ends between writing it into a new message and deleting the old one.
-        """
+    def _only_waits_for_suspended(self, tick: _Tick) -> bool:
+        return all(self.services[target.api].is_suspended(target) for target in tick.waiting())
+
+    async def _handle(self, tick: _Tick, message: Received) -> None:
+        """Settle one watch. Trouble with it ends nothing else: the watch is received again when its lease has ended."""
+        try:
+            await self._settle(tick, message)
+        except StorageTrouble as trouble:
+            log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
+        except Exception:
+            log.exception("watch %s stays in its queue", message.id)
+
+    async def _settle(self, tick: _Tick, message: Received) -> None:
+        """Have a watch polled, publish what the poll has found, and let the watch end or go on."""
+        watch: TrainingWatch | None = None
         try:
             watch = parse_watch(message.body)
             text = _to_text(watch)
-            if text in tick.met:
-                await self._queue.delete(message)
-                return None
+            if text in tick.met:  # a process ended between writing it into a new message and deleting the old one
+                await self.queue.delete(message)
+                return
             tick.met.add(text)
             self._seen_trainings.recall(watch)
-        except InvalidMessage as error:
-            why = _failure(message, Reason.INVALID, "InvalidMessage", str(error), error.redrives)
-            await self._dead_letter(message, error.text or "", why, error)
-        except StorageTrouble as trouble:
-            _log_trouble(message, trouble)
-        except Exception as bug:
-            await self._failed(tick, message, bug, None)
-        else:
-            return watch
-        return None
-
-    async def _poll(self, tick: _Tick, target: Target, group: Group) -> Poll | None:
-        """Poll a target; None if its turn did not come."""
-        try:
-            result = await self._ask(tick, target)
-            if result is None:
-                return None
-            watches = [watch for _, watch in group]
-            return Poll(result, self._seen_trainings.note(target, result, watches, datetime.now(UTC)))
-        except NotFound as error:
-            return Poll(error)
-        except ApiError as error:
-            log.info("%s %s will be polled again: %s", target.kind, target.id, error)
-            return Poll()
-        except Exception as bug:
-            return Poll(bug=bug)
-        finally:
-            tick.moved.set()
-
-    async def _ask(self, tick: _Tick, target: Target) -> TrainingResult | None:
-        """Ask the service when it is our turn, and once more if that was too early."""
-        service = self._services[target.api]
-        while not tick.has_given_up:
-            tick.waiting.add(target)
-            try:
-                async with service.admission.turn(service.scope_of(target), target):
-                    tick.waiting.discard(target)
-                    tick.moved.set()
-                    return await service.poll(target)
-            except RateLimited:
-                continue
-            finally:
-                tick.waiting.discard(target)
-                tick.moved.set()
-        return None
-
-    async def _settle(self, tick: _Tick, target: Target, group: Group) -> None:
-        (done,), _ = await asyncio.wait([tick.polls[target]])
-        poll = None if done.cancelled() else done.result()
-        if poll is None and not self._is_suspended(target):
-            tick.had_no_turn[target] += [message for message, _ in group]
-            return
-        async with asyncio.TaskGroup() as settling:
-            for message, watch in group:
-                settling.create_task(self._settle_one(tick, message, watch, poll or Poll()))
-
-    async def _settle_one(self, tick: _Tick, message: Received, watch: TrainingWatch, poll: Poll) -> None:
-        """Publish what a poll has found, then let the watch end or go on. Trouble with it ends nothing else."""
-        async with self._storage:
-            try:
-                event, following = self._conclude(message, watch, poll)
+            poll = Poll() if watch.event is not None else await self._poll_of(tick, watch)
+            if poll is None:
+                tick.had_no_turn.append((message, None))
+                return
+            async with self._storage:
+                event, following = self._conclude(message.id, watch, poll)
                 text = _to_text(following)
-                if await self._is_renewed(message, text):
-                    pass
+                if _expires_soon(message):
+                    await self.queue.send(text)  # a later tick meets the new message
+                    await self.queue.delete(message)
                 elif event is None:
                     tick.polled.append((message, None if following == watch else text))
                 else:
                     if following is not watch:
-                        message = await self._queue.rewrite(message, text, self._lease_seconds)
+                        message = await self.queue.rewrite(message, text, self.lease_seconds)
                     await self._publish(tick, message, following, event)
-                self._failures.pop(message.id, None)
-            except StorageTrouble as trouble:
-                _log_trouble(message, trouble)
-            except Exception as bug:
-                await self._failed(tick, message, bug, watch)
+            self._failures.pop(message.id, None)
+        except InvalidMessage as error:
+            failure = _failure(message, Reason.INVALID, "InvalidMessage", str(error), error.redrives)
+            await self._dead_letter(message, error, failure)
+        except StorageTrouble:
+            raise
+        except Exception as bug:
+            await self._failed(tick, message, watch, bug)
 
-    def _conclude(self, message: Received, watch: TrainingWatch, poll: Poll) -> tuple[Event | None, TrainingWatch]:
+    async def _poll_of(self, tick: _Tick, watch: TrainingWatch) -> Poll | None:
+        """The poll that all watches of one target share; None if its turn did not come, but may at the next tick."""
+        target = watch.target
+        tick.watches[target].append(watch)
+        if target not in tick.polls:
+            tick.polls[target] = tick.tasks.create_task(self._poll(tick, target))
+        (ended,), _ = await asyncio.wait([tick.polls[target]])
+        poll = None if ended.cancelled() else ended.result()
+        return Poll() if poll is None and self.services[target.api].is_suspended(target) else poll
+
+    async def _poll(self, tick: _Tick, target: Target) -> Poll | None:
+        """Poll a target when it is its turn, and again if that was too early. None if its turn did not come."""
+        service = self.services[target.api]
+        while not tick.has_given_up:
+            try:
+                async with service.admission.turn(service.scope_of(target), target):
+                    tick.calling.add(target)
+                    result = await service.poll(target)
+                since = self._seen_trainings.note(target, result, tick.watches[target], datetime.now(UTC))
+                return Poll(result, since)
+            except RateLimited:
+                continue
+            except NotFound as error:
+                return Poll(error)
+            except ApiError as error:
+                log.info("%s %s will be polled again: %s", target.kind, target.id, error)
+                return Poll()
+            except Exception as bug:
+                return Poll(bug=bug)
+            finally:
+                tick.calling.discard(target)
+        return None
+
+    async def _publish(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
+        """Publish the event of a watch. If it is too late for that, a later tick does, when the lease has ended."""
+        if asyncio.get_running_loop().time() > tick.deadline + PUBLISH_SECONDS:
+            return
+        await self.events.publish(event)
+        if watch.repeat and event.type in COMPLETIONS:
+            await self.queue.put_back(message, _to_text(watch.telling(None)))
+        else:
+            await self.queue.delete(message)
+
+    def _conclude(self, message_id: str, watch: TrainingWatch, poll: Poll) -> tuple[Event | None, TrainingWatch]:
         """Return the event to publish, if any, and the watch with it. Raises the poll's bug if the watch goes on.
 
         A watch that has an event already could not be settled before: its event is published again.
         """
         if watch.event is not None:
             return watch.event.to_event(), watch
-        decision = decide(watch, poll.finding, datetime.now(UTC), poll.under_way_since)
-        following = decision.next or watch
-        if decision.event is not None:
-            event = self._new_event(decision.event, message.id, watch, poll)
-            return event, following.telling(event)
-        if poll.bug is not None:
-            raise poll.bug
-        self._telemetry.watch(self._queue.name, NO_NEWS, None)
-        return None, following
-
-    def _new_event(self, kind: EventType, message_id: str, watch: TrainingWatch, poll: Poll) -> Event:
+        kind, following = decide(watch, poll.finding, datetime.now(UTC), poll.under_way_since)
+        if kind is None:
+            if poll.bug is not None:
+                raise poll.bug
+            self.telemetry.watch(self.queue.name, NO_NEWS, None)
+            return None, following or watch
         result = poll.finding if isinstance(poll.finding, TrainingResult) else None
-        identity = event_id.of_watch(message_id, watch.correlation_id)
-        time = watch.expires_at if kind is EventType.WATCH_EXPIRED else None
         if result is not None and kind in COMPLETIONS:
             identity = event_id.of_completion(result, poll.under_way_since, watch.correlation_id)
             time = result.completed_at
-        return new_event(
+        else:
+            identity = event_id.of_watch(message_id, watch.correlation_id)
+            time = watch.expires_at if kind is EventType.WATCH_EXPIRED else None
+        event = new_event(
             kind,
-            source=self._services[watch.target.api].source,
+            source=self.services[watch.target.api].source,
             subject=watch.target.path,
             identity=identity,
             time=time or datetime.now(UTC),
             data=TrainingData.of(watch, result).to_dict(),
-            traceparent=self._telemetry.watch(self._queue.name, kind, watch.traceparent),
+            traceparent=self.telemetry.watch(self.queue.name, kind, watch.traceparent),
         )
+        return event, (following or watch).telling(event)
 
-    async def _is_renewed(self, message: Received, text: str) -> bool:
-        """Write a watch that its queue would drop soon into a new message, which a later tick meets. Return if so."""
-        if message.expires_at is None or message.expires_at - datetime.now(UTC) >= RENEW_BELOW:
-            return False
-        await self._queue.send(text)
-        await self._queue.delete(message)
-        return True
-
-    async def _publish(self, tick: _Tick, message: Received, watch: TrainingWatch, event: Event) -> None:
-        """Publish the event of a watch. If it is too late for that, a later tick does, when the lease has ended."""
-        if asyncio.get_running_loop().time() > tick.deadline + PUBLISH_SECONDS:
+    async def _failed(self, tick: _Tick, message: Received, watch: TrainingWatch | None, bug: Exception) -> None:
+        """Put a watch back after an unforeseen error, or dead-letter it after too many in a row."""
+        times = self._failures.pop(message.id, 0) + 1
+        if times >= DEAD_LETTER_BUG_FROM_FAILURE:
+            failure = _failure(message, Reason.ERROR, type(bug).__name__, one_line(bug, MAX_ERROR))
+            await self._dead_letter(message, watch or _unread(message), failure)
             return
-        await self._events.publish(event)
-        if watch.repeat and event.type in COMPLETIONS:
-            await self._queue.put_back(message, _to_text(watch.telling(None)))
-        else:
-            await self._queue.delete(message)
+        log.error("watch %s will be polled again", message.id, exc_info=bug)
+        self._failures[message.id] = times
+        if len(self._failures) > MAX_FAILURES_KEPT:
+            del self._failures[next(iter(self._failures))]
+        tick.polled.append((message, None))
 
     async def _put_back(self, message: Received, text: str | None) -> None:
         async with self._storage:  # first come, first served: so the order stays
             try:
-                await self._queue.put_back(message, text)
+                await self.queue.put_back(message, text)
             except StorageTrouble as trouble:
-                _log_trouble(message, trouble)
+                log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
 
-    async def _failed(self, tick: _Tick, message: Received, bug: Exception, watch: TrainingWatch | None) -> None:
-        """Put a watch back after an unforeseen error, or dead-letter it after too many in a row."""
-        times = self._failures.pop(message.id, 0) + 1
-        if times < DEAD_LETTER_BUG_FROM_FAILURE:
-            log.error("watch %s will be settled again", message.id, exc_info=bug)
-            self._failures[message.id] = times
-            if len(self._failures) > MAX_FAILURES_KEPT:
-                del self._failures[next(iter(self._failures))]
-            tick.polled.append((message, None))
-            return
-        why = _failure(message, Reason.ERROR, type(bug).__name__, one_line(bug, MAX_ERROR))
-        text = _to_text(watch) if watch is not None else message.body.decode("utf-8", "backslashreplace")
-        await self._dead_letter(message, text, why, watch)
-
-    async def _dead_letter(
-        self, message: Received, text: str, why: Failure, known: TrainingWatch | InvalidMessage | None
-    ) -> None:
+    async def _dead_letter(self, message: Received, watch: TrainingWatch | InvalidMessage, failure: Failure) -> None:
         """Publish that a watch is rejected, then write its dead letter. `metadata_updates` explains the order."""
-        name = named(message.id, known.correlation_id if known is not None else None)
-        try:
-            await self._publish_rejected(message, why, known)
-            await self._poison.send(dead_letter.of_text(text, why))
-            log.warning("watch %s is dead-lettered: %s", name, one_line(why.message))
-            await self._queue.delete(message)
-        except StorageTrouble as trouble:
-            log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
-        except Exception:
-            log.exception("watch %s stays in its queue", message.id)
-
-    async def _publish_rejected(
-        self, message: Received, why: Failure, known: TrainingWatch | InvalidMessage | None
-    ) -> None:
-        correlation_id, kind, traceparent = (
-            (known.correlation_id, known.kind, known.traceparent) if known is not None else (None, None, None)
-        )
-        source = self._services[KINDS[kind].api].source if kind in KINDS else self._source
         data = WatchRejectedData(
             message_id=message.id,
-            correlation_id=correlation_id,
-            reason=why.reason,
-            code=why.code,
-            message=one_line(why.message, MAX_ERROR),
+            correlation_id=watch.correlation_id,
+            reason=failure.reason,
+            code=failure.code,
+            message=one_line(failure.message, MAX_ERROR),
         )
         event = new_event(
             EventType.WATCH_REJECTED,
-            source=source,
+            source=self.services[KINDS[watch.kind].api].source if watch.kind in KINDS else self.source,
             subject=f"messages/{message.id}",
             identity=event_id.of_message(message.id),
-            time=why.at,
+            time=failure.at,
             data=data.to_dict(),
-            traceparent=self._telemetry.watch(self._queue.name, why.reason, traceparent),
+            traceparent=self.telemetry.watch(self.queue.name, failure.reason, watch.traceparent),
         )
-        try:
-            await self._events.publish(event)
-        except StorageTrouble:
-            raise
-        except Exception:  # perhaps the error for which the watch is dead-lettered
-            log.exception("%s of %s is not published", event.type, event.subject)
+        text = _to_text(watch) if isinstance(watch, TrainingWatch) else watch.text or ""
+        async with self._storage:
+            try:
+                await self.events.publish(event)
+            except StorageTrouble:
+                raise
+            except Exception:  # perhaps the error for which the watch is dead-lettered
+                log.exception("%s of %s is not published", event.type, event.subject)
+            await self.poison.send(dead_letter.of_text(text, failure))
+            log.warning(
+                "watch %s is dead-lettered: %s", named(message.id, watch.correlation_id), one_line(failure.message)
+            )
+            await self.queue.delete(message)
+
+
+def _expires_soon(message: Received) -> bool:
+    return message.expires_at is not None and message.expires_at - datetime.now(UTC) < RENEW_BELOW
 
 
 def _failure(message: Received, reason: Reason, code: str, sentence: str, redrives: int = 0) -> Failure:
     return Failure(reason, code, sentence, datetime.now(UTC), message.dequeue_count, redrives=redrives)
 
 
-def _log_trouble(message: Received, trouble: StorageTrouble) -> None:
-    log.warning("watch %s will be settled again: %s", message.id, one_line(trouble))
+def _unread(message: Received) -> InvalidMessage:
+    """A message that broke our own code before it was read."""
+    unread = InvalidMessage()
+    unread.text = message.body.decode("utf-8", "backslashreplace")
+    return unread
 
 
 def _to_text(watch: TrainingWatch) -> str:
