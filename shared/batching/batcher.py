@@ -11,16 +11,14 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared.batching.backlog import Backlog
-from shared.batching.failed_calls import AfterFailure, after_failure
+from shared.batching.failed_calls import after_failure
 from shared.batching.items import Waiter
 from shared.batching.message_memory import MessageMemory
 from shared.batching.outcomes import Applied, ImageOutcome, NotApplied
-from shared.errors import ApiError, MaxWaitExceeded, Unavailable
-from shared.limits.circuit_breaker import trips
+from shared.errors import MaxWaitExceeded
 from shared.text import one_line
 
 if TYPE_CHECKING:
@@ -38,18 +36,6 @@ image. Raises `ApiError`."""
 Around = Callable[[int, float, Sequence[Any]], AbstractContextManager[Any]]
 """Told of a call before it is made: how many images it has, for how many seconds the oldest has waited, and the tags of
 the callers whose images they are. What it returns is entered around the call, and left with the error if it failed."""
-
-MAX_FAILED_CALLS = 3
-"""An image may be in so many calls that fail although the service responds to others. Then it is suspected: it would
-otherwise hold up its neighbours again and again."""
-
-
-def _replaced(older: Any, newer: Any) -> None:
-    """What is left of an older update if a newer one replaces all of it: nothing."""
-
-
-def _unobserved(*_: Any) -> AbstractContextManager[None]:
-    return nullcontext()
 
 
 class Batcher(Generic[K]):
@@ -81,8 +67,8 @@ class Batcher(Generic[K]):
         max_wait_seconds: float,
         starvation_seconds: float,
         max_in_flight: int,
-        around: Around = _unobserved,
-        left_of: Callable[[K, K], K | None] = _replaced,
+        around: Around = lambda *_: nullcontext(),
+        left_of: Callable[[K, K], K | None] = lambda _older, _newer: None,
     ) -> None:
         self._send = send
         self._around = around
@@ -95,7 +81,7 @@ class Batcher(Generic[K]):
         self._batch_size = batch_size
         self._max_wait_seconds = max_wait_seconds
         self._max_in_flight = max_in_flight
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], Batch] = {}
         self._timer: asyncio.TimerHandle | None = None
         admission.on_change = self._advance
 
@@ -123,9 +109,9 @@ class Batcher(Generic[K]):
         waiter = Waiter(loop.create_future(), message, tag)
         timer = loop.call_later(self._max_wait_seconds, self._give_up, waiter)
         try:
-            if self._backlog.add(message.lacking, waiter, loop.time()):
+            if self._backlog.add(waiter, loop.time()):
                 self._advance()
-            if not waiter.is_done:
+            if waiter.items:
                 await waiter.woken
             return waiter.result()
         finally:
@@ -149,12 +135,11 @@ class Batcher(Generic[K]):
         await self._admission.aclose()
 
     def _give_up(self, waiter: Waiter) -> None:
-        if not waiter.is_done:
-            waited = f"no outcome within {self._max_wait_seconds:g} s; it will be delivered again"
-            waiter.fail(MaxWaitExceeded(waited))
+        waited = f"no outcome within {self._max_wait_seconds:g} s; it will be delivered again"
+        waiter.end(MaxWaitExceeded(waited))
 
     def _advance(self) -> None:
-        """Send what may be sent now, say how much is left, and come back when more may go."""
+        """Make the calls that may be made now, say how many are left, and come back when more may be."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         breakers = self._admission.breakers
@@ -165,31 +150,25 @@ class Batcher(Generic[K]):
                 return 0
             return 1 if breakers.is_suspended(scope) else self._batch_size
 
-        next_at = min(self._backlog.next_due(now), breakers.next_at(now))
-        while self._backlog.has_ready(now, most):
-            next_at = self._admission.ready_at(now)
-            if len(self._calls) >= self._max_in_flight or next_at > now:
-                break
+        while (next_at := self._admission.ready_at(now)) <= now and len(self._calls) < self._max_in_flight:
             batch = self._backlog.next_batch(now, most)
-            if batch is not None:
-                self._start(batch, now)
-            next_at = min(self._backlog.next_due(now), breakers.next_at(now))
+            if batch is None:
+                next_at = min(self._backlog.next_due(now), breakers.next_at(now))
+                break
+            admitted = self._admission.admit(now, self._scope_of(batch.key), is_witness=batch.is_witness)
+            call = loop.create_task(self._call(batch, admitted))
+            self._calls[call] = batch
+            call.add_done_callback(self._ended)
         if self._timer is not None:
             self._timer.cancel()
         # The end of a call comes here again, and so does a change of the admission.
         self._timer = loop.call_at(next_at, self._advance) if now < next_at < math.inf else None
-        self._admission.want(self._backlog.count_calls(most) if self._max_in_flight else 0, now)
+        calls = self._backlog.count_calls(most, self._calls.values())
+        self._admission.want(calls if self._max_in_flight else 0, now)
 
-    def _start(self, batch: Batch, now: float) -> None:
-        scope = self._scope_of(batch.key)
-        admitted = self._admission.admit(now, scope, is_witness=batch.is_witness)
-        call = asyncio.get_running_loop().create_task(self._call(batch, admitted))
-        self._calls.add(call)
-        call.add_done_callback(partial(self._ended, batch))
-
-    def _ended(self, batch: Batch, call: asyncio.Task[None]) -> None:
+    def _ended(self, call: asyncio.Task[None]) -> None:
         """Go on after a call, even if it broke our own code: nobody shall wait for it for ever."""
-        self._calls.discard(call)
+        batch = self._calls.pop(call)
         if not call.cancelled() and (bug := call.exception()) is not None:
             log.error("the end of a call broke the batcher", exc_info=bug)
             self._backlog.fail(batch, RuntimeError(f"the batcher broke: {type(bug).__name__}"))
@@ -207,35 +186,12 @@ class Batcher(Generic[K]):
             self._backlog.wait_again(batch)
             raise
         except Exception as error:
-            self._fail(batch, admitted, error)
+            self._admission.report(admitted, error, loop.time())
+            is_suspended = self._admission.breakers.is_suspended(self._scope_of(batch.key))
+            after_failure(self._backlog, batch, error, is_suspended=is_suspended)
         else:
             self._admission.report(admitted, None, loop.time())
             applied = sum(isinstance(outcomes.get(image_id), Applied) for image_id in batch.image_ids)
             scope = one_line(self._scope_of(batch.key))
             log.info("%d of %d images applied in %.2f s (%s)", applied, len(batch.items), loop.time() - began, scope)
             self._backlog.answer(batch, outcomes)
-
-    def _fail(self, batch: Batch, admitted: Admitted, error: Exception) -> None:
-        self._admission.report(admitted, error, asyncio.get_running_loop().time())
-        if not isinstance(error, ApiError):
-            log.error("unexpected error in a call: %s: %s", type(error).__name__, one_line(error))
-        is_witness = batch.is_witness
-        if trips(error):
-            for item in batch.items:
-                item.failed_calls += 1
-        after = after_failure(
-            error,
-            of_one_message=batch.is_of_one_message,
-            is_suspended=self._admission.breakers.is_suspended(self._scope_of(batch.key)),
-            is_witness=is_witness,
-            failed_too_often=any(item.failed_calls >= MAX_FAILED_CALLS for item in batch.items),
-        )
-        match after:
-            case AfterFailure.SEND_AGAIN:
-                self._backlog.wait_again(batch)
-            case AfterFailure.ACCUSE:
-                self._backlog.accuse(batch)
-            case AfterFailure.BISECT:
-                self._backlog.bisect(batch, is_witness=is_witness and not isinstance(error, Unavailable))
-            case outcome:
-                self._backlog.fail(batch, outcome)

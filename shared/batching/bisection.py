@@ -17,14 +17,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from shared.batching.items import Batch, State
+from shared.batching.items import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
     from shared.batching.items import Item, Most
 
@@ -36,68 +36,54 @@ MAX_AT_FAULT = 3
 """So many images at most that failed alone are taken to be at fault themselves. If more have when calls are resumed,
 the service was."""
 
-Suspect = tuple["Hashable", str]
-"""A key and an image under it."""
 
-
+@dataclass(eq=False, slots=True)
 class Group:
-    """Images that go in one call. `items` are those that somebody waits for and that are not on the wire.
+    """Images that go in one call. `items`: by image, those that somebody waits for and that are not on the wire.
 
     `failed_alone`: each failed in a call of its own, while calls were suspended or so that they were.
+    `other_half`: the one that is held back until this one has its response.
     """
 
-    __slots__ = ("failed_alone", "is_held", "is_witness", "items", "key", "other_half")
-
-    def __init__(self, key: Hashable, *, is_witness: bool, is_held: bool = False, failed_alone: bool = False) -> None:
-        self.key = key
-        self.items: dict[str, Item] = {}
-        self.is_witness = is_witness
-        self.is_held = is_held
-        self.failed_alone = failed_alone
-        self.other_half: Group | None = None
-        """The half that is held back until this one has its response."""
+    key: Hashable
+    is_witness: bool
+    failed_alone: bool = False
+    is_held: bool = False
+    other_half: Group | None = None
+    items: dict[str, Item] = field(default_factory=dict)
 
 
 class Bisection:
     """All searches."""
 
     def __init__(self) -> None:
-        self._ready: deque[Group] = deque()
-        self._on_the_wire: dict[Batch, None] = {}
-        self._groups: dict[Suspect, Group] = {}
-        self._remembered: OrderedDict[Suspect, None] = OrderedDict()
-        self._failed_alone: dict[Hashable, Group] = {}  # by key, while it is ready
-
-    def __len__(self) -> int:
-        """How many images are suspected, those remembered included."""
-        return len(self._groups)
-
-    @property
-    def remembered(self) -> int:
-        """How many images are remembered whose message is back in its queue."""
-        return len(self._remembered)
+        self._groups: dict[tuple[Hashable, str], Group] = {}  # by key and image, of all that are suspected
+        self._ready: dict[Group, None] = {}  # in the order in which they became so
+        self._remembered: dict[tuple[Hashable, str], None] = {}  # the longest ago first
 
     def join(self, item: Item) -> bool:
         """Let an item wait in its group, if it is suspected: it was sent in vain, or an earlier delivery of it was.
 
         Returns whether it is.
         """
-        group = self._groups.get((item.key, item.image_id))
+        suspect = (item.key, item.image_id)
+        group = self._groups.get(suspect)
         if group is None:
             return False
         if group.failed_alone:
-            group = self._groups[(item.key, item.image_id)] = self._failed_alone.setdefault(item.key, group)
-        self._remembered.pop((item.key, item.image_id), None)
-        if not group.items and not group.is_held:
-            self._ready.append(group)
-        item.state = State.SUSPECTED
+            others = (one for one in self._ready if one.failed_alone and one.key == item.key)
+            group = self._groups[suspect] = next(others, group)
+        self._remembered.pop(suspect, None)
+        item.is_sent = False
         group.items[item.image_id] = item
+        if not group.is_held:
+            self._ready[group] = None
         return True
 
     def split(self, batch: Batch, *, is_witness: bool) -> None:
         """Halve a batch that failed as a whole. `is_witness`: whether its images may accuse the service later."""
         self.end(batch, is_good=False)
-        self._halve(batch.key, batch.items, is_witness=is_witness)
+        self._halve(batch.items, is_witness=is_witness)
 
     def accuse(self, batch: Batch) -> None:
         """Suspect the images of one message that the service failed to answer for."""
@@ -115,59 +101,45 @@ class Bisection:
 
         Returns those items, which wait with all others again. Each is pardoned once.
         """
-        groups = [group for group in self._failed_alone.values() if most(group.key, group.is_witness) > 1]
+        groups = [one for one in self._ready if one.failed_alone and most(one.key, one.is_witness) > 1]
         items = [item for group in groups for item in group.items.values()]
         if len(items) <= MAX_AT_FAULT:
             return []
         for group in groups:
             group.items.clear()
-            self._ready.remove(group)
-            self._drop_if_empty(group)
+            del self._ready[group]
         for item in items:
             item.is_pardoned = True
             self.forget(item)
         return items
 
     def end(self, batch: Batch, *, is_good: bool) -> None:
-        """Take note that a call has ended. `is_good`: it did not fail as a whole: what is at fault is elsewhere."""
-        self._on_the_wire.pop(batch, None)
+        """Take note of a response. `is_good`: the call did not fail as a whole; what is at fault is elsewhere."""
         if batch.group is not None:
             batch.group.failed_alone = False  # what it is suspected of is known better now
             self._release_other_half(batch.group, is_bad=is_good)
-
-    def sent_in_vain(self, batch: Batch) -> None:
-        """Take note that a call has ended that told nothing of its images, after those still wanted wait again."""
-        self._on_the_wire.pop(batch, None)
-        if batch.group is not None and not batch.group.items:
-            self._release_other_half(batch.group, is_bad=False)
 
     def next_batch(self, most: Most) -> Batch | None:
         """The images whose turn it is, `most` of their key at most; None if there are none whose call may go."""
         group = next((one for one in self._ready if most(one.key, one.is_witness)), None)
         if group is None:
             return None
-        self._ready.remove(group)
+        del self._ready[group]
         items = list(islice(group.items.values(), most(group.key, group.is_witness)))
         for item in items:
             del group.items[item.image_id]
-            item.state = State.SENT
+            item.is_sent = True
         if group.items:  # a probe of one image, which tells nothing of the rest
-            self._ready.append(group)
+            self._ready[group] = None
             group = Group(group.key, is_witness=group.is_witness, failed_alone=group.failed_alone)
             self._groups |= {(item.key, item.image_id): group for item in items}
-        self._drop_if_empty(group)
-        batch = Batch(group.key, items, group)
-        self._on_the_wire[batch] = None
-        return batch
+        return Batch(group.key, items, group)
 
-    def has_ready(self, most: Most) -> bool:
-        """Whether there are suspects whose call may go."""
-        return any(most(group.key, group.is_witness) for group in self._ready)
-
-    def count_calls(self, most: Most) -> int:
+    def count_calls(self, most: Most, on_the_wire: Iterable[Batch]) -> int:
         """About how many calls the searches make next: each halves what it suspects until one message is left."""
-        ready = [len(group.items) for group in self._ready if most(group.key, group.is_witness)]
-        return sum(size.bit_length() for size in (*ready, *(len(batch.items) for batch in self._on_the_wire)))
+        sizes = [len(group.items) for group in self._ready if most(group.key, group.is_witness)]
+        sizes += [len(batch.items) for batch in on_the_wire if batch.group is not None]
+        return sum(size.bit_length() for size in sizes)
 
     def forget(self, item: Item) -> None:
         """Take an image for innocent, or for found."""
@@ -181,32 +153,24 @@ class Bisection:
         if group is None:
             return
         if group.items.pop(item.image_id, None) is not None and not group.items:
-            if not group.is_held:
-                self._ready.remove(group)
+            self._ready.pop(group, None)
             self._release_other_half(group, is_bad=False)
-            self._drop_if_empty(group)
         self._remembered[suspect] = None
         if len(self._remembered) > MAX_REMEMBERED:
-            oldest, _ = self._remembered.popitem(last=False)
-            del self._groups[oldest]
+            oldest = next(iter(self._remembered))
+            del self._remembered[oldest], self._groups[oldest]
 
-    def _halve(self, key: Hashable, items: list[Item], *, is_witness: bool) -> None:
+    def _halve(self, items: list[Item], *, is_witness: bool) -> None:
         """Divide between two messages: the images of one need not be told apart, they have one outcome."""
-        middle = _middle(items)
-        first, second = Group(key, is_witness=is_witness), Group(key, is_witness=is_witness, is_held=True)
-        self._put(first, items[:middle])
+        middle, key = _middle(items), items[0].key
+        second = Group(key, is_witness, is_held=True)
         self._put(second, items[middle:])
-        first.other_half = second
-        if not first.items:
-            self._release_other_half(first, is_bad=False)
+        self._put(Group(key, is_witness, other_half=second), items[:middle])
 
     def _put(self, group: Group, items: list[Item]) -> None:
         for item in items:
             self._groups[(item.key, item.image_id)] = group
-            if item.waiters:
-                self.join(item)
-            else:
-                self.remember(item)
+            self.join(item)
 
     def _release_other_half(self, group: Group, *, is_bad: bool) -> None:
         half, group.other_half = group.other_half, None
@@ -216,13 +180,9 @@ class Bisection:
         items = list(half.items.values())
         if is_bad and items and not Batch(half.key, items).is_of_one_message:
             half.items.clear()
-            self._halve(half.key, items, is_witness=half.is_witness)
+            self._halve(items, is_witness=half.is_witness)
         elif items:
-            self._ready.append(half)
-
-    def _drop_if_empty(self, group: Group) -> None:
-        if not group.items and self._failed_alone.get(group.key) is group:
-            del self._failed_alone[group.key]
+            self._ready[half] = None
 
 
 def _middle(items: list[Item]) -> int:

@@ -6,44 +6,59 @@ They are sent again, sent by themselves from now on, searched for the message at
 
 from __future__ import annotations
 
-from enum import Enum
+import logging
+from typing import TYPE_CHECKING
 
-from shared.batching.outcomes import NotApplied, Refused, Retry
-from shared.errors import AccessDenied, ApiError, CallRefused, RateLimited, SharedFieldsRefused, Unavailable
+from shared.batching.outcomes import Refused, Retry
+from shared.errors import ApiError, CallRefused, RateLimited, SharedFieldsRefused, Unavailable
+from shared.limits.circuit_breaker import trips
+from shared.text import one_line
+
+if TYPE_CHECKING:
+    from shared.batching.backlog import Backlog
+    from shared.batching.items import Batch
+
+log = logging.getLogger(__name__)
+
+MAX_FAILED_CALLS = 3
+"""An image may be in so many calls that fail although the service responds to others. Then it is suspected: it would
+otherwise hold up its neighbours again and again."""
 
 
-class AfterFailure(Enum):
-    """What is done with a batch whose images have no outcome yet. `ACCUSE`: suspect the images of its one message."""
+def after_failure(backlog: Backlog, batch: Batch, error: Exception, *, is_suspended: bool) -> None:
+    """Do with the images of a failed call what its error asks for.
 
-    SEND_AGAIN = "send again"
-    ACCUSE = "accuse"
-    BISECT = "bisect"
-
-
-def after_failure(
-    error: Exception, *, of_one_message: bool, is_suspended: bool, is_witness: bool, failed_too_often: bool
-) -> AfterFailure | NotApplied | Exception:
-    """Decide what is done with the images of a failed call, or which outcome all of them have.
-
-    `of_one_message`: all images belong to the same message.
     `is_suspended`: calls are suspended now, so that the images have to wait for the service anyway.
-    `is_witness`: the failure was evidence against the service; otherwise it is evidence against the images.
-    `failed_too_often`: one of the images was in several failed calls while the service responded to others.
     """
+    if not isinstance(error, ApiError):
+        log.error("unexpected error in a call: %s: %s", type(error).__name__, one_line(error))
+    is_witness = batch.is_witness  # before this failure counts
+    if trips(error):
+        for item in batch.items:
+            item.failed_calls += 1
+        if is_witness or is_suspended:
+            _after_evidence_against_the_service(backlog, batch, error)
+            return
     match error:
         case SharedFieldsRefused():
-            return Refused(error.code, error.message)
+            backlog.fail(batch, Refused(error.code, error.message))
         case RateLimited():
-            return AfterFailure.SEND_AGAIN
-        case Unavailable() | AccessDenied() if is_suspended or is_witness:
-            if of_one_message:
-                return AfterFailure.ACCUSE
-            is_searched = failed_too_often and isinstance(error, Unavailable)
-            return AfterFailure.BISECT if is_searched else AfterFailure.SEND_AGAIN
-        case _ if not of_one_message:
-            return AfterFailure.BISECT
+            backlog.wait_again(batch)
+        case _ if not batch.is_of_one_message:
+            backlog.bisect(batch, is_witness=is_witness)
         case CallRefused():
-            return Refused(error.code, error.message)
+            backlog.fail(batch, Refused(error.code, error.message))
         case ApiError():
-            return Retry(str(error))
-    return error
+            backlog.fail(batch, Retry(str(error)))
+        case _:
+            backlog.fail(batch, error)
+
+
+def _after_evidence_against_the_service(backlog: Backlog, batch: Batch, error: Exception) -> None:
+    failed_too_often = any(item.failed_calls >= MAX_FAILED_CALLS for item in batch.items)
+    if batch.is_of_one_message:
+        backlog.accuse(batch)
+    elif failed_too_often and isinstance(error, Unavailable):
+        backlog.bisect(batch, is_witness=False)
+    else:
+        backlog.wait_again(batch)

@@ -1,74 +1,58 @@
 """Keeps the updates of one image in order: one after another, as they arrived, whatever their keys.
 
-The items of an image form a chain, and only the first of a chain may be sent. If an item is not applied because its
-message has to come back, those behind it come back too, so that they do not overtake it.
+The updates of an image stand in line, and only the first may be sent. If it is not applied because its message has to
+come back, those behind it come back too, so that they do not overtake it: another instance may receive them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.batching.items import Item
+
 if TYPE_CHECKING:
-    from shared.batching.items import Item
+    from collections.abc import Hashable
+
+    from shared.batching.items import Waiter
 
 
 class ImageOrder:
-    """The chains of all images."""
+    """The lines of all images."""
 
     def __init__(self) -> None:
-        self._last: dict[str, Item] = {}  # by image, the last item of its chain
+        self._lines: dict[str, list[Item]] = {}  # by image
 
     def __len__(self) -> int:
-        """How many images have an item."""
-        return len(self._last)
+        """How many images have a line."""
+        return len(self._lines)
 
-    def last(self, image_id: str) -> Item | None:
-        """The latest item of an image."""
-        return self._last.get(image_id)
+    def add(self, waiter: Waiter, image_id: str, key: Hashable, now: float) -> Item | None:
+        """Let a caller wait at the end of an image's line, together with who wants the same.
 
-    def append(self, item: Item) -> bool:
-        """Put an item at the end of its image's chain. Returns whether it is the first one, which may be sent."""
-        before = self._last.get(item.image_id)
-        self._last[item.image_id] = item
-        if before is not None:
-            before.following = item
-        return before is None
+        Returns the item if it is new and may be sent.
+        """
+        line = self._lines.setdefault(image_id, [])
+        if line and line[-1].key == key and not line[-1].is_sent:
+            line[-1].join(waiter)
+            return None
+        item = Item(key, image_id, now)
+        item.join(waiter)
+        line.append(item)
+        return item if len(line) == 1 else None
 
-    def remove_first(self, item: Item) -> Item | None:
-        """Take away the first item of its chain; return the one that is first now and that somebody waits for."""
-        following = item.following
-        while following is not None and not following.waiters:
-            following = following.following
-        if following is None:
-            del self._last[item.image_id]
-        return following
+    def remove(self, item: Item) -> Item | None:
+        """Take an item out of its line. Returns the one that may be sent instead, if any."""
+        line = self._lines[item.image_id]
+        was_first = line[0] is item
+        line.remove(item)
+        if not line:
+            del self._lines[item.image_id]
+        return line[0] if line and was_first else None
 
     def cut_behind(self, item: Item) -> list[Item]:
-        """Take away all that is behind an item, and return it."""
-        behind = []
-        following, item.following = item.following, None
-        while following is not None:
-            behind.append(following)
-            following = following.following
-        self._last[item.image_id] = item
+        """Take all that is behind an item out of its line, and return it."""
+        line = self._lines[item.image_id]
+        first = line.index(item) + 1
+        behind = line[first:]
+        del line[first:]
         return behind
-
-    def older_behind(self, item: Item) -> list[Item]:
-        """What is behind an item although its messages first arrived no later."""
-        older = []
-        behind = item.following
-        while behind is not None:
-            if behind.number <= item.number:
-                older.append(behind)
-            behind = behind.following
-        return older
-
-    def cut_out(self, item: Item, first: Item) -> None:
-        """Take away an item that is somewhere behind the first of its chain."""
-        before = first
-        while before.following is not item:
-            assert before.following is not None  # noqa: S101 - it is in this chain
-            before = before.following
-        before.following = item.following
-        if self._last[item.image_id] is item:
-            self._last[item.image_id] = before

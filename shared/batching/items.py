@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shared.batching.outcomes import Applied
+from shared.batching.outcomes import Retry
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,102 +20,83 @@ if TYPE_CHECKING:
     argument says whether they are witnesses, see `circuit_breaker`."""
 
 
+@dataclass(eq=False, slots=True)
 class Waiter:
-    """One caller's wait for the outcomes of all of its images, which arrive one by one.
+    """A caller who waits for the outcomes of its message's images. `items`: those that have none yet.
 
     `tag` names the caller in the calls that it shares, see `Around`.
     """
 
-    __slots__ = ("_not_applied", "error", "items", "message", "pending", "tag", "woken")
+    woken: asyncio.Future[None]
+    message: Message
+    tag: Any = None
+    items: dict[Item, None] = field(default_factory=dict)
+    retries: dict[str, Retry] = field(default_factory=dict)
+    error: Exception | None = None
 
-    def __init__(self, woken: asyncio.Future[None], message: Message, tag: Any = None) -> None:
-        self.woken = woken
-        self.message = message
-        self.tag = tag
-        self.items: tuple[Item, ...] = ()
-        self.pending = 0
-        self.error: Exception | None = None
-        self._not_applied: dict[str, NotApplied] = {}
+    def receive(self, item: Item, outcome: ImageOutcome | Exception) -> None:
+        """Take note of an image's outcome; `message` knows the final ones. An error ends the wait."""
+        del self.items[item]
+        if isinstance(outcome, Retry):
+            self.retries[item.image_id] = outcome
+        if isinstance(outcome, Exception):
+            self.end(outcome)
+        elif not self.items:
+            self.end()
 
-    @property
-    def is_done(self) -> bool:
-        """Whether its result is there."""
-        return self.error is not None or not self.pending
-
-    def receive(self, image_id: str, outcome: ImageOutcome) -> None:
-        """Take note of one image's outcome."""
-        if not isinstance(outcome, Applied):
-            self._not_applied[image_id] = outcome
-        self.pending -= 1
-        if not self.pending:
-            self.wake()
-
-    def fail(self, error: Exception) -> None:
-        """End with an error, whatever becomes of the other images."""
-        self.error = error
-        self.wake()
-
-    def wake(self) -> None:
-        """Let the caller go on."""
+    def end(self, error: Exception | None = None) -> None:
+        """Let the caller go on, with this error or with the outcomes."""
         if not self.woken.done():
+            self.error = error
             self.woken.set_result(None)
 
     def result(self) -> Mapping[str, NotApplied]:
-        """The outcomes of the images that were not applied, those of earlier deliveries too.
-
-        Raises the error that it ended with.
-        """
+        """The outcomes of the images that were not applied, in any delivery. Raises the error that ended the wait."""
         if self.error is not None:
             raise self.error
-        outcomes: dict[str, ImageOutcome] = {**self._not_applied, **self.message.outcomes}
-        return {image_id: outcome for image_id, outcome in outcomes.items() if not isinstance(outcome, Applied)}
+        retries = {image_id: retry for image_id, retry in self.retries.items() if image_id in self.message.lacking}
+        return {**retries, **self.message.refused}
 
 
-class State(Enum):
-    """Where an item is."""
-
-    BEHIND = "behind"  # behind an earlier item of the same image
-    WAITING = "waiting"  # in its partition
-    SUSPECTED = "suspected"  # in a bisection
-    SENT = "sent"
-    DONE = "done"
-
-
+@dataclass(eq=False, slots=True)
 class Item:
     """One image to be updated under one key, for one caller or several who want the same.
 
-    `number`: that of the message among them that arrived last. `failed_calls`: calls with it that the service failed
-    to answer. `is_pardoned`: it failed alone once, see `Bisection.pardon`.
+    `number`: that of the latest of their messages. `is_sent`: it is on the wire. `failed_calls`: calls with it that the
+    service failed to answer. `is_pardoned`: it failed alone once, see `Bisection.pardon`.
     """
 
-    __slots__ = ("arrived", "failed_calls", "following", "image_id", "is_pardoned", "key", "number", "state", "waiters")
-
-    def __init__(self, key: Hashable, image_id: str, waiter: Waiter, arrived: float) -> None:
-        self.key = key
-        self.image_id = image_id
-        self.waiters: tuple[Waiter, ...] = (waiter,)
-        self.arrived = arrived
-        self.state = State.BEHIND
-        self.following: Item | None = None
-        self.failed_calls = 0
-        self.is_pardoned = False
-        self.number = waiter.message.number
+    key: Hashable
+    image_id: str
+    arrived: float
+    waiters: list[Waiter] = field(default_factory=list)
+    number: int = -1
+    is_sent: bool = False
+    failed_calls: int = 0
+    is_pardoned: bool = False
 
     def join(self, waiter: Waiter) -> None:
-        """Let another caller wait for it."""
-        self.waiters = (*self.waiters, waiter)
+        """Let a caller wait for it."""
+        self.waiters.append(waiter)
         self.number = max(self.number, waiter.message.number)
+        waiter.items[self] = None
+
+    def reduce(self) -> bool:
+        """Reduce it to what its messages still lack. Returns whether they lack anything."""
+        lacking = [waiter.message for waiter in self.waiters if self.image_id in waiter.message.lacking]
+        if lacking:
+            latest = max(lacking, key=lambda message: message.number)
+            self.number, self.key = latest.number, latest.lacking[self.image_id]
+        return bool(lacking)
 
 
+@dataclass(eq=False, slots=True)
 class Batch:
     """Items of one key that go in one call. `group`: that of the suspected images that they are, if they are."""
 
-    __slots__ = ("group", "items", "key")
-
-    def __init__(self, key: Hashable, items: list[Item], group: Group | None = None) -> None:
-        self.key = key
-        self.items = items
-        self.group = group
+    key: Hashable
+    items: list[Item]
+    group: Group | None = None
 
     @property
     def is_witness(self) -> bool:
@@ -138,5 +119,4 @@ class Batch:
     @property
     def is_of_one_message(self) -> bool:
         """Whether all of it is wanted by the same callers, so that nobody would pay for another's mistake."""
-        first = self.items[0].waiters
-        return len(self.items) == 1 or all(item.waiters == first for item in self.items)
+        return all(item.waiters == self.items[0].waiters for item in self.items)

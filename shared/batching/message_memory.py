@@ -6,47 +6,29 @@ lacks, the earlier one sends only what the later one has not replaced: an older 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from shared.batching.outcomes import APPLIED
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
-    from shared.batching.outcomes import Applied, Refused
+    from shared.batching.outcomes import Refused
 
 MAX_REMEMBERED = 10_000
 """Images of messages that are back in their queue; the message that left first is forgotten first. One that is
 forgotten sends all of its images again."""
 
 
+@dataclass(eq=False, slots=True)
 class Message:
-    """One message, however often it is delivered. `outcomes`: of its images, those that are final."""
+    """One message, however often it is delivered, of so many images. `lacking`: the update that each still needs."""
 
-    __slots__ = ("_keys", "id", "image_ids", "key", "number", "outcomes")
-
-    def __init__(self, message_id: str | None, number: int, key: Hashable, image_ids: Iterable[str] = ()) -> None:
-        self.id = message_id
-        self.number = number
-        self.key = key
-        self._keys: dict[str, Hashable] = {}
-        self.image_ids = tuple(dict.fromkeys(image_ids))
-        self.outcomes: dict[str, Applied | Refused] = {}
-
-    @property
-    def lacking(self) -> list[str]:
-        """The images that have no final outcome yet."""
-        return [image_id for image_id in self.image_ids if image_id not in self.outcomes]
-
-    def key_of(self, image_id: str) -> Hashable:
-        """The update that the image still needs."""
-        return self._keys.get(image_id, self.key)
-
-    def reduce(self, image_id: str, key: Hashable) -> None:
-        """Take note that the image needs only this any more."""
-        self._keys[image_id] = key
+    id: str | None
+    number: int
+    lacking: dict[str, Hashable]
+    images: int
+    refused: dict[str, Refused] = field(default_factory=dict)
 
 
 class MessageMemory:
@@ -56,10 +38,10 @@ class MessageMemory:
     """
 
     def __init__(self, left_of: Callable[[Any, Any], Hashable | None]) -> None:
-        self.left_of = left_of
+        self._left_of = left_of
         self._numbers = count()
         self._messages: dict[str, Message] = {}
-        self._away: OrderedDict[Message, None] = OrderedDict()
+        self._away: dict[Message, None] = {}  # the one that left first comes first
         self._images_away = 0
         self._lacking: dict[str, tuple[Message, ...]] = {}  # by image
 
@@ -67,30 +49,31 @@ class MessageMemory:
         """Begin with a delivery."""
         message = self._messages.get(message_id) if message_id else None
         if message is None:
-            message = Message(message_id, next(self._numbers), key, image_ids)
-            for image_id in message.image_ids:
+            lacking = dict.fromkeys(image_ids, key)
+            message = Message(message_id, next(self._numbers), lacking, len(lacking))
+            for image_id in lacking:
                 self._lacking[image_id] = (*self._lacking.get(image_id, ()), message)
             if message_id:
                 self._messages[message_id] = message
         self._is_here(message)
         return message
 
-    def note(self, message: Message, image_id: str, outcome: Applied | Refused) -> None:
-        """Take note of an image's final outcome."""
-        if image_id not in message.outcomes:
-            message.outcomes[image_id] = outcome
-            self._found(message, image_id)
-
     def applied(self, image_id: str, number: int, key: Hashable) -> None:
-        """Take note that this update of the message with this number is applied to an image."""
+        """Take note that an image has this update, of the message with this number."""
         for message in self._lacking.get(image_id, ()):
             if message.number > number:
                 continue
-            left = self.left_of(message.key_of(image_id), key)
+            left = self._left_of(message.lacking[image_id], key)
             if left is None:
-                self.note(message, image_id, APPLIED)
+                self._has_outcome(message, image_id)
             else:
-                message.reduce(image_id, left)
+                message.lacking[image_id] = left
+
+    def refused(self, message: Message, image_id: str, outcome: Refused) -> None:
+        """Take note that an image of a message was refused."""
+        if image_id in message.lacking:
+            message.refused[image_id] = outcome
+            self._has_outcome(message, image_id)
 
     def leave(self, message: Message) -> None:
         """Take note that a delivery has ended. The message is remembered until `forget`, as far as there is room."""
@@ -99,7 +82,7 @@ class MessageMemory:
             return
         self._is_here(message)
         self._away[message] = None
-        self._images_away += len(message.image_ids)
+        self._images_away += message.images
         while self._images_away > MAX_REMEMBERED:
             self._drop(next(iter(self._away)))
 
@@ -111,16 +94,20 @@ class MessageMemory:
     def _is_here(self, message: Message) -> None:
         if message in self._away:
             del self._away[message]
-            self._images_away -= len(message.image_ids)
+            self._images_away -= message.images
 
     def _drop(self, message: Message) -> None:
         self._is_here(message)
         if message.id:
             self._messages.pop(message.id, None)
         for image_id in message.lacking:
-            self._found(message, image_id)
+            self._take_out(message, image_id)
 
-    def _found(self, message: Message, image_id: str) -> None:
+    def _has_outcome(self, message: Message, image_id: str) -> None:
+        del message.lacking[image_id]
+        self._take_out(message, image_id)
+
+    def _take_out(self, message: Message, image_id: str) -> None:
         others = tuple(one for one in self._lacking.get(image_id, ()) if one is not message)
         if others:
             self._lacking[image_id] = others

@@ -8,10 +8,11 @@ import itertools
 import logging
 import weakref
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.batching.batcher import MAX_FAILED_CALLS, Batcher
+from shared.batching.failed_calls import MAX_FAILED_CALLS
 from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
     AccessDenied,
@@ -24,6 +25,9 @@ from shared.errors import (
 )
 from shared.messages.custom_vision_ids import ImageId
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
+
+if TYPE_CHECKING:
+    from shared.batching.batcher import Batcher
 
 pytestmark = pytest.mark.looptime
 

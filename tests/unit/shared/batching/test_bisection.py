@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def leave(search: Bisection, *items: Item) -> None:
     """The messages of these images go back to their queue."""
     for item in items:
-        item.waiters = ()
+        item.waiters.clear()
         search.remember(item)
 
 
@@ -68,22 +68,21 @@ class TestHalves:
 
     def test_the_second_half_does_not_wait_for_a_first_half_whose_messages_left(self) -> None:
         search = searching("abcd")
-        first = list(search._ready[0].items.values())
+        first = list(next(iter(search._ready)).items.values())
         leave(search, *first)
         assert taken(search) == "cd"
 
     def test_nor_for_one_whose_messages_left_while_it_was_sent_in_vain(self) -> None:
         search = searching("abcd")
         batch = take(search)
+        assert all(search.join(item) for item in batch.items)
         leave(search, *batch.items)
-        search.sent_in_vain(batch)
         assert taken(search) == "cd"
 
     def test_a_group_that_was_sent_in_vain_waits_again(self) -> None:
         search = searching("abcd")
         batch = take(search)
         assert all(search.join(item) for item in batch.items)
-        search.sent_in_vain(batch)
         assert taken(search) == "ab"
 
     def test_an_image_with_its_outcome_is_forgotten(self) -> None:
@@ -92,7 +91,7 @@ class TestHalves:
         search.split(batch, is_witness=True)
         for item in batch.items:
             search.forget(item)
-        assert len(search) == 0
+        assert not search._groups
 
     def test_it_is_halved_between_messages(self) -> None:
         """The images of one message need not be told apart: they have one outcome."""
@@ -130,15 +129,14 @@ class TestTurns:
         batch = search.next_batch(lambda key, _: 64 * (key == "free"))
         assert batch is not None
         assert batch.key == "free"
-        assert not search.has_ready(lambda key, _: 64 * (key == "neither"))
         assert search.next_batch(lambda key, _: 64 * (key == "neither")) is None
 
     def test_each_search_asks_for_the_calls_that_it_makes_next(self) -> None:
         search = searching("abcdefgh", "first")
         search.split(new_batch("abcdefgh", "second"), is_witness=True)
-        assert search.count_calls(always) == 6
-        take(search)
-        assert search.count_calls(always) == 6, "those on the wire are followed by others"
+        assert search.count_calls(always, []) == 6
+        batch = take(search)
+        assert search.count_calls(always, [batch]) == 6, "those on the wire are followed by others"
 
 
 class TestThoseThatFailedAlone:
@@ -158,8 +156,8 @@ class TestThoseThatFailedAlone:
         suspended = search.pardon(lambda _key, _is_witness: 1)
         assert suspended == []
         assert len(search.pardon(always)) == MAX_AT_FAULT + 1
-        assert len(search) == 0
-        assert not search.has_ready(always)
+        assert not search._groups
+        assert search.next_batch(always) is None
 
     def test_none_is_pardoned_twice(self) -> None:
         search = Bisection()
@@ -179,7 +177,7 @@ class TestMemory:
         batch = new_batch("abcd")
         search.split(batch, is_witness=True)
         leave(search, *batch.items)
-        assert not search.has_ready(always)
+        assert search.next_batch(always) is None
         for image_id in "dcba":
             assert search.join(new_item(image_id))
         assert {taken(search), taken(search)} == {"ba", "dc"}
@@ -192,8 +190,8 @@ class TestMemory:
     def test_who_leaves_while_its_group_is_on_the_wire_is_remembered_in_its_half(self) -> None:
         search = searching("abcdefgh")
         half = take(search)
-        half.items[0].waiters = ()
         search.split(half, is_witness=True)
+        leave(search, half.items[0])
         assert {taken(search), taken(search)} == {"b", "efgh"}
         assert search.join(new_item("a"))
 
@@ -211,7 +209,7 @@ class TestMemory:
         batch = new_batch("abc")
         search.split(batch, is_witness=True)
         leave(search, *batch.items)
-        assert (len(search), search.remembered) == (2, 2)
+        assert (len(search._groups), len(search._remembered)) == (2, 2)
         assert not search.join(new_item("a"))
         assert search.join(new_item("c"))
 
@@ -245,8 +243,8 @@ def calls_to_find(bad: set[str], *, leaving: bool) -> int:
             waiting = {image_id: new_item(image_id) for image_id in waiting}
             assert all(search.join(item) for item in waiting.values())
     assert found == bad
-    assert len(search) == 0
-    assert not search.has_ready(always)
+    assert not search._groups
+    assert search.next_batch(always) is None
     return calls
 
 

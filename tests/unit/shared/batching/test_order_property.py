@@ -24,6 +24,7 @@ from shared.errors import (
 )
 from shared.limits.admission import Admission
 from shared.limits.local_pacing import EvenSpacing
+from tests.unit.shared.batching.waiting import left_in
 from tests.unit.shared.conftest import image, images
 
 if TYPE_CHECKING:
@@ -172,9 +173,9 @@ async def play(submissions: list[Submission], service: Service, hold: float) -> 
         while batcher._calls:  # what cancelled callers left on the wire ends by itself
             await asyncio.wait(batcher._calls)
             await asyncio.sleep(0)
-    left = batcher._backlog.sizes
+    left = left_in(batcher)
     await batcher.aclose()
-    assert left == (0, 0, 0), "something is left behind"
+    assert not left, "something is left behind"
     assert not service.violations
     return callers
 
