@@ -18,6 +18,7 @@ from shared.limits.admission import Admission, Admitted, Limiter
 from shared.limits.distributed_rate_limit import MAX_PERMITS, Permits, permits_for
 from shared.limits.local_pacing import EvenSpacing
 from shared.permit_replenishment import replenish_permits
+from shared.services.http import retry_after_seconds
 
 STARTED_WITHIN_SECONDS = 1.0
 """Instances that start together do so at random times within this."""
@@ -146,8 +147,8 @@ async def _call(seconds: float, transport: Transport, limiter: Limiter, rng: Ran
 
     async def call(admitted: Admitted) -> None:
         answer = await transport.exchange("POST", ONE_IMAGE, {}, None)
-        error = RateLimited("429", retry_after_seconds=answer.retry_after_seconds)
-        admission.report(admitted, error if answer.status == TOO_MANY_REQUESTS else None, loop.time())
+        error = RateLimited("429", retry_after_seconds=retry_after_seconds(answer))
+        admission.report(admitted, error if answer.status_code == TOO_MANY_REQUESTS else None, loop.time())
         changed.set()
 
     while (now := loop.time()) < end:

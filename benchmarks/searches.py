@@ -5,6 +5,8 @@ from math import ceil
 from random import Random
 from statistics import mean
 
+import httpx
+
 from benchmarks import load, parts
 from benchmarks.permits import PermitStore, SimulatedPermitQueue
 from benchmarks.results import Figure
@@ -12,7 +14,6 @@ from benchmarks.service import LIMIT, Limit, Transport, all_ok, json_answer
 from benchmarks.sizes import Sizes
 from benchmarks.virtual import run_virtual
 from benchmarks.workers import run_all
-from shared.services.http import Response
 
 KEYS = 16
 REFUSED = {"code": "BadRequestInvalidIds", "message": "Invalid image ids"}
@@ -59,7 +60,7 @@ async def _handle_all(keys: int, size: int, bad: list[int], rng: Random) -> tupl
     """Returns calls and seconds."""
     bad_ids = [load.image(key * size + place) for key in range(keys) for place in bad]
 
-    def answer(url: str) -> Response:
+    def answer(url: str) -> httpx.Response:
         return json_answer(400, REFUSED) if any(image in url for image in bad_ids) else all_ok(url)
 
     transport, written = Transport(Limit(), answer, rng), parts.ListQueue()

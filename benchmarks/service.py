@@ -5,7 +5,6 @@ gateway counts its calls is not documented, so there are five ways.
 """
 
 import asyncio
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,7 +16,6 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from local.simulation.bucket import TokenBucket
-from shared.services.http import Response
 
 LIMIT = 10.0
 """Calls a second."""
@@ -104,7 +102,7 @@ class Limit:
     def __init__(self, gateway: Gateway | None = None) -> None:
         self._gateway = gateway or _bucket(LIMIT)
 
-    def refuse(self, now: float) -> Response | None:
+    def refuse(self, now: float) -> httpx.Response | None:
         """The gateway's 429 with `Retry-After` in whole seconds, or None for a call that may pass."""
         wait = self._gateway.take(now)
         error = {"code": "429", "message": "Rate limit is exceeded."}
@@ -114,11 +112,11 @@ class Limit:
 class Transport:
     """One client's way to the service. By so many seconds calls come `late` on average, by chance (exponential)."""
 
-    def __init__(self, limit: Limit, answer: Callable[[str], Response], rng: Random, late: float = 0.0) -> None:
+    def __init__(self, limit: Limit, answer: Callable[[str], httpx.Response], rng: Random, late: float = 0.0) -> None:
         self.calls = Calls()
         self._limit, self._answer, self._rng, self._late = limit, answer, rng, late
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:  # noqa: ARG002
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> httpx.Response:  # noqa: ARG002
         """Carry a call there, and its answer back."""
         way = self._rng.uniform(SHORTEST_WAY, LONGEST_WAY)
         await asyncio.sleep(way + (self._rng.expovariate(1 / self._late) if self._late else 0.0))
@@ -137,17 +135,16 @@ class Transport:
         return httpx.AsyncClient(transport=httpx.MockTransport(self._respond))
 
     async def _respond(self, request: httpx.Request) -> httpx.Response:
-        answer = await self.exchange(request.method, str(request.url), request.headers, request.content)
-        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+        return await self.exchange(request.method, str(request.url), request.headers, request.content)
 
 
-def all_ok(url: str) -> Response:
+def all_ok(url: str) -> httpx.Response:
     """Custom Vision's answer where every image is updated."""
     ids = parse_qs(urlsplit(url).query)["imageIds"][0].split(",")
     entries = [{"imageId": image_id, "status": "OK", "metadata": {}} for image_id in ids]
     return json_answer(200, {"isBatchSuccessful": True, "images": entries})
 
 
-def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Response:
+def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> httpx.Response:
     """An answer with this document as its body."""
-    return Response(status, headers or {}, json.dumps(document).encode())
+    return httpx.Response(status, headers=headers, json=document)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
+import httpx
 from pydantic import SecretStr
 
 from benchmarks import parts
@@ -20,7 +21,7 @@ from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.authentication import key_authentication
 from shared.services.events import EventPublisher
-from shared.services.http import JsonApi, Response
+from shared.services.http import JsonApi
 from shared.services.queues import Queue, Received
 from shared.services.training_status import poll_face
 from shared.training_watches import Service, TrainingWatches
@@ -115,6 +116,6 @@ def _watch(number: int) -> Received:
     return Received(f"watch-{number}", "receipt", json.dumps(watch).encode(), 1, None)
 
 
-def _trained(_url: str) -> Response:
+def _trained(_url: str) -> httpx.Response:
     times = {"createdDateTime": TRAINED, "lastActionDateTime": TRAINED, "lastSuccessfulTrainingDateTime": TRAINED}
     return json_answer(200, {"status": "succeeded", **times})

@@ -20,13 +20,14 @@ from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.api_errors import custom_vision_error
 from shared.services.authentication import identity_authentication, key_authentication, new_credential
-from shared.services.http import JsonApi, Response, new_client
+from shared.services.http import JsonApi, new_client, read_json
 from shared.services.permits import SharedLimit
 from shared.services.training_status import poll_face, poll_iteration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    import httpx
     from pydantic import SecretStr
 
     from ops.settings import OpsSettings
@@ -86,12 +87,12 @@ async def read_images(api: JsonApi, project_id: str, image_ids: Sequence[str]) -
     raise ProjectMissing(project_id) if isinstance(error, NotFound) else error
 
 
-def read_response(answer: Response) -> Found:
+def read_response(answer: httpx.Response) -> Found:
     """Read the metadata in a response. Raises `Unavailable` if it is not as documented."""
     try:
-        return {image["id"].lower(): dict(image.get("metadata") or {}) for image in answer.json()}
+        return {image["id"].lower(): dict(image.get("metadata") or {}) for image in read_json(answer)}
     except (TypeError, KeyError, AttributeError, ValueError):
-        raise Unavailable(f"{SERVICE} answered {answer.status} with a body that is no list of images") from None
+        raise Unavailable(f"{SERVICE} answered {answer.status_code} with a body that is no list of images") from None
 
 
 @asynccontextmanager

@@ -13,14 +13,17 @@ from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Re
 from shared.errors import Unavailable
 from shared.messages.watch import Api
 from shared.services.api_errors import REFUSED_IMAGE_STATUSES, custom_vision_error
+from shared.services.http import read_json, retry_after_seconds
 from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import httpx
+
     from shared.messages.custom_vision_ids import ImageId
     from shared.messages.update import BatchKey
-    from shared.services.http import JsonApi, Response
+    from shared.services.http import JsonApi
 
 MAX_IMAGES_PER_CALL = 64
 
@@ -41,7 +44,9 @@ async def update_image_metadata(
     return read_response(await api.call("POST", path, body), image_ids, api.access)
 
 
-def read_response(response: Response, image_ids: Sequence[ImageId], access: str) -> Mapping[ImageId, ImageOutcome]:
+def read_response(
+    response: httpx.Response, image_ids: Sequence[ImageId], access: str
+) -> Mapping[ImageId, ImageOutcome]:
     """Say what a response means for the images of the call. Raises `ApiError`."""
     if not response.is_success:
         raise custom_vision_error(response, access)
@@ -50,19 +55,21 @@ def read_response(response: Response, image_ids: Sequence[ImageId], access: str)
         # Another form of outage: if nothing is known of any image, there is no reason to send the next call.
         reasons = (outcome.reason for outcome in outcomes.values() if isinstance(outcome, Retry))
         raise Unavailable(
-            f"{Api.CUSTOM_VISION} answered {response.status} without an outcome for any image "
+            f"{Api.CUSTOM_VISION} answered {response.status_code} without an outcome for any image "
             f"({next(reasons, 'none is named')})",
-            retry_after_seconds=response.retry_after_seconds,
+            retry_after_seconds=retry_after_seconds(response),
         )
     return outcomes
 
 
-def _read_summary(response: Response) -> Mapping[ImageId, ImageOutcome]:
+def _read_summary(response: httpx.Response) -> Mapping[ImageId, ImageOutcome]:
     """Read the entries. One that cannot be read counts as missing."""
     try:
-        entries = response.json()["images"]
+        entries = read_json(response)["images"]
     except (ValueError, TypeError, KeyError):
-        raise Unavailable(f"{Api.CUSTOM_VISION} answered {response.status} with a body that cannot be read") from None
+        raise Unavailable(
+            f"{Api.CUSTOM_VISION} answered {response.status_code} with a body that cannot be read"
+        ) from None
     outcomes: dict[ImageId, ImageOutcome] = {}
     for entry in entries if isinstance(entries, list) else ():
         image_id = _read_id(entry.get("imageId")) if isinstance(entry, dict) else None

@@ -11,13 +11,16 @@ from shared.errors import NotFound, Unavailable, UnexpectedResponse
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import Api, codes_of
 from shared.services.api_errors import custom_vision_error, face_error
+from shared.services.http import read_json
 from shared.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import httpx
+
     from shared.messages.watch import Target
-    from shared.services.http import JsonApi, Response
+    from shared.services.http import JsonApi
 
 NOT_TRAINED_CODES = codes_of(Api.FACE, "not_trained")
 NO_ITERATION_CODES = codes_of(Api.CUSTOM_VISION, "not_found")
@@ -42,7 +45,7 @@ async def poll_iteration(api: JsonApi, target: Target) -> TrainingResult:
     return read_iteration(await api.call("GET", f"/customvision/v3.3/Training/{target.path}"), api.access)
 
 
-def read_face(response: Response, access: str) -> TrainingResult:
+def read_face(response: httpx.Response, access: str) -> TrainingResult:
     """Say what a response means for the group that was asked about. Raises `ApiError`."""
     if response.is_success:
         return _read(response, Api.FACE, _face_fields)
@@ -52,22 +55,22 @@ def read_face(response: Response, access: str) -> TrainingResult:
     raise error
 
 
-def read_iteration(response: Response, access: str) -> TrainingResult:
+def read_iteration(response: httpx.Response, access: str) -> TrainingResult:
     """Say what a response means for the iteration that was asked about. Raises `ApiError`."""
     if response.is_success:
         return _read(response, Api.CUSTOM_VISION, _iteration_fields)
     raise custom_vision_error(response, access, NO_ITERATION_CODES)
 
 
-def _read(response: Response, service: Api, fields_of: Callable[[Any], dict[str, Any]]) -> TrainingResult:
+def _read(response: httpx.Response, service: Api, fields_of: Callable[[Any], dict[str, Any]]) -> TrainingResult:
     try:
-        body = response.json()
+        body = read_json(response)
     except ValueError:
-        raise Unavailable(f"{service} answered {response.status} with a body that is not JSON") from None
+        raise Unavailable(f"{service} answered {response.status_code} with a body that is not JSON") from None
     try:
         return TrainingResult.model_validate(fields_of(body))
     except (TypeError, KeyError, AttributeError):
-        raise UnexpectedResponse(f"{service} answered {response.status} with a body that is no training") from None
+        raise UnexpectedResponse(f"{service} answered {response.status_code} with a body that is no training") from None
 
 
 def _face_fields(body: Any) -> dict[str, Any]:

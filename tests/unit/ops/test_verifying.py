@@ -1,11 +1,11 @@
 """When an image is as it is to be, and when nothing is to be waited for any more."""
 
+import httpx
 import pytest
 
 from ops.apis import read_response
 from ops.verifying import QUIET_SECONDS, Deviation, Fate, _Activity, is_as_wanted
 from shared.errors import Unavailable
-from shared.services.http import Response
 
 IMAGE = "0f2b8b4e-8f0e-4b7e-9a53-2d6c1a3b4c5d"
 
@@ -53,13 +53,13 @@ class TestActivity:
 class TestAnswer:
     def test_ids_are_read_in_the_notation_of_the_catalogue(self) -> None:
         body = f'[{{"id": "{IMAGE.upper()}", "metadata": {{"a": "b"}}}}]'.encode()
-        assert read_response(Response(200, {}, body)) == {IMAGE: {"a": "b"}}
+        assert read_response(httpx.Response(200, content=body)) == {IMAGE: {"a": "b"}}
 
     def test_an_image_without_metadata_has_none(self) -> None:
         body = f'[{{"id": "{IMAGE}", "metadata": null}}]'.encode()
-        assert read_response(Response(200, {}, body)) == {IMAGE: {}}
+        assert read_response(httpx.Response(200, content=body)) == {IMAGE: {}}
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"{}3", b"[3]", b'[{"metadata": {}}]', b'[{"id": 7}]', b"7"])
     def test_anything_else_is_the_services_trouble(self, body: bytes) -> None:
         with pytest.raises(Unavailable):
-            read_response(Response(200, {}, body))
+            read_response(httpx.Response(200, content=body))

@@ -9,7 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from shared.services.authentication import Authentication, key_authentication
-from shared.services.http import JsonApi, Response
+from shared.services.http import JsonApi
 
 KEY = "marked-secret-key"
 ENDPOINT = "https://api.example"
@@ -18,12 +18,11 @@ TIMEOUT_SECONDS = 30.0
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
-def answer(status: int, body: Any = b"", **headers: str) -> Response:
+def answer(status: int, body: Any = b"", **headers: str) -> httpx.Response:
     """An answer; a body that is not bytes is written as JSON, `retry_after` becomes `Retry-After`."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Response(
-        status, httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()}, "utf-8"), raw
-    )
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, headers=httpx.Headers(names, "utf-8"), content=raw)
 
 
 def gateway_error(status: int, message: str = "Access denied due to invalid subscription key.") -> dict[str, Any]:
@@ -31,7 +30,7 @@ def gateway_error(status: int, message: str = "Access denied due to invalid subs
     return {"error": {"code": str(status), "message": message}}
 
 
-def client_answering(outcome: Response | BaseException) -> tuple[httpx.AsyncClient, list[httpx.Request]]:
+def client_answering(outcome: httpx.Response | BaseException) -> tuple[httpx.AsyncClient, list[httpx.Request]]:
     """A client whose requests are all answered so, and the list of them."""
     sent: list[httpx.Request] = []
 
@@ -39,7 +38,7 @@ def client_answering(outcome: Response | BaseException) -> tuple[httpx.AsyncClie
         sent.append(request)
         if isinstance(outcome, BaseException):
             raise outcome
-        return httpx.Response(outcome.status, headers=outcome.headers, content=outcome.body)
+        return httpx.Response(outcome.status_code, headers=outcome.headers, content=outcome.content)
 
     return httpx.AsyncClient(transport=httpx.MockTransport(handle)), sent
 
@@ -48,7 +47,7 @@ def new_api(client: httpx.AsyncClient, authentication: Authentication) -> JsonAp
     return JsonApi(client, ENDPOINT, authentication, "The service", "THE_KEY and THE_ENDPOINT", TIMEOUT_SECONDS)
 
 
-def api_answering(outcome: Response | BaseException, key: str = KEY) -> tuple[JsonApi, list[httpx.Request]]:
+def api_answering(outcome: httpx.Response | BaseException, key: str = KEY) -> tuple[JsonApi, list[httpx.Request]]:
     """An API that answers so, and the list of what it is sent."""
     client, sent = client_answering(outcome)
     return new_api(client, key_authentication("Api-Key", SecretStr(key))), sent

@@ -32,7 +32,9 @@ from tests.unit.shared.answers import answer, client_answering, new_api
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from shared.services.http import JsonApi, Response
+    import httpx
+
+    from shared.services.http import JsonApi
 
 SECRET = 'Marked/secret+with="odd"&characters=='
 TOKEN = "marked-token-of-the-identity"
@@ -207,7 +209,7 @@ def errors() -> list[Exception]:
     ]
 
 
-def answers() -> list[Response]:
+def answers() -> list[httpx.Response]:
     bodies: list[Any] = [
         {"code": "BadRequest" + SECRET, "message": ECHO},
         {"code": "NotFoundProject", "message": ECHO},
@@ -224,7 +226,7 @@ def answers() -> list[Response]:
     ]
 
 
-def apis(outcome: Response | Exception) -> list[JsonApi]:
+def apis(outcome: httpx.Response | Exception) -> list[JsonApi]:
     key = key_authentication("Training-key", SecretStr(SECRET))
     identity = identity_authentication(Credential(), "https://a", "FACE_KEY")  # type: ignore[arg-type]
     return [new_api(client_answering(outcome)[0], authentication) for authentication in (key, identity)]
@@ -278,7 +280,7 @@ async def test_no_error_of_any_client_tells_a_secret(caplog: pytest.LogCaptureFi
     caplog.set_level(logging.DEBUG)
     hide(SECRET)
     await identity_authentication(Credential(), "https://a", "FACE_KEY")()  # type: ignore[arg-type]
-    outcomes: list[Response | Exception] = [*errors(), *answers()]
+    outcomes: list[httpx.Response | Exception] = [*errors(), *answers()]
     uses = [use for outcome in outcomes for api in apis(outcome) for use in uses_of_an_api(api)]
     uses += [use for error in errors() for use in uses_of_azure(error)]
     text = "\n".join([await leaving(use) for use in uses]) + caplog.text

@@ -26,13 +26,13 @@ from tests.unit.shared.answers import ENDPOINT, HTML, answer, api_answering, gat
 from tests.unit.shared.conftest import image, images
 
 if TYPE_CHECKING:
-    from shared.services.http import Response
+    import httpx
 
 ACCESS = "THE_KEY and THE_ENDPOINT"
 WHOLE = images(3, first=1)
 
 
-def read(response: Response, image_ids: list[str] | None = None) -> dict[str, ImageOutcome]:
+def read(response: httpx.Response, image_ids: list[str] | None = None) -> dict[str, ImageOutcome]:
     """Read an answer to a call of images 1, 2 and 3."""
     return dict(read_response(response, image_ids or WHOLE, ACCESS))
 
