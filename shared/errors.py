@@ -1,26 +1,4 @@
-"""What can go wrong, sorted by who has to do something about it.
-
-::
-
-    RelayError
-    ├── SettingsError               the operator: a setting is wrong or missing, the app does not start
-    ├── InvalidMessage              this message: it will never be valid, so it is dead-lettered
-    ├── MessageAbandoned            nobody: the message goes back to its queue and is delivered again
-    │   └── MaxWaitExceeded         it has waited long enough for an API that cannot be called
-    ├── StorageTrouble              wait: storage, the Event Grid topic or the network is in trouble
-    │   ├── QueueMissing            the queue does not exist
-    │   └── MessageLost             the message is gone, or somebody else's: its lease has ended
-    └── ApiError                    an API's response that is no success, or none at all
-        ├── Unavailable             wait: the service is in trouble or cannot be reached
-        ├── RateLimited             wait: more calls than the API allows
-        ├── AccessDenied            the operator: key, identity, network rule or endpoint; every message is kept
-        ├── SharedFieldsRefused     these messages: what they have in common was refused
-        ├── CallRefused             perhaps one message of the call: it has to be found
-        ├── NotFound                what was asked for does not exist
-        └── UnexpectedResponse      nobody knows: a response that no document mentions; every message is kept
-
-The class alone tells a caller what to do; nobody needs to read the text.
-"""
+"""What can go wrong, by who has to do something about it. The class alone tells a caller what to do."""
 
 from __future__ import annotations
 
@@ -30,11 +8,11 @@ class RelayError(Exception):
 
 
 class SettingsError(RelayError):
-    """App settings are wrong or missing; the text has one line for each, with its name."""
+    """Operator: app settings are wrong or missing, and the app does not start. The text names each in a line."""
 
 
 class InvalidMessage(RelayError):
-    """A queue message is not what its queue takes; the text names the field and the problem, in one line.
+    """Dead-letter this message: it will never be valid. The text names the field and the problem, in one line.
 
     The rest is what it can be known by: `text`, the message as it was first sent, readable where it could be decoded;
     `redrives`, how often it was moved back since; its correlation id, `traceparent` and `kind` where they are valid.
@@ -48,7 +26,7 @@ class InvalidMessage(RelayError):
 
 
 class MessageAbandoned(RelayError):
-    """Raised out of an invocation so that the host puts the message back into its queue."""
+    """Nobody: raised out of an invocation, it has the host put the message back, to be delivered again."""
 
 
 class MaxWaitExceeded(MessageAbandoned):
@@ -56,7 +34,7 @@ class MaxWaitExceeded(MessageAbandoned):
 
 
 class StorageTrouble(RelayError):
-    """Storage, or the Event Grid topic, failed in spite of retries, whatever the reason and in whichever library."""
+    """Wait: storage, the Event Grid topic or the network failed in spite of retries, in whichever library."""
 
 
 class QueueMissing(StorageTrouble):
@@ -68,10 +46,7 @@ class MessageLost(StorageTrouble):
 
 
 class ApiError(RelayError):
-    """An API's response that is no success, or no response at all.
-
-    `retry_after_seconds` is how long the service asked to wait, if it did.
-    """
+    """A response of an API that is no success, or none. `retry_after_seconds`: how long it asked to wait, if it did."""
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -88,23 +63,23 @@ class _Coded(ApiError):
 
 
 class Unavailable(ApiError):
-    """The service did not respond, or responded that the trouble is its own."""
+    """Wait: the service did not respond, or responded that the trouble is its own."""
 
 
 class RateLimited(ApiError):
-    """429: the API's calls a second are used up, by us or by someone else."""
+    """Wait: the API's calls a second are used up, by us or by someone else (429)."""
 
 
 class AccessDenied(ApiError):
-    """The configuration does not let us in. The text names the settings to look at."""
+    """Operator: the configuration does not let us in. The text names the settings; every message is kept."""
 
 
 class SharedFieldsRefused(_Coded):
-    """The API refused what all messages of the call have in common: their project or their metadata."""
+    """Refuse all messages of the call: what they have in common was refused, their project or their metadata."""
 
 
 class CallRefused(_Coded):
-    """The API refused the whole call, for a reason that may lie in one of its messages."""
+    """Find the message: the API refused the whole call, for a reason that may lie in one of its messages."""
 
 
 class NotFound(_Coded):
@@ -112,4 +87,4 @@ class NotFound(_Coded):
 
 
 class UnexpectedResponse(ApiError):
-    """A response that no document mentions."""
+    """Nobody knows: a response that no document mentions. Every message is kept."""
