@@ -120,7 +120,7 @@ class App:
             max_wait_seconds=settings.max_wait_seconds,
             telemetry=telemetry,
         )
-        self._observe(limit)
+        self._observe(permits)
         self.replenish_permits = partial(replenish_permits, permit_queue, permits.number, permits.lease_seconds)
         self.metadata_updates = MetadataUpdates(
             self._batcher,
@@ -162,14 +162,14 @@ class App:
     def _queue(self, name: str) -> Queue:
         return Queue(self._queues.get_queue_client(name), self._settings.message_encoding)
 
-    def _observe(self, limit: SharedLimit) -> None:
+    def _observe(self, permits: Permits) -> None:
         """Let the state be read whenever metrics are collected, so that it costs no message anything."""
         api = {"vision_relay.api": Api.CUSTOM_VISION.value}
         admission, batcher, observe = self._custom_vision_admission, self._batcher, self._telemetry.observe
         about = "Images that wait or are on the wire."
         observe("vision_relay.images.in_process", "{image}", about, batcher.__len__, {})
         about = "Part of the shared limit that this instance holds."
-        observe("vision_relay.limit.share", "1", about, lambda: limit.share, api)
+        observe("vision_relay.limit.share", "1", about, lambda: permits.share, api)
         about = "Circuit breakers that are open: the service's, and those of projects."
         observe("vision_relay.circuit_breaker.open", "{breaker}", about, lambda: len(admission.breakers.open), api)
 

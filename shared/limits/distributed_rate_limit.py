@@ -4,18 +4,16 @@ The queue holds as many permits as calls may go in a period. An instance that ha
 it each period, for a *turn* of some seconds, and then puts it back. No permit makes two calls within a period. So n
 permits never make more than n calls in any period, whoever holds them and however the API counts.
 
-handing over  A permit goes back `KEPT` of a period after its last call. Whoever receives it waits for the rest of a
-              period before calling. So clocks need not agree, and it does not matter when exactly storage ends a
-              visibility timeout. An instance that receives its own permit again loses nothing.
+handing over  A permit goes back `KEPT` of a period after its last call, and its next holder waits for the rest of the
+              period. So clocks need not agree, nor matters when exactly storage ends a visibility timeout.
 leases        A permit is received for longer than a turn. If its holder dies, others have it after that. A process
               that was paused finds its turn over, and makes no call.
 fairness      A permit carries the average time for which its receivers waited. An instance that had to wait for one
               asks for the next after most of that time. An instance that did not have to wait asks at once.
 429           The permit rests for 1, 2, 4 ... 64 s on average, and at least for `Retry-After`: this makes room for
               other callers. The rest is random, so that permits that were refused together do not come back together.
-              The permit carries the number of doublings; successes undo them.
-late calls    The network delays some calls more than others, so that two may arrive too close together for `APART`.
-              After its first refusals a permit's calls are farther apart. If that does not help, it is another caller.
+              The permit carries the number of doublings; successes undo them. The first refusals may be the network's
+              fault, which delays some calls more than others: after them a permit's calls are farther apart.
 storage away  An instance that cannot reach storage ends its turns and then makes no call: others may hold all permits.
 """
 
@@ -24,6 +22,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,38 +31,31 @@ if TYPE_CHECKING:
 
 TURN_SECONDS = 6.0
 """If longer, the permits of a killed instance are missed for longer. If shorter, handing over costs more."""
-SPREAD = 0.85
-"""Turns and requests are shortened at random, at most to this share, so that instances do not stay in step."""
+SPREAD = 0.85  # to which turns and waits for requests are shortened at random, so that instances do not stay in step
 APART, APART_AFTER_REFUSAL = 1.015, 1.045
 """Periods between two calls of a permit: a second and 15 ms at ten calls a second, for the network's jitter."""
-NETWORK_DOUBLINGS = 3
-"""Up to so many doublings, the network may be the reason."""
+NETWORK_DOUBLINGS = 3  # up to so many, the network may be the reason
 KEPT = 0.75
 """By then a call has its response, so that a 429 is known before its permit goes back. The rest of the period is time
 to receive one's own permit again."""
-REQUEST_SECONDS = 0.28
-"""Between two requests for a permit: this bounds the storage operations to 15,000 an hour."""
-PATIENCE = 0.85
-"""An instance asks for the next permit after this share of the average wait. More is fairer; 1 would wait for ever."""
+REQUEST_SECONDS = 0.28  # between two requests for a permit: this bounds the storage operations to 15,000 an hour
+PATIENCE = 0.85  # of the average wait, then the next is asked for: more is fairer, 1 would last for ever
 BELIEVED_WAITS = 1.5
 """An average wait is believed up to so many times this instance's own wait, and a turn: instances that share fairly
 wait about equally long. So nobody can stop an instance by what he writes into a permit."""
-HEAD_START_SECONDS = 0.035
-"""An instance asks for what it has put back so much later for each instance that there seems to be, to let them ask."""
+HEAD_START_SECONDS = 0.035  # so much later for each other instance, one asks for what one has put back oneself
 MAX_DOUBLINGS = 6
-FORGIVEN_AFTER = 100
-"""Successes that undo one doubling: so fewer than 1 % of the calls are refused where only the network is the reason."""
-MAX_PERMITS = 32
-"""One request can receive no more (Azure Storage, "Get Messages")."""
+FORGIVEN_AFTER = 100  # successes undo a doubling: the network alone has fewer than 1 % of the calls refused
+MAX_PERMITS = 32  # a request can receive no more (Azure Storage, "Get Messages")
 NEW_PERMIT = "{}"
 
 
 def permits_for(calls_per_second: float) -> tuple[int, float]:
     """How many permits a limit has, and their period in seconds.
 
-    The period is the shortest whole number of seconds, up to four, that has a whole number of calls (10 a second: ten
-    in 1 s; 2.5: five in 2 s). Else permits are rounded up and the period with them, which is the same rate (9.7: ten in
-    1.03 s; a seventh: one in 7 s), for parts of a second if they were more than `MAX_PERMITS` (40: 20 in 0.5 s).
+    The period is the shortest whole number of seconds, up to four, with a whole number of calls (2.5 a second: five in
+    2 s). Else permits are rounded up and the period with them, which is the same rate (9.7: ten in 1.03 s; a seventh:
+    one in 7 s), for parts of a second if they were more than `MAX_PERMITS` (40: 20 in 0.5 s).
     """
     for seconds in (1, 2, 3, 4):
         calls = round(calls_per_second * seconds)
@@ -86,47 +78,32 @@ class Message(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Permit:
-    """A permit, and what is done with it while it is held. Times are seconds of the loop's clock, but for `refused_at`.
-
-    doublings      how often its rest after the next 429 is doubled
-    mean_wait      how long its receivers waited, in seconds
-    refused_at     when a call with it was last refused with 429, in seconds since 1970; 0 if none was
-    resource       stands for the API's resource that its holder calls
-    next_at        when its next call may go
-    ends_at        the end of the turn, after which no call goes
-    """
+    """A permit while it is held. It carries four fields from one holder to the next, from `doublings` on."""
 
     message: Message
-    doublings: float = 0.0
-    mean_wait: float = 0.0
-    refused_at: int = 0
-    resource: str = ""
-    next_at: float = 0.0
-    ends_at: float = 0.0
+    doublings: float = 0.0  # of its rest after the next 429
+    mean_wait: float = 0.0  # for which its receivers waited, in seconds
+    refused_at: int = 0  # when a call with it was last refused with 429, in seconds since 1970; 0 if none was
+    resource: str = ""  # stands for the API's resource that its holder calls
+    next_at: float = 0.0  # when its next call may go
+    ends_at: float = 0.0  # the end of its turn, after which no call goes
+    ask_back_at: float = math.inf  # when to ask for it again once it has gone back
 
     @property
     def text(self) -> str:
-        """What it carries from one holder to the next; see `read_permit`."""
-        return json.dumps(
-            {
-                "doublings": round(self.doublings, 3),
-                "meanWaitSeconds": round(self.mean_wait, 3),
-                "refusedAt": self.refused_at,
-                "resource": self.resource,
-            }
-        )
+        """What it carries, as `read_permit` reads it."""
+        carried = {"doublings": round(self.doublings, 3), "meanWaitSeconds": round(self.mean_wait, 3)}
+        return json.dumps({**carried, "refusedAt": self.refused_at, "resource": self.resource})
 
 
 def read_permit(message: Message) -> Permit:
     """Read what a permit carries: nothing, where its text is not possible."""
-    try:
+    with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError):
         read = json.loads(message.body)
         doublings, mean_wait = float(read["doublings"]), float(read["meanWaitSeconds"])
-        permit = Permit(message, doublings, mean_wait, int(read.get("refusedAt", 0)), str(read.get("resource", "")))
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError):
-        return Permit(message)
-    is_possible = 0 <= doublings <= MAX_DOUBLINGS and 0 <= mean_wait < math.inf
-    return permit if is_possible else Permit(message)
+        if 0 <= doublings <= MAX_DOUBLINGS and 0 <= mean_wait < math.inf:
+            return Permit(message, doublings, mean_wait, int(read.get("refusedAt", 0)), str(read.get("resource", "")))
+    return Permit(message)
 
 
 class Permits:
@@ -139,20 +116,17 @@ class Permits:
         if not 0 < calls_per_second < math.inf:
             raise ValueError("calls_per_second must be positive and finite")
         self.number, self._period = permits_for(calls_per_second)
+        self._rest_of_period = (1 - KEPT) * APART * self._period
         self.lease_seconds = math.ceil(TURN_SECONDS + KEPT * APART_AFTER_REFUSAL * self._period + 1)
         """A turn, the time after its last call, and a second, since storage may end a lease at a whole second."""
         self._rng = rng or random.Random()  # noqa: S311 (it spreads requests and protects nothing)
         self._wanted = 0
         self._held: list[Permit] = []
         self._put_back: dict[str, Permit] = {}  # by id, until they are received again
-        self._ask_back_at: dict[str, float] = {}
         self._mean_wait = 0.0
         self._doublings = 0.0  # of the permits that were refused here last, on average
-        self._silent_until = -math.inf
-        self._waiting_since = self._ask_at = -math.inf
-        self._asked_in_vain = False
-        self._is_asking = False
-        self._last_call_at = -math.inf
+        self._silent_until = self._waiting_since = self._ask_at = self._last_call_at = -math.inf
+        self._asked_in_vain = self._is_asking = False
 
     @property
     def share(self) -> float:
@@ -168,7 +142,8 @@ class Permits:
 
     def ready_at(self, now: float) -> float:
         """When the next call may go; infinity while there is no permit for it. Calls go at even intervals."""
-        due = min((permit.next_at for permit in self._usable(now)), default=math.inf)
+        usable = self._usable(now)
+        due = usable[0].next_at if usable else math.inf
         return max(now, due, self._silent_until, self._last_call_at + self._period / self.number)
 
     def take(self, now: float) -> Permit:
@@ -176,7 +151,7 @@ class Permits:
         if self.ready_at(now) > now:
             raise RuntimeError("there is no permit for a call yet")
         self._last_call_at = now
-        permit = min(self._usable(now), key=lambda permit: permit.next_at)
+        permit = self._usable(now)[0]
         apart = APART_AFTER_REFUSAL if 0 < permit.doublings <= NETWORK_DOUBLINGS else APART
         permit.next_at = now + apart * self._period
         return permit
@@ -202,33 +177,32 @@ class Permits:
 
     def next_step_at(self, now: float) -> float:
         """When `leaving` or `to_ask` has to be called next; infinity if never."""
-        over = self._over(now)
-        ends = (self._leaves_at(permit) if permit in over else permit.ends_at for permit in self._held)
-        return min([self._next_request_at(), *ends])
+        return min([self._next_request_at(), *(at for _, at in self._ends(now))])
 
     def leaving(self, now: float) -> list[tuple[Permit, int]]:
         """Give up the permits that go back now. Each comes with the whole seconds for which it stays invisible."""
-        leaving = [permit for permit in self._over(now) if self._leaves_at(permit) <= now]
+        leaving = [permit for permit, at in self._ends(now) if at <= now]
         if leaving and len(self._held) >= self._wanted:
             self._waiting_since = max(now, self._silent_until)
-        for permit in leaving:
-            self._held.remove(permit)
-        return [(permit, self._unseen_seconds(permit, now)) for permit in leaving]
+        self._held = [permit for permit in self._held if permit not in leaving]
+        rests = [permit.next_at - self._rest_of_period - now for permit in leaving]
+        # an invisibility may end at a whole second, which is up to one less
+        return [(permit, math.ceil(rest) + 1 if rest > 0 else 0) for permit, rest in zip(leaving, rests, strict=True)]
 
     def gone_back(self, permit: Permit, unseen_seconds: int, now: float) -> None:
         """Take note that a permit is in the queue again."""
         self._put_back[permit.message.id] = permit
         if not unseen_seconds:
             instances = self._mean_wait * self.number / TURN_SECONDS
-            self._ask_back_at[permit.message.id] = now + HEAD_START_SECONDS * instances
+            permit.ask_back_at = now + HEAD_START_SECONDS * instances
 
     def to_ask(self, now: float) -> int:
         """How many permits to ask for now, 0 for none. `received` or `failed` has to follow."""
         if self._next_request_at() > now:
             return 0
-        own = [message_id for message_id, at in self._ask_back_at.items() if at <= now]
-        for message_id in own:
-            del self._ask_back_at[message_id]
+        own = [permit for permit in self._put_back.values() if permit.ask_back_at <= now]
+        for permit in own:
+            permit.ask_back_at = math.inf
         self._is_asking = True
         return min(self._wanted - len(self._held), max(1, len(own)))
 
@@ -248,35 +222,33 @@ class Permits:
         self._waiting_since = now  # for storage, and not for others
         self._ask_at = now + 1 / self._rng.uniform(SPREAD, 1.0)
 
-    @property
-    def _rest_of_period(self) -> float:
-        return (1 - KEPT) * APART * self._period
-
     def _usable(self, now: float) -> list[Permit]:
-        return [permit for permit in self._held if now < permit.ends_at and permit.next_at <= permit.ends_at]
+        """Those that another call can go with, the next one first."""
+        usable = [permit for permit in self._held if now < permit.ends_at and permit.next_at <= permit.ends_at]
+        return sorted(usable, key=lambda permit: permit.next_at)
 
-    def _over(self, now: float) -> list[Permit]:
-        """The permits whose turn is over, or that are more than wanted."""
-        wanted = 0 if now < self._silent_until else self._wanted
-        kept = sorted(self._usable(now), key=lambda permit: permit.next_at)[:wanted]
-        return [permit for permit in self._held if permit not in kept]
+    def _ends(self, now: float) -> list[tuple[Permit, float]]:
+        """Until when each permit is held: to the end of its turn, or until its next call is near.
 
-    def _leaves_at(self, permit: Permit) -> float:
-        """When a permit goes back; at once if it could not be kept until its next call is near."""
-        leaves_at = permit.next_at - self._rest_of_period
-        return leaves_at if leaves_at < permit.ends_at + self._period else -math.inf
+        It is the latter where its turn is over or fewer are wanted. If that call is far away, it goes back at once.
+        """
+        kept = [] if now < self._silent_until else self._usable(now)[: self._wanted]
 
-    def _unseen_seconds(self, permit: Permit, now: float) -> int:
-        seconds = permit.next_at - self._rest_of_period - now
-        return math.ceil(seconds) + 1 if seconds > 0 else 0  # it may end at a whole second, which is up to one less
+        def end(permit: Permit) -> float:
+            if permit in kept:
+                return permit.ends_at
+            ends_at = permit.next_at - self._rest_of_period
+            return ends_at if ends_at < permit.ends_at + self._period else -math.inf
+
+        return [(permit, end(permit)) for permit in self._held]
 
     def _next_request_at(self) -> float:
         if self._is_asking or len(self._held) >= self._wanted:
             return math.inf
-        return max(self._silent_until, min([self._ask_at, *self._ask_back_at.values()]))
+        ask_back_at = (permit.ask_back_at for permit in self._put_back.values())
+        return max(self._silent_until, min([self._ask_at, *ask_back_at]))
 
     def _hold(self, message: Message, asked_at: float, now: float) -> Permit:
-        self._ask_back_at.pop(message.id, None)
         own = self._put_back.pop(message.id, None)
         next_at = now + self._rest_of_period
         if own is not None and message.dequeue_count == own.message.dequeue_count + 1:

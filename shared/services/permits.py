@@ -11,6 +11,7 @@ import logging
 import math
 import time
 import uuid
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from shared.services.queues import Queue
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from shared.limits.distributed_rate_limit import Permit, Permits
     from shared.services.queues import Received
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 AFTER_ERROR_SECONDS = 1.0
 FAILING_SECONDS = 30.0
 """When requests have failed for so long, the log says so: no call can be made meanwhile."""
-SAY_AGAIN_SECONDS = 3600.0
+WARN_AGAIN_SECONDS = 3600.0
 
 
 class PermitQueue(Queue):
@@ -74,46 +75,42 @@ class PermitQueue(Queue):
 class SharedLimit(Limiter):
     """The limiter of an instance that shares its limit: receives permits while calls wait, and puts them back.
 
-    A timer and the end of each request lead to the next request. `on_change` is called when `ready_at` has changed.
+    A timer and the end of each request lead to the next request.
     """
 
     def __init__(self, permits: Permits, queue: PermitQueue, endpoint: str = "") -> None:
         self._permits = permits
         self._queue = queue
-        self._resource = resource_of(endpoint)
+        host = urlsplit(endpoint).hostname or ""
+        self._resource = hashlib.sha256(host.encode()).hexdigest()[:8] if host else ""  # tells nobody the host's name
         self._requests: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._failing_since: dict[str, float] = {}
-        self._said_at: dict[str, float] = {}
+        self._warned_at: dict[str, float] = {}
         self.on_change: Callable[[], None] = lambda: None
 
-    @property
-    def share(self) -> float:
-        """The part of the limit that this instance holds, from 0 to 1."""
-        return self._permits.share
-
     def want(self, calls: int, now: float) -> None:
-        """Set how many calls wait."""
+        """See `Limiter`."""
         self._permits.want(calls, now)
         self._advance()
 
     def ready_at(self, now: float) -> float:
-        """When the next call may go; infinity while there is no permit for it."""
+        """See `Limiter`."""
         return self._permits.ready_at(now)
 
     def take(self, now: float) -> Permit:
-        """Use a permit for a call that goes now. Raises `RuntimeError` before `ready_at`."""
+        """See `Limiter`. Raises `RuntimeError` before `ready_at`."""
         permit = self._permits.take(now)
         self._advance()
         return permit
 
     def succeeded(self, permit: Permit) -> None:
-        """Take note that the call was not refused with 429."""
+        """See `Limiter`."""
         self._permits.succeeded(permit)
 
     def limited(self, permit: Permit, retry_after_seconds: float | None, now: float) -> None:
-        """Take note that the call was refused with 429."""
+        """See `Limiter`."""
         permit.refused_at = int(time.time())
         self._permits.limited(permit, retry_after_seconds, now)
         self._advance()
@@ -134,81 +131,75 @@ class SharedLimit(Limiter):
             return
         if self._timer is not None:
             self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = _now()
         try:
             for permit, unseen_seconds in self._permits.leaving(now):
-                self._start("put back", self._put_back, permit, unseen_seconds)
+                self._start(self._put_back(permit, unseen_seconds))
             if most := self._permits.to_ask(now):
-                self._start("received", self._ask, most)
+                self._start(self._ask(most))
             next_at = self._permits.next_step_at(now)
         except Exception:
             log.exception("permits: an error that nobody foresaw")
             next_at = now + AFTER_ERROR_SECONDS
-        self._timer = loop.call_at(next_at, self._advance) if next_at < math.inf else None
+        self._timer = asyncio.get_running_loop().call_at(next_at, self._advance) if next_at < math.inf else None
 
-    def _start(self, what: str, request: Callable[..., Awaitable[None]], *args: Any) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(what, request, *args))
+    def _start(self, request: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(request)
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
-    async def _run(self, what: str, request: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Make a request. However it fails, the next one follows: no call goes without a permit."""
-        now = asyncio.get_running_loop().time
+    async def _ask(self, most: int) -> None:
+        async with self._request("received"):
+            asked_at = _now()
+            try:
+                messages = await self._queue.receive(most, self._permits.lease_seconds)
+            except QueueMissing:
+                await self._queue.create(self._permits.number)
+                messages = []
+            permits = self._permits.received(messages, asked_at, _now())
+            if {permit.resource for permit in permits} - {"", self._resource}:
+                self._warn_hourly(
+                    "the permits in queue %s are also used by an app that calls another resource, so that both share "
+                    "one limit: give one of the two apps another PERMITS_QUEUE",
+                    self._queue.name,
+                )
+
+    async def _put_back(self, permit: Permit, unseen_seconds: int) -> None:
+        permit.resource = self._resource
+        permit.refused_at = min(permit.refused_at, int(time.time()))  # whoever wrote a later time wrote what cannot be
+        async with self._request("put back"):
+            with suppress(MessageLost):
+                await self._queue.put_back(permit.message, permit.text, unseen_seconds)  # type: ignore[arg-type]
+                self._permits.gone_back(permit, unseen_seconds, _now())
+
+    @asynccontextmanager
+    async def _request(self, what: str) -> AsyncIterator[None]:
+        """However a request fails, the next one follows: no call goes without a permit."""
         try:
-            await request(*args)
+            yield
         except (Exception, asyncio.CancelledError) as error:  # a library may cancel what it waits for itself
             if self._is_closed:
                 raise
             if not isinstance(error, StorageTrouble):
                 log.exception("a permit could not be %s, for a reason that nobody foresaw", what)
-            self._permits.failed(now())
-            self._say_if_it_lasts(what, error, now())
+            self._permits.failed(_now())
+            seconds = _now() - self._failing_since.setdefault(what, _now())
+            if seconds >= FAILING_SECONDS:
+                self._warn_hourly(
+                    f"for %d s permits could not be {what}, and no call is made without one: %s. If storage refuses "
+                    "the app, give it the role Storage Queue Data Contributor on that queue",
+                    seconds, one_line(error),
+                )  # fmt: skip
         else:
             self._failing_since.pop(what, None)
         self._advance()
         self.on_change()
 
-    def _say_if_it_lasts(self, what: str, error: BaseException, now: float) -> None:
-        since = self._failing_since.setdefault(what, now)
-        if now - since >= FAILING_SECONDS and self._is_time_to_say(what, now):
-            log.warning(
-                "for %d s permits could not be %s, and no call is made without one: %s. If storage refuses the app, "
-                "give it the role Storage Queue Data Contributor on that queue",
-                now - since, what, one_line(error),
-            )  # fmt: skip
-
-    def _is_time_to_say(self, what: str, now: float) -> bool:
-        if now - self._said_at.get(what, -math.inf) < SAY_AGAIN_SECONDS:
-            return False
-        self._said_at[what] = now
-        return True
-
-    async def _ask(self, most: int) -> None:
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
-        try:
-            messages = await self._queue.receive(most, self._permits.lease_seconds)
-        except QueueMissing:
-            await self._queue.create(self._permits.number)
-            messages = []
-        resources = {permit.resource for permit in self._permits.received(messages, asked_at, loop.time())}
-        if resources - {"", self._resource} and self._is_time_to_say("shared with another resource", loop.time()):
-            log.warning(
-                "the permits in queue %s are also used by an app that calls another resource, so that both share one "
-                "limit: give one of the two apps another PERMITS_QUEUE", self._queue.name,
-            )  # fmt: skip
-
-    async def _put_back(self, permit: Permit, unseen_seconds: int) -> None:
-        permit.resource = self._resource
-        permit.refused_at = min(permit.refused_at, int(time.time()))  # whoever wrote a later time wrote what cannot be
-        try:
-            await self._queue.put_back(permit.message, permit.text, unseen_seconds)  # type: ignore[arg-type]
-        except MessageLost:
-            return
-        self._permits.gone_back(permit, unseen_seconds, asyncio.get_running_loop().time())
+    def _warn_hourly(self, text: str, *args: object) -> None:
+        if _now() - self._warned_at.get(text, -math.inf) >= WARN_AGAIN_SECONDS:
+            self._warned_at[text] = _now()
+            log.warning(text, *args)
 
 
-def resource_of(endpoint: str) -> str:
-    """What a permit says of the resource that its holder calls: a digest of the host's name."""
-    return hashlib.sha256((urlsplit(endpoint).hostname or "").encode()).hexdigest()[:8] if endpoint else ""
+def _now() -> float:
+    return asyncio.get_running_loop().time()
