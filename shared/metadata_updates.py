@@ -93,7 +93,7 @@ class MetadataUpdates:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
         update: MetadataUpdate | None = None
         redrives = 0
-        with self._telemetry.processing(self._queue) as processing:
+        with Processing(self._telemetry, self._queue) as processing:
             try:
                 update, redrives = read_update(delivery.body, self._limits)
                 processing.read(update.traceparent, len(update.image_ids))

@@ -114,15 +114,10 @@ class JsonApi:
                 headers = dict(await self.authentication())
                 if body is not None:
                     headers["Content-Type"] = "application/json"
-                with self.telemetry.api_call(method, host, _template(path)) as measured:
-                    try:
-                        async with self.client.stream(method, url, headers=headers, content=body) as arriving:
-                            response = await self._read(arriving)
-                    except asyncio.CancelledError:
-                        if deadline.expired():
-                            measured.failed("timeout")
-                        raise
-                    measured.answered(response.status_code)
+                with self.telemetry.api_call(method, host, _template(path), deadline) as responded:
+                    async with self.client.stream(method, url, headers=headers, content=body) as arriving:
+                        response = await self._read(arriving)
+                    responded(response.status_code)
                     return response
         except ApiError:
             raise

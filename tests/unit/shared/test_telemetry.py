@@ -281,9 +281,9 @@ class TestThatFails:
         def fail(*_: object) -> None:
             raise LookupError("no metrics")
 
-        for instrument in ("processed", "calls", "_sent", "_batch_size", "_batch_wait"):
+        for instrument in ("processed", "images", "_calls", "_sent", "_batch_size", "_batch_wait"):
             monkeypatch.setattr(relay.recorder, instrument, SimpleNamespace(record=fail, add=fail))
-        monkeypatch.setattr(telemetry, "_FAILED_BY", set())
+        monkeypatch.setattr(telemetry, "_failed_by", set())
         await relay.handle(update(GOOD), update(GONE), deliveries=5)
         assert len(relay.events.documents) == 2
         assert [letter["failure"]["reason"] for letter in relay.letters.documents] == ["refused"]
@@ -294,8 +294,11 @@ class TestThatFails:
         tracers.add_span_processor(Broken())
         recorder = Telemetry(tracers)
         assert recorder.watch("watches", "no news", SAMPLED) == SAMPLED
-        with recorder.shared_call(1, 0.0, []), recorder.api_call("GET", "host", "/path") as call:
-            call.answered(200)
+        with (
+            recorder.shared_call(1, 0.0, []),
+            recorder.api_call("GET", "host", "/path", asyncio.Timeout(None)) as responded,
+        ):
+            responded(200)
 
 
 class TestExporters:
