@@ -61,43 +61,25 @@ class Kind(NamedTuple):
         api: whose training it is, so also whose limit a poll counts against.
         path: where the service has what is trained; also the subject of its events.
         id: what its `id` may be.
-        not_found: the service's codes for one that does not exist.
-        not_trained: the service's codes for one whose training was never asked for.
         in_project: whether the watch names a `projectId` too.
     """
 
     api: Api
     path: str
     id: TypeAdapter[str]
-    not_found: tuple[str, ...]
-    not_trained: tuple[str, ...] = ()
     in_project: bool = False
 
 
 _GROUP_ID: TypeAdapter[str] = TypeAdapter(GroupId)
-_UUID: TypeAdapter[str] = TypeAdapter(ProjectId)
 
 KINDS: Final[dict[str, Kind]] = {
-    "personGroup": Kind(Api.FACE, "persongroups/{id}", _GROUP_ID, ("PersonGroupNotFound",), ("PersonGroupNotTrained",)),
-    "largePersonGroup": Kind(
-        Api.FACE, "largepersongroups/{id}", _GROUP_ID, ("LargePersonGroupNotFound",), ("LargePersonGroupNotTrained",)
-    ),
-    "largeFaceList": Kind(
-        Api.FACE, "largefacelists/{id}", _GROUP_ID, ("LargeFaceListNotFound",), ("LargeFaceListNotTrained",)
-    ),
+    "personGroup": Kind(Api.FACE, "persongroups/{id}", _GROUP_ID),
+    "largePersonGroup": Kind(Api.FACE, "largepersongroups/{id}", _GROUP_ID),
+    "largeFaceList": Kind(Api.FACE, "largefacelists/{id}", _GROUP_ID),
     "customVisionIteration": Kind(
-        Api.CUSTOM_VISION,
-        "projects/{project_id}/iterations/{id}",
-        _UUID,
-        ("NotFoundIteration", "NotFoundProject"),
-        in_project=True,
+        Api.CUSTOM_VISION, "projects/{project_id}/iterations/{id}", TypeAdapter(ProjectId), in_project=True
     ),
 }
-
-
-def codes_of(api: Api, meaning: str) -> frozenset[str]:
-    """The codes with which an API says that something is `not_found` or `not_trained`."""
-    return frozenset(code for kind in KINDS.values() if kind.api is api for code in getattr(kind, meaning))
 
 
 class Target(NamedTuple):

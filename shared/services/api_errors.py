@@ -27,7 +27,7 @@ from shared.errors import (
     Unavailable,
     UnexpectedResponse,
 )
-from shared.messages.watch import Api, codes_of
+from shared.messages.watch import Api
 from shared.services.http import read_json, retry_after_seconds
 from shared.text import one_line
 
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 REFUSED_IMAGE_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
 """Statuses of one image that are that image's fault. Any other but OK, known or new, is trouble of the service."""
 
-FACE_NOT_FOUND = codes_of(Api.FACE, "not_found") | codes_of(Api.FACE, "not_trained")
+FACE_NOT_TRAINED = frozenset({"PersonGroupNotTrained", "LargePersonGroupNotTrained", "LargeFaceListNotTrained"})
+FACE_NOT_FOUND = FACE_NOT_TRAINED | {"PersonGroupNotFound", "LargePersonGroupNotFound", "LargeFaceListNotFound"}
+ITERATION_NOT_FOUND = frozenset({"NotFoundIteration", "NotFoundProject"})
 FACE_ARGUMENT = "BadArgument"
 """The one code of Face's 400 that is about what was asked; the others are about the resource."""
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import NotFound, Unavailable, UnexpectedResponse
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
-from shared.messages.watch import Api, codes_of
-from shared.services.api_errors import custom_vision_error, face_error
+from shared.messages.watch import Api
+from shared.services.api_errors import FACE_NOT_TRAINED, ITERATION_NOT_FOUND, custom_vision_error, face_error
 from shared.services.http import read_json
 from shared.text import one_line
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from shared.messages.watch import Target
     from shared.services.http import JsonApi
-
-NOT_TRAINED_CODES = codes_of(Api.FACE, "not_trained")
-NO_ITERATION_CODES = codes_of(Api.CUSTOM_VISION, "not_found")
 
 _FACE_STATUSES = {status.lower(): status for status in TrainingStatus}
 """In any case: API v1.0 writes `notstarted`."""
@@ -50,7 +47,7 @@ def read_face(response: httpx.Response, access: str) -> TrainingResult:
     if response.is_success:
         return _read(response, Api.FACE, _face_fields)
     error = face_error(response, access)
-    if isinstance(error, NotFound) and error.code in NOT_TRAINED_CODES:
+    if isinstance(error, NotFound) and error.code in FACE_NOT_TRAINED:
         return NOT_TRAINED
     raise error
 
@@ -59,7 +56,7 @@ def read_iteration(response: httpx.Response, access: str) -> TrainingResult:
     """Say what a response means for the iteration that was asked about. Raises `ApiError`."""
     if response.is_success:
         return _read(response, Api.CUSTOM_VISION, _iteration_fields)
-    raise custom_vision_error(response, access, NO_ITERATION_CODES)
+    raise custom_vision_error(response, access, ITERATION_NOT_FOUND)
 
 
 def _read(response: httpx.Response, service: Api, fields_of: Callable[[Any], dict[str, Any]]) -> TrainingResult:
