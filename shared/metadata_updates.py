@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from shared.batching.outcomes import Refused, Retry
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
-from shared.messages import dead_letter, event_id
+from shared.messages import dead_letter
 from shared.messages.cloud_event import EventType, new_event
 from shared.messages.dead_letter import Failure, Reason
 from shared.messages.event_data import RejectedData, UpdatedData
@@ -173,7 +173,7 @@ class MetadataUpdates:
             kind,
             source=self._source,
             subject=f"messages/{data.message_id}" if data.project_id is None else f"projects/{data.project_id}",
-            identity=event_id.of_message(data.message_id),
+            identity=data.message_id,
             time=time,
             data=data.to_dict(),
             traceparent=processing.onward(message.traceparent),

@@ -359,7 +359,7 @@ class TrainingWatches:
             EventType.WATCH_REJECTED,
             source=self.services[KINDS[watch.kind].api].source if watch.kind in KINDS else self.source,
             subject=f"messages/{message.id}",
-            identity=event_id.of_message(message.id),
+            identity=message.id,
             time=failure.at,
             data=data.to_dict(),
             traceparent=self.telemetry.watch(self.queue.name, failure.reason, watch.traceparent),

@@ -1,11 +1,11 @@
 """What an event's id is made of. The same event always has the same id, and no two events share one.
 
-An id is made of the event's type, source and subject, and of what only this event and its repetitions have in common:
+An id is made of the event's type, source, subject and an identity, which only this event and its repetitions have:
 
-* an update, or a watch that is rejected: the message's id in its queue (`of_message`);
-* a watch that ends without a completion: the same, and its correlation id (`of_watch`);
-* a completion: what tells that training from all others, and the watch's correlation id (`of_completion`). So watches
-  of one training share an event if they share their correlation id.
+* an update, or a watch that is rejected: the message's id in its queue;
+* a watch that ends without a completion: the same, and its correlation id;
+* a completion: what tells that training from all others, and the watch's correlation id. So watches of one training
+  share an event if they share their correlation id.
 """
 
 from __future__ import annotations
@@ -27,11 +27,6 @@ NAMESPACE = UUID("5b7d3b0e-3f6c-4c5e-9a53-0c1f6d1f0a52")
 def new_event_id(kind: str, source: str, subject: str, identity: str) -> str:
     """The id of an event with this identity."""
     return str(uuid5(NAMESPACE, "\n".join((kind, source, subject, identity))))
-
-
-def of_message(message_id: str) -> str:
-    """The identity of an event about one message."""
-    return message_id
 
 
 def of_watch(message_id: str, correlation_id: str | None) -> str:

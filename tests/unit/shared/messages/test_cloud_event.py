@@ -63,7 +63,7 @@ FAILURE = TrainingResult(
 @pytest.mark.parametrize(
     ("kind", "identity", "expected"),
     [
-        (EventType.METADATA_REJECTED, event_id.of_message("m"), "28165074-c0d0-58df-a6e3-c794b9b8afc5"),
+        (EventType.METADATA_REJECTED, "m", "28165074-c0d0-58df-a6e3-c794b9b8afc5"),
         (EventType.WATCH_EXPIRED, event_id.of_watch("m", "c"), "b28300a9-34ad-5f85-bcaa-4d6a956e41c8"),
         (
             EventType.TRAINING_SUCCEEDED,
