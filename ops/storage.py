@@ -7,7 +7,6 @@ Methods raise `azure.core.exceptions.AzureError` if storage fails in spite of re
 from __future__ import annotations
 
 import functools
-import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,7 @@ from azure.core.exceptions import (
 )
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.messages.encoding import decode, encode
+from shared.messages.encoding import encode, read_object
 from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
 from shared.services.permits import PermitQueue
@@ -59,12 +58,8 @@ class Seen:
 
     def json_object(self) -> dict[str, Any] | None:
         """The JSON object that it is, in either encoding; None if it is something else."""
-        document, problem = decode(self.body)
-        try:
-            found: dict[str, Any] | None = json.loads(document) if problem is None else None
-        except (ValueError, RecursionError):
-            return None
-        return found
+        _, found = read_object(self.body)
+        return found if isinstance(found, dict) else None
 
 
 P = ParamSpec("P")

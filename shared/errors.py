@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
+
 
 class RelayError(Exception):
     """Base of everything that Vision Relay raises on purpose."""
@@ -11,6 +13,7 @@ class SettingsError(RelayError):
     """Operator: app settings are wrong or missing, and the app does not start. The text names each in a line."""
 
 
+@dataclass(eq=False, repr=False)
 class InvalidMessage(RelayError):
     """Dead-letter this message: it will never be valid. The text names the field and the problem, in one line.
 
@@ -18,7 +21,9 @@ class InvalidMessage(RelayError):
     `redrives`, how often it was moved back since; its correlation id, `traceparent` and `kind` where they are valid.
     """
 
-    text: str | None = None
+    problem: str = ""
+    _: KW_ONLY
+    text: str = ""
     redrives: int = 0
     correlation_id: str | None = None
     traceparent: str | None = None

@@ -31,7 +31,8 @@ from shared.messages.cloud_event import EventType, new_event
 from shared.messages.dead_letter import Failure, Reason
 from shared.messages.event_data import RejectedData, UpdatedData
 from shared.messages.placeholder import is_placeholder
-from shared.messages.update import MetadataLimits, MetadataUpdate, read_update
+from shared.messages.update import UPDATE, MetadataLimits, MetadataUpdate
+from shared.messages.validation import read_message
 from shared.telemetry import OFF, Processing, Telemetry
 from shared.text import named, one_line
 
@@ -91,11 +92,11 @@ class MetadataUpdates:
 
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
-        update: MetadataUpdate | None = None
+        update = None
         redrives = 0
         with Processing(self._telemetry, self._queue) as processing:
             try:
-                update, redrives = read_update(delivery.body, self._limits)
+                update, redrives = read_message(UPDATE, delivery.body, self._limits)
                 processing.read(update.traceparent, len(update.image_ids))
                 not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
                 refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values())
@@ -149,7 +150,7 @@ class MetadataUpdates:
         )
         await self._publish(EventType.METADATA_REJECTED, data, failure.at, message, processing)
         if isinstance(message, InvalidMessage):
-            letters = [dead_letter.of_text(message.text or "", failure)]
+            letters = [dead_letter.of_text(message.text, failure)]
         else:
             letters = dead_letter.of_update(message, failure)
         for letter in letters:
@@ -200,6 +201,4 @@ def _refusal(delivery: Delivery, not_applied: Mapping[str, NotApplied], redrives
 
 def _unread(delivery: Delivery) -> InvalidMessage:
     """A message that broke our own code before it was read."""
-    unread = InvalidMessage()
-    unread.text = delivery.body.decode("utf-8", "backslashreplace")
-    return unread
+    return InvalidMessage(text=delivery.body.decode("utf-8", "backslashreplace"))

@@ -364,7 +364,7 @@ class TrainingWatches:
             data=data.to_dict(),
             traceparent=self.telemetry.watch(self.queue.name, failure.reason, watch.traceparent),
         )
-        text = _to_text(watch) if isinstance(watch, TrainingWatch) else watch.text or ""
+        text = _to_text(watch) if isinstance(watch, TrainingWatch) else watch.text
         async with self._storage:
             try:
                 await self.events.publish(event)
@@ -389,9 +389,7 @@ def _failure(message: Received, reason: Reason, code: str, sentence: str, redriv
 
 def _unread(message: Received) -> InvalidMessage:
     """A message that broke our own code before it was read."""
-    unread = InvalidMessage()
-    unread.text = message.body.decode("utf-8", "backslashreplace")
-    return unread
+    return InvalidMessage(text=message.body.decode("utf-8", "backslashreplace"))
 
 
 def _to_text(watch: TrainingWatch) -> str:

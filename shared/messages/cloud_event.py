@@ -1,21 +1,23 @@
-"""The events that other systems react to: their types, and how they are written. They are CloudEvents 1.0.
+"""The events that other systems react to, as CloudEvents 1.0: their types, how they are written and read again.
 
-See `event_data` for what is in them, `event_id` for what their ids are made of, `services.events` for where they go.
+See `event_data` for what is in them, `event_id` for their ids, `services.events` for where they are published.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from azure.core.messaging import CloudEvent
-from pydantic import ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from shared.messages.dates import DateTime
 from shared.messages.event_id import new_event_id
-from shared.messages.validation import Traceparent, WireModel
+from shared.messages.validation import Traceparent
 from shared.text import to_json
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class EventType(StrEnum):
@@ -30,15 +32,7 @@ class EventType(StrEnum):
     METADATA_UPDATED = "VisionRelay.ImageMetadata.Updated"
 
 
-WATCH_EVENTS = (
-    EventType.TRAINING_SUCCEEDED,
-    EventType.TRAINING_FAILED,
-    EventType.TRAINING_NOT_FOUND,
-    EventType.WATCH_EXPIRED,
-)
-
 Event = CloudEvent[dict[str, Any]]
-CONTENT_TYPE = "application/json"
 
 
 def new_event(
@@ -51,22 +45,14 @@ def new_event(
     data: dict[str, Any],
     traceparent: str | None = None,
 ) -> Event:
-    """Make an event. `identity` is one of `event_id`; `traceparent` says what the event comes of."""
-    event_id = new_event_id(kind, source, subject, identity)
-    return _cloud_event(event_id, kind, source, subject, time, data, traceparent)
-
-
-def _cloud_event(
-    event_id: str, kind: EventType, source: str, subject: str, time: datetime | None, data: dict[str, Any],
-    traceparent: str | None,
-) -> Event:  # fmt: skip
+    """Make an event. See `event_id` for `identity`; `traceparent` is the span that the event comes of."""
     return CloudEvent(
         source=source,
         type=kind,
         subject=subject,
-        id=event_id,
+        id=new_event_id(kind, source, subject, identity),
         time=time,
-        datacontenttype=CONTENT_TYPE,
+        datacontenttype="application/json",
         data=data,
         extensions=None if traceparent is None else {"traceparent": traceparent},
     )
@@ -74,29 +60,31 @@ def _cloud_event(
 
 def to_structured(event: Event) -> str:
     """Write an event in structured mode: one JSON object (CloudEvents 1.0, JSON event format)."""
-    attributes = {
+    fields = {
         "specversion": event.specversion,
         "id": event.id,
         "source": event.source,
         "type": event.type,
         "subject": event.subject,
-        "time": event.time.isoformat() if isinstance(event.time, datetime) else None,
-        "datacontenttype": CONTENT_TYPE,
+        "time": event.time.isoformat() if event.time is not None else None,
+        "datacontenttype": event.datacontenttype,
         **(event.extensions or {}),
+        "data": event.data,
     }
-    given = {name: value for name, value in attributes.items() if value is not None}
-    return to_json({**given, "data": event.data})
+    return to_json({name: value for name, value in fields.items() if value is not None})
 
 
-class WrittenEvent(WireModel):
-    """The event of a watch as it stands in structured mode, by which it is read again."""
+class WrittenEvent(BaseModel):
+    """The event of a watch in structured mode, as it stands in its watch until it is published."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     specversion: Literal["1.0"]
     id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=36)]
     source: Annotated[str, StringConstraints(min_length=1)]
-    type: Literal[*WATCH_EVENTS]  # type: ignore[valid-type]
+    type: Literal[
+        EventType.TRAINING_SUCCEEDED, EventType.TRAINING_FAILED, EventType.TRAINING_NOT_FOUND, EventType.WATCH_EXPIRED
+    ]
     subject: str
     time: DateTime | None = None
     datacontenttype: Literal["application/json"]
@@ -110,4 +98,4 @@ class WrittenEvent(WireModel):
 
     def to_event(self) -> Event:
         """The event that was written."""
-        return _cloud_event(self.id, self.type, self.source, self.subject, self.time, self.data, self.traceparent)
+        return Event.from_json(self.model_dump_json(exclude_none=True))

@@ -1,7 +1,7 @@
 """How a queue message's bytes become a JSON object, and the other way round.
 
-The app reads JSON of one object, or Base64 of it. It names other forms when it refuses them, and fields given twice. It
-writes JSON in the encoding of the setting `MESSAGE_ENCODING`. See `envelope` for where in the object the message is.
+The app reads a JSON object, or Base64 of one. It refuses every other form by its name, and fields that are given twice.
+It writes JSON in the encoding of the setting `MESSAGE_ENCODING`. See `envelope` for where in the object the message is.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import base64
 import binascii
 import codecs
 import json
+from collections import Counter
 from typing import Any, Literal, NoReturn
 
-from shared.errors import InvalidMessage
 from shared.text import one_line
 
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -32,52 +32,20 @@ def encode(text: str, encoding: Encoding) -> str:
     return encoded if len(encoded) <= MAX_MESSAGE_BYTES else text
 
 
-def load_object(document: bytes, problem: str | None = None) -> dict[str, Any]:
-    """Parse the JSON object that `decode` has found. Raises `InvalidMessage`, also of a problem that `decode` found."""
-    if problem is not None:
-        raise InvalidMessage(problem)
-    try:
-        fields: dict[str, Any] = _DECODER.decode(document.decode())
-    except UnicodeDecodeError as error:
-        raise InvalidMessage(f"not UTF-8: byte {error.start} is {document[error.start]:#04x}") from None
-    except RecursionError:
-        raise InvalidMessage("not a message: nested too deeply") from None
-    except ValueError as error:
-        raise InvalidMessage(f"not JSON: {one_line(error)}") from None
-    return fields
-
-
-_NEITHER = "neither a JSON object nor Base64 of one"
-
-
-def decode(body: bytes) -> tuple[bytes, str | None]:
-    """Return the document that a body is, or is Base64 of, and what is wrong with its form.
-
-    Nothing is wrong with a document that begins like a JSON object in UTF-8.
-    """
+def read_object(body: bytes) -> tuple[bytes, dict[str, Any] | str]:
+    """Return the JSON document that a body is, or is Base64 of; and its fields, or why it has none."""
     body = body.removeprefix(codecs.BOM_UTF8)
-    if body[:1] == b"{" and body[1:2] != b"\0":  # as nearly all do; else it may be UTF-16
-        return body, None
-    if not body.strip():
-        return body, f"empty: {_NEITHER}"
-    form = _form(body)
-    if form == _OBJECT:
-        return body, None
-    decoded = _from_base64(body)
-    decoded_form = None if decoded is None else _form(decoded)
-    if decoded is not None and decoded_form == _OBJECT:  # many a word happens to be Base64 of something
-        return decoded, None
-    if form is not None:
-        return body, form
-    if decoded is None:
-        repaired = _from_base64_for_urls(body)
-        return (body, _NEITHER) if repaired is None else (repaired, _FOR_URLS)
-    if decoded_form is not None:
-        return body if decoded_form in _MAGIC.values() else decoded, f"Base64 of {decoded_form}"
-    again = _from_base64(decoded)
-    if again is not None and _form(again) == _OBJECT:
-        return again, "Base64 of Base64: encode the JSON once"
-    return body, _NEITHER
+    document = body if _form(body) == _OBJECT else _from_base64(body)
+    if _form(document) != _OBJECT:
+        return _refused_form(body)
+    try:
+        return document, _DECODER.decode(document.decode())
+    except UnicodeDecodeError as error:
+        return document, f"not UTF-8: byte {error.start} is {document[error.start]:#04x}"
+    except RecursionError:
+        return document, "not a message: nested too deeply"
+    except ValueError as error:
+        return document, f"not JSON: {one_line(error)}"
 
 
 def readable(document: bytes) -> str:
@@ -88,62 +56,62 @@ def readable(document: bytes) -> str:
 
 
 _OBJECT = "a JSON object"
-_JSON_STARTS = {
-    b"{": _OBJECT,
-    b"[": "a JSON array: send a message for each of its objects",
-    b'"': "JSON in JSON: the object stands as text in quotes, send it without them",
-    b"<": "XML or HTML: send a JSON object",
-}
-_MAGIC = {
+_COMPRESSED = {
     b"\x1f\x8b": "gzip: send the JSON uncompressed",
     b"\x28\xb5\x2f\xfd": "zstd: send the JSON uncompressed",
     b"PK\x03\x04": "a ZIP archive: send the JSON uncompressed",
 }
+_FORMS = {
+    b"{": _OBJECT,
+    b"[": "a JSON array: send a message for each of its objects",
+    b'"': "JSON in JSON: the object stands as text in quotes, send it without them",
+    b"<": "XML or HTML: send a JSON object",
+    **_COMPRESSED,
+}
 _SAMPLE_BYTES = 64
 
 
-def _form(body: bytes) -> str | None:
-    """What a body is and what to do about it, if that can be told from its first bytes."""
-    body = body.removeprefix(codecs.BOM_UTF8)
-    name = json.detect_encoding(body).upper()
+def _form(document: bytes) -> str | None:
+    """What a document is and what to do about it, if its first bytes tell."""
+    name = json.detect_encoding(document).upper()
     if name.startswith(("UTF-16", "UTF-32")):
-        sample = body[:_SAMPLE_BYTES].decode(name, "ignore").lstrip("\ufeff").strip()
+        sample = document[:_SAMPLE_BYTES].decode(name, "ignore").lstrip("\ufeff").strip()
         return f"{name[:6]}: send the JSON in UTF-8" if sample and sample.isascii() and sample.isprintable() else None
-    for magic, form in _MAGIC.items():
-        if body.startswith(magic):
-            return form
-    return _JSON_STARTS.get(body.lstrip()[:1])
+    return next((form for start, form in _FORMS.items() if document.lstrip().startswith(start)), None)
 
 
-def _from_base64(body: bytes) -> bytes | None:
+def _refused_form(body: bytes) -> tuple[bytes, str]:
+    """What is to be read of a body that is no object, and what is wrong with its form."""
+    decoded = _from_base64(body)
+    if form := _form(body):
+        return body, form
+    if form := _form(decoded):
+        return body if form in _COMPRESSED.values() else decoded, f"Base64 of {form}"
+    twice = _from_base64(decoded)
+    if _form(twice) == _OBJECT:
+        return twice, "Base64 of Base64: encode the JSON once"
+    in_standard_alphabet = b"".join(body.split()).translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
+    repaired = _from_base64(in_standard_alphabet + b"=" * (-len(in_standard_alphabet) % 4))
+    if _form(repaired) == _OBJECT:
+        return repaired, "Base64 for URLs or without its padding: use the standard alphabet, padded with ="
+    return body, f"{'' if body.strip() else 'empty: '}neither a JSON object nor Base64 of one"
+
+
+def _from_base64(body: bytes) -> bytes:
+    """What a body is Base64 of; empty if it is no Base64."""
     try:
         return base64.b64decode(b"".join(body.split()), validate=True).removeprefix(codecs.BOM_UTF8)
     except binascii.Error:
-        return None
-
-
-_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
-_FOR_URLS = "Base64 for URLs or without its padding: use the standard alphabet, padded with ="
-
-
-def _from_base64_for_urls(body: bytes) -> bytes | None:
-    """The object that somebody has encoded in nearly the right way."""
-    padded = b"".join(body.split()).translate(_URL_ALPHABET).rstrip(b"=")
-    repaired = _from_base64(padded + b"=" * (-len(padded) % 4))
-    return repaired if repaired is not None and _form(repaired) == _OBJECT else None
+        return b""
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object, refusing a name given twice: which of the two was meant, nobody can tell."""
+    """Build an object. Refuse a name given twice: nobody can tell which of the two was meant."""
     fields = dict(pairs)
-    if len(fields) == len(pairs):
-        return fields
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise ValueError(f"field given twice: {one_line(name)}")
-        seen.add(name)
-    raise AssertionError("fewer names than pairs, yet none twice")
+    if len(fields) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"field given twice: {one_line(twice)}")
+    return fields
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -9,12 +9,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from shared.messages.custom_vision_ids import ImageId, ProjectId
-from shared.messages.validation import (
-    WIRE,
-    OptionalCorrelationId,
-    OptionalTraceparent,
-    read_message,
-)
+from shared.messages.validation import MAX_QUOTED, WIRE, OptionalCorrelationId, OptionalTraceparent, read_message
 from shared.text import one_line
 
 
@@ -30,7 +25,6 @@ class MetadataLimits(NamedTuple):
 
 
 PAGE_LIMITS = MetadataLimits()
-MAX_QUOTED = 60
 
 
 def _few_pairs(value: object, info: ValidationInfo) -> object:
@@ -125,18 +119,12 @@ class MetadataUpdate:
 
     def to_dict(self) -> dict[str, Any]:
         """The message as it stands on the wire."""
-        fields: dict[str, Any] = _UPDATE.dump_python(self, mode="json", by_alias=True, exclude_none=True)
-        return fields
+        return dict(UPDATE.dump_python(self, mode="json", by_alias=True, exclude_none=True))
 
 
-_UPDATE = TypeAdapter(MetadataUpdate)
+UPDATE = TypeAdapter(MetadataUpdate)
 
 
 def parse_update(body: bytes, limits: MetadataLimits | None = None) -> MetadataUpdate:
     """Read a message of the updates queue. Raises `InvalidMessage`."""
-    return read_update(body, limits)[0]
-
-
-def read_update(body: bytes, limits: MetadataLimits | None = None) -> tuple[MetadataUpdate, int]:
-    """Likewise; return how often it was dead-lettered and moved back before, too."""
-    return read_message(_UPDATE, body, limits)
+    return read_message(UPDATE, body, limits)[0]

@@ -9,67 +9,44 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
+    GetPydanticSchema,
     StringConstraints,
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import ErrorDetails, core_schema
 
 from shared.errors import InvalidMessage
 from shared.messages.encoding import readable
 from shared.messages.envelope import unwrap
 from shared.text import one_line
 
-MAX_CORRELATION_ID = 128
 MAX_ERRORS_DESCRIBED = 5
 MAX_FIELDS = 16
+MAX_QUOTED = 60
 
 WIRE = ConfigDict(alias_generator=to_camel, extra="forbid")
 """Field names on the wire are camelCase. An unknown one is an error, so that a typo is not ignored."""
 
 
-class WireModel(BaseModel):
-    """An object in a message. Null is absent for every field that may be absent."""
-
-    model_config = WIRE
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        optional = {info.alias or name for name, info in cls.model_fields.items() if not info.is_required()}
-        return {name: given for name, given in value.items() if given is not None or name not in optional}
-
-
-class ErrorText(NamedTuple):
-    """Describes whatever is wrong with a value in these words."""
-
-    kind: str
-    message: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.custom_error_schema(
-            handler(source), custom_error_type=self.kind, custom_error_message=self.message
+def error_text(kind: str, message: str) -> GetPydanticSchema:
+    """Describe whatever is wrong with a value in these words."""
+    return GetPydanticSchema(
+        lambda source, handler: core_schema.custom_error_schema(
+            handler(source), custom_error_type=kind, custom_error_message=message
         )
+    )
 
 
-CORRELATION_ID_MEANS = "Comes back in logs, dead letters and events."
-CorrelationId = Annotated[str, StringConstraints(max_length=MAX_CORRELATION_ID)]
-
-TRACEPARENT_MEANS = "The producer's span, as W3C Trace Context writes it: what comes of the message is its child."
 TRACEPARENT_PATTERN = r"^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?!\n)$"
 """The last look ahead is for languages where `$` is also before a line break at the end."""
 
@@ -81,20 +58,23 @@ def _is_traceparent(value: str) -> str:
     return value
 
 
+CorrelationId = Annotated[str, StringConstraints(max_length=128)]
 Traceparent = Annotated[
     str,
     StringConstraints(strict=True),
     AfterValidator(_is_traceparent),
-    ErrorText("traceparent", "must be 00-TRACE-SPAN-FLAGS as W3C Trace Context has it, in lower-case digits"),
+    error_text("traceparent", "must be 00-TRACE-SPAN-FLAGS as W3C Trace Context has it, in lower-case digits"),
     WithJsonSchema({"type": "string", "pattern": TRACEPARENT_PATTERN}),
 ]
 
 _EMPTY_IS_ABSENT = BeforeValidator(lambda value: None if value == "" else value)
-OptionalCorrelationId = Annotated[CorrelationId | None, _EMPTY_IS_ABSENT, Field(description=CORRELATION_ID_MEANS)]
+OptionalCorrelationId = Annotated[
+    CorrelationId | None, _EMPTY_IS_ABSENT, Field(description="Comes back in logs, dead letters and events.")
+]
 OptionalTraceparent = Annotated[
     Traceparent | None,
     _EMPTY_IS_ABSENT,
-    Field(description=TRACEPARENT_MEANS),
+    Field(description="The producer's span, as W3C Trace Context writes it: what comes of the message is its child."),
     WithJsonSchema({"type": ["string", "null"], "pattern": f"^$|{TRACEPARENT_PATTERN}"}),
 ]
 
@@ -110,22 +90,25 @@ def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -
 
     `context` is for the message's own validators. Raises `InvalidMessage`.
     """
-    fields, traceparent, document, redrives = unwrap(body)
+    document, redrives, fields, traceparent = unwrap(body)
+    if isinstance(fields, str):
+        raise InvalidMessage(fields, text=readable(document), redrives=redrives)
     if fields.get("traceparent") in (None, "") and _valid(_TRACEPARENT, traceparent) is not None:
         fields = {**fields, "traceparent": traceparent}
     try:
         return message.validate_python(fields, context=context), redrives
-    except ValidationError as wrong:
+    except ValidationError as error:
         too_many = len(fields) > MAX_FIELDS
-        error = InvalidMessage(
-            f"not a message: it has {len(fields)} fields" if too_many else _describe(wrong, _names_in(message))
-        )
+        problem = f"not a message: it has {len(fields)} fields" if too_many else _describe(error, _names_in(message))
     found = {_letters_of(name): value for name, value in fields.items()}  # a misspelt name may be all that is wrong
-    error.text, error.redrives = readable(document), redrives
-    error.correlation_id = _valid(_CORRELATION_ID, found.get("correlationid")) or None
-    error.traceparent = _valid(_TRACEPARENT, found.get("traceparent"))
-    error.kind = _valid(_KIND, found.get("kind"))
-    raise error
+    raise InvalidMessage(
+        problem,
+        text=readable(document),
+        redrives=redrives,
+        correlation_id=_valid(_CORRELATION_ID, found.get("correlationid")) or None,
+        traceparent=_valid(_TRACEPARENT, found.get("traceparent")),
+        kind=_valid(_KIND, found.get("kind")),
+    )
 
 
 def _valid(kind: TypeAdapter[str], value: Any) -> str | None:
@@ -149,44 +132,22 @@ def _letters_of(name: str) -> str:
 def _describe(error: ValidationError, names: dict[str, str]) -> str:
     """One line for all of pydantic's findings: each field, its problem, and what stood there.
 
-    Misspelt fields come first. They are not said to be missing as well.
+    Misspelt fields come first, and are not said to be missing as well. A list with a wrong item is no empty one.
     """
     found = error.errors(include_url=False)
-    wrong_items = {item["loc"][:-1] for item in found}  # a list of which one is wrong is not said to be empty too
-    found = [item for item in found if item["type"] != "too_short" or item["loc"] not in wrong_items]
-    misspelt = {item["loc"]: names[_letters_of(str(item["loc"][0]))] for item in found if _is_misspelt(item, names)}
-    described = [f"{_path(loc)}must be written {name}" for loc, name in misspelt.items()]
-    described += [
-        _finding(item)
-        for item in found
-        if item["loc"] not in misspelt and not (item["type"] == "missing" and item["loc"][0] in misspelt.values())
-    ]
+    unknown = [str(item["loc"][0]) for item in found if item["type"] in _UNKNOWN and len(item["loc"]) == 1]
+    misspelt = {given: names[letters] for given in unknown if names.get(letters := _letters_of(given), given) != given}
+    hidden: set[tuple[str, tuple[int | str, ...]]] = {("missing", (name,)) for name in misspelt.values()}
+    hidden |= {(kind, (given,)) for given in misspelt for kind in _UNKNOWN}
+    hidden |= {("too_short", item["loc"][:-1]) for item in found}
+    described = [f"{one_line(given)}: must be written {name}" for given, name in misspelt.items()]
+    described += [_finding(item) for item in found if (item["type"], item["loc"]) not in hidden]
     more = len(described) - MAX_ERRORS_DESCRIBED
     return "; ".join([*described[:MAX_ERRORS_DESCRIBED], *([f"and {more} more"] if more > 0 else [])])
 
 
-def _is_misspelt(item: Any, names: dict[str, str]) -> bool:
-    loc = item["loc"]
-    return item["type"] in _UNKNOWN and len(loc) == 1 and names.get(_letters_of(loc[0]), loc[0]) != loc[0]
-
-
-def _finding(item: Any) -> str:
-    """Where something is wrong, what, and what stands there."""
-    loc = item["loc"]
-    if len(loc) > 2 and loc[-1] == "[key]":
-        return f"{_path(loc[:-2])}the key {one_line(repr(item['input']), 60)} {_problem(item)}"
-    return f"{_path(loc)}{_problem(item)}{_given(item['input'])}"
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    """The field and a colon; nothing for a problem of the whole message, which names its field itself."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
-    return f"{one_line(path)}: " if loc else ""
-
-
 _NO_UUIDS = "must be a list of at least one UUID"
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
-
 _PROBLEMS = {
     **dict.fromkeys(_UNKNOWN, "unknown field"),
     "missing": "missing",
@@ -204,17 +165,19 @@ _PROBLEMS = {
     "dict_type": "must be an object",
     "model_type": "must be an object",
 }
+"""What is wrong, by pydantic's word for it. Problems that are not here are said in pydantic's sentence."""
 
 
-def _problem(item: Any) -> str:
-    """What is wrong, in words that do not depend on pydantic's."""
-    problem = _PROBLEMS.get(item["type"])
-    if problem is None:
-        return one_line(item["msg"][:1].lower() + item["msg"][1:])
-    return one_line(problem.format_map(item.get("ctx", {})))
-
-
-def _given(value: Any) -> str:
-    if isinstance(value, str):
-        return f", not {one_line(repr(value), 60)}"
-    return f", not {one_line(json.dumps(value), 60)}" if isinstance(value, int | float | bool | None) else ""
+def _finding(item: ErrorDetails) -> str:
+    """Where something is wrong, what, and what stands there. A problem of the whole message names its field itself."""
+    problem, loc, value = _PROBLEMS.get(item["type"]), item["loc"], item["input"]
+    said = problem.format_map(item.get("ctx", {})) if problem else item["msg"][:1].lower() + item["msg"][1:]
+    is_key = len(loc) > 2 and loc[-1] == "[key]"
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in (loc[:-2] if is_key else loc))
+    where = f"{one_line(path.removeprefix('.'))}: " if path else ""
+    if is_key:
+        return f"{where}the key {one_line(repr(value), MAX_QUOTED)} {one_line(said)}"
+    if not isinstance(value, str | int | float | None):
+        return f"{where}{one_line(said)}"
+    given = repr(value) if isinstance(value, str) else json.dumps(value)
+    return f"{where}{one_line(said)}, not {one_line(given, MAX_QUOTED)}"

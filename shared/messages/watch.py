@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -20,17 +22,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from shared.messages.cloud_event import WATCH_EVENTS, WrittenEvent
+from shared.messages.cloud_event import WrittenEvent
 from shared.messages.custom_vision_ids import ProjectId
 from shared.messages.dates import DateTime
 from shared.messages.training import TrainingStatus
-from shared.messages.validation import (
-    ErrorText,
-    OptionalCorrelationId,
-    OptionalTraceparent,
-    WireModel,
-    read_message,
-)
+from shared.messages.validation import WIRE, OptionalCorrelationId, OptionalTraceparent, error_text, read_message
 
 if TYPE_CHECKING:
     from shared.messages.cloud_event import Event
@@ -43,7 +39,7 @@ GroupId = Annotated[
     str,
     StringConstraints(strict=True, pattern=r"^[a-z0-9\-_]+$", max_length=MAX_GROUP_ID),
     WithJsonSchema({"type": "string", "pattern": rf"^[a-z0-9_-]{{1,{MAX_GROUP_ID}}}(?!\n)$"}),
-    ErrorText("group_id", f"must be text of 1 to {MAX_GROUP_ID} of the characters a-z, 0-9, - and _"),
+    error_text("group_id", f"must be text of 1 to {MAX_GROUP_ID} of the characters a-z, 0-9, - and _"),
 ]
 
 
@@ -100,25 +96,32 @@ class Target(NamedTuple):
         return KINDS[self.kind].path.format(id=self.id, project_id=self.project_id)
 
 
+def _null_is(default: bool | int) -> BeforeValidator:
+    """Take null for an absent field."""
+    return BeforeValidator(lambda value: default if value is None else value)
+
+
 def _known(kind: str) -> str:
     if kind not in KINDS:
         raise PydanticCustomError("kind", f"must be one of {', '.join(KINDS)}")
     return kind
 
 
-class Reported(WireModel):
+class Reported(BaseModel):
     """The completion that a watch has reported last, or the state that a poll has seen after it.
 
     `completed_at` is when the completion that was reported last ended, also while the next training is under way.
     """
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(**WIRE, frozen=True, populate_by_name=True)
 
     status: Annotated[str, Field(max_length=64, description="Its state, or that of the training after it.")]
     completed_at: Annotated[DateTime | None, Field(description="When the training reported last ended.")] = None
     under_way_since: Annotated[DateTime | None, Field(description="When a poll first saw it under way.")] = None
     times: Annotated[
-        int, Field(strict=True, ge=0, le=MAX_TIMES, description="How many completions the watch has reported.")
+        int,
+        Field(strict=True, ge=0, le=MAX_TIMES, description="How many completions the watch has reported."),
+        _null_is(1),
     ] = 1
 
     @property
@@ -127,14 +130,14 @@ class Reported(WireModel):
         return self.status in (TrainingStatus.SUCCEEDED, TrainingStatus.FAILED)
 
 
-class TrainingWatch(WireModel):
+class TrainingWatch(BaseModel):
     """One message of the watches queue: publish an event when this training is complete.
 
     `after`: only a completion later than this counts. `repeat`: go on watching after the first. `expires_at`: give up
     then. The app itself writes `reported` into a watch that it puts back, and `event` before it publishes that.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(**WIRE, frozen=True)
 
     kind: Annotated[
         str,
@@ -144,7 +147,9 @@ class TrainingWatch(WireModel):
     id: Annotated[str, Field(description="The id of what is trained.")]
     project_id: Annotated[ProjectId | None, Field(description="Of an iteration, and only of that: its project.")] = None
     after: Annotated[DateTime | None, Field(description="Only a completion later than this counts.")] = None
-    repeat: Annotated[StrictBool, Field(description="Whether to go on watching after the first completion.")] = False
+    repeat: Annotated[
+        StrictBool, Field(description="Whether to go on watching after the first completion."), _null_is(False)
+    ] = False
     expires_at: Annotated[DateTime | None, Field(description="When to give up.")] = None
     reported: Annotated[Reported | None, Field(description="Written by the app itself.")] = None
     event: Annotated[
@@ -175,16 +180,10 @@ class TrainingWatch(WireModel):
         return value
 
     @model_validator(mode="after")
-    def _has_its_project(self) -> TrainingWatch:
+    def _has_its_project_and_its_own_event(self) -> TrainingWatch:
         if KINDS[self.kind].in_project and self.project_id is None:
             raise PydanticCustomError("project", f"projectId: must be given with the kind {self.kind}")
-        return self
-
-    @model_validator(mode="after")
-    def _is_its_own_event(self) -> TrainingWatch:
-        """A producer must not have this app publish anything else."""
-        event = self.event
-        if event is not None and (event.type not in WATCH_EVENTS or event.subject != self.target.path):
+        if self.event is not None and self.event.subject != self.target.path:  # or a producer could have any published
             raise PydanticCustomError("event", "event: must be one of this watch")
         return self
 

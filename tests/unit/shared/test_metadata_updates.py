@@ -356,7 +356,7 @@ class TestBug:
         def broken(*_: object) -> None:
             raise KeyError("x")
 
-        monkeypatch.setattr(metadata_updates, "read_update", broken)
+        monkeypatch.setattr(metadata_updates, "read_message", broken)
         await relay.handle(update(), 5)
         (letter,) = relay.poison.documents
         assert letter["body"] == update().decode()

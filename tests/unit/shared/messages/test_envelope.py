@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import json
 from typing import Any, get_args
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import InvalidMessage
 from shared.messages.encoding import MAX_MESSAGE_BYTES, Encoding, encode, readable
 from shared.messages.envelope import CUT_MARK, MAX_REDRIVES, unwrap
 from shared.settings import Settings
@@ -50,22 +48,21 @@ class TestEncode:
 
 
 def read_envelope(raw: bytes) -> dict[str, Any]:
-    return unwrap(raw).fields
+    fields = unwrap(raw).fields
+    assert isinstance(fields, dict), fields
+    return fields
 
 
 def origin_of(raw: bytes) -> tuple[str, int]:
     """The message as it was first sent, and how often it was moved back, valid or not."""
-    try:
-        _, _, document, redrives = unwrap(raw)
-    except InvalidMessage as error:
-        return error.text or "", error.redrives
-    return readable(document), redrives
+    unwrapped = unwrap(raw)
+    return readable(unwrapped.document), unwrapped.redrives
 
 
 def why_not(raw: bytes) -> str:
-    with pytest.raises(InvalidMessage) as caught:
-        read_envelope(raw)
-    return str(caught.value)
+    fields = unwrap(raw).fields
+    assert isinstance(fields, str), fields
+    return fields
 
 
 FORMS = {
@@ -109,8 +106,6 @@ class TestOtherForms:
     @given(st.binary(max_size=300), st.sampled_from([b"", b"{", b"[", b"\x1f\x8b", b"\xff\xfe", b"\x00{"]))
     def test_any_bytes_are_read_or_refused(self, raw: bytes, start: bytes) -> None:
         for body in (start + raw, base64.b64encode(start + raw), base64.b64encode(base64.b64encode(start + raw))):
-            with contextlib.suppress(InvalidMessage):
-                read_envelope(body)
             assert origin_of(body)[1] == 0
 
 
