@@ -11,8 +11,7 @@ import re
 import traceback
 from collections import deque
 from html.entities import html5
-from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,20 +20,9 @@ REPLACEMENT = "[secret]"
 SHORTEST = 6
 """Shorter secrets are not registered: they would be found in words that are none. No key of Azure is that short."""
 
-
-class _Secret(NamedTuple):
-    """A secret in any spelling. `part` stands in each of them: whoever lacks it lacks the secret."""
-
-    length: int
-    part: str
-    pattern: re.Pattern[str]
-
-
-_lasting: dict[str, _Secret] = {}
-_tokens: deque[tuple[str, _Secret]] = deque(maxlen=32)
+_lasting: set[str] = set()
+_tokens: deque[str] = deque(maxlen=32)
 """The newest tokens only: each is valid for about an hour."""
-_known: tuple[_Secret, ...] = ()
-"""All registered secrets, the longest first: a secret within another leaves no rest."""
 
 # A producer may have chosen the text: no alternative may begin twice in a stretch that it reads to the end.
 _WORD = r"[\w%+/.~-][^\s\"'&;,<>\\]*"
@@ -54,20 +42,13 @@ _LOOKS_SECRET = re.compile(
 
 def hide(*secrets: str) -> None:
     """Register secrets that are valid as long as the process runs."""
-    global _known  # noqa: PLW0603  # the one registry of the process
-    for secret in secrets:
-        if len(secret) >= SHORTEST:
-            _lasting[secret] = _in_any_spelling(secret)
-    _known = _all_known()
+    _lasting.update(secret for secret in secrets if len(secret) >= SHORTEST)
 
 
 def hide_token(token: str) -> None:
     """Register a secret that is replaced by another soon. Only the newest are kept."""
-    global _known  # noqa: PLW0603
-    if len(token) < SHORTEST or any(token == known for known, _ in _tokens):
-        return
-    _tokens.append((token, _in_any_spelling(token)))
-    _known = _all_known()
+    if len(token) >= SHORTEST and token not in _tokens:
+        _tokens.append(token)
 
 
 def without_secrets(text: str) -> str:
@@ -75,9 +56,10 @@ def without_secrets(text: str) -> str:
 
     For messages and events, which carry other people's data: what merely looks like a secret stays as it is.
     """
-    for secret in _known:
-        if secret.part in text:
-            text = secret.pattern.sub(REPLACEMENT, text)
+    for secret in sorted({*_lasting, *_tokens}, key=len, reverse=True):  # one within another leaves no rest
+        longest_word, in_any_spelling = _pattern_of(secret)
+        if longest_word in text:
+            text = in_any_spelling.sub(REPLACEMENT, text)
     return text
 
 
@@ -116,10 +98,12 @@ def _texts(error: BaseException) -> Iterator[str]:
         to_see.extend(other for other in (one.__cause__, one.__context__, *parts) if other is not None)
 
 
-def _in_any_spelling(secret: str) -> _Secret:
-    part = max(re.findall("[0-9A-Za-z]*", secret), key=len)
+@functools.lru_cache(maxsize=128)
+def _pattern_of(secret: str) -> tuple[str, re.Pattern[str]]:
+    """The secret in any spelling, and a part that stands in each of them: a text without it is searched no further."""
+    longest_word = max(re.findall("[0-9A-Za-z]*", secret), key=len)
     pattern = "".join(char if char.isascii() and char.isalnum() else _spellings(char) for char in secret)
-    return _Secret(len(secret), part, re.compile(pattern))
+    return longest_word, re.compile(pattern)
 
 
 @functools.cache
@@ -130,8 +114,3 @@ def _spellings(char: str) -> str:
     names = [name.rstrip(";") for name, meant in html5.items() if meant == char]
     in_xml = "|".join([f"#0*{ord(char)}", f"#x0*{ord(char):x}", *names])
     return rf"(?i:\\*{re.escape(char)}|{in_url}|{in_json}|&(?:amp;)*(?:{in_xml});)"
-
-
-def _all_known() -> tuple[_Secret, ...]:
-    secrets = chain(_lasting.values(), (secret for _, secret in _tokens))
-    return tuple(sorted(secrets, key=lambda secret: secret.length, reverse=True))

@@ -39,8 +39,7 @@ def libraries_that_log() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test know the secrets of the tests before it."""
-    monkeypatch.setattr(redaction, "_lasting", {})
-    monkeypatch.setattr(redaction, "_known", ())
+    monkeypatch.setattr(redaction, "_lasting", set())
     redaction._tokens.clear()
 
 
