@@ -125,7 +125,7 @@ class Scene:
     def add(self, *ids: str, project: str = PROJECT) -> None:
         """Add rows; each image is on a line of its own, the last one first."""
         rows = [Row(len(ids) + 1 - number, project, (image,), (("a", "1"),)) for number, image in enumerate(ids)]
-        list(self.database.add(rows))
+        self.database.add(rows, lambda: None)
 
     def apply(self, *ids: str) -> None:
         self.images.metadata[PROJECT] |= dict.fromkeys(ids, CORRECT)

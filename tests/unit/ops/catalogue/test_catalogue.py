@@ -14,6 +14,7 @@ import pytest
 
 from ops.catalogue.costs import Estimate, costliest_columns, estimate
 from ops.catalogue.database import CatalogueDatabase, Group
+from ops.catalogue.encodings import NAME_THE_ENCODING, hint_of_encoding
 from ops.catalogue.json_objects import JsonObjects, json_lines, json_values
 from ops.catalogue.mapping import PROBLEM_COLUMN, ColumnChoices, map_columns
 from ops.catalogue.records import Quoting, Record, csv_records
@@ -191,7 +192,7 @@ class TestCsv:
         header = "image,guid,a\n"
         rows = [f"{n}.tif,{IMAGE},x\n" for n in range(26)] + [f"{OTHER},y,x\n" for _ in range(100)]
         assert table_of(header + "".join(rows)).mapping.image == 1
-        assert len(list(table_of(header + "".join(rows)).records())) == 126
+        assert len(list(table_of(header + "".join(rows)).records)) == 126
 
     @pytest.mark.parametrize(
         ("content", "told"),
@@ -395,12 +396,6 @@ class TestDatabase:
             found = [(group.project_id, group.metadata, list(group.image_ids)) for group in bounded(database.groups())]
         assert found == [(PROJECT, {"a": "1"}, [IMAGE]), (PROJECT, {"a": "2"}, [OTHER]), (OTHER, {"a": "1"}, [IMAGE])]
 
-    def test_there_are_rows_as_long_as_one_can_be_sent(self, tmp_path: Path) -> None:
-        with database_of(tmp_path, Problem(2, 2, "x")) as database:
-            assert not database.has_rows()
-            list(database.add([row(3, a="1")]))
-            assert database.has_rows()
-
     def test_bad_rows_are_counted_and_warnings_are_none(self, tmp_path: Path) -> None:
         found = (Problem(2, 4, "x", rows=3), Problem(5, 5, "y", is_warning=True), Problem(6, 6, "z"), row(7, a="1"))
         with database_of(tmp_path, *found) as database:
@@ -408,29 +403,36 @@ class TestDatabase:
             assert list(database.problems()) == [found[0], found[2]]
             assert list(database.problems(warnings=True)) == [found[1]]
 
-    def test_how_many_rows_are_read_is_told_every_few_thousand_and_at_the_end(self, tmp_path: Path) -> None:
+    def test_rows_are_counted_by_their_lines_and_told_every_few_thousand(self, tmp_path: Path) -> None:
         rows = [row(2 + n, str(UUID(int=n)), a="1") for n in range(4001)]
-        rows_and_problems = [*rows, Problem(5000, 5001, "x", rows=2), Problem(5002, 5002, "y", is_warning=True)]
+        problems = [Problem(5000, 5001, "x", rows=2), Problem(5002, 5002, "y", is_warning=True)]
+        told: list[int] = []
         with closing(CatalogueDatabase(tmp_path / "rows")) as database:
-            assert list(database.add(rows_and_problems)) == [2000, 4000, 4003]
+            database.add([*rows, *problems], lambda: told.append(database.rows_read))
+            assert told == [2000, 4000, 4003]
             assert database.count_images() == 4001
 
     def test_many_images_or_problems_are_not_held_in_memory_either(self, tmp_path: Path) -> None:
         wide = Row(2, PROJECT, tuple(str(UUID(int=n)) for n in range(2000)), (("a", "1"),))
         warnings = [Problem(3 + n, 3 + n, "x", is_warning=True) for n in range(2000)]
+        told: list[int] = []
         with closing(CatalogueDatabase(tmp_path / "rows")) as database:
-            assert list(database.add([wide, *warnings])) == [1, 1, 1]
+            database.add([wide, *warnings], lambda: told.append(database.rows_read))
+        assert told == [1, 1, 1]
 
     def test_problems_of_one_kind_differ_in_cells_and_numbers(self, tmp_path: Path) -> None:
         texts = ["'a': more than 3", "'it\\'s b': more than 12", "other", '"c" is wrong', "other", '"d" is wrong']
         found = [Problem(9 - n, 9 - n, text, rows=n + 1) for n, text in enumerate(texts)]
         found.append(Problem(2, 2, "looks odd", is_warning=True))
+        other_encoding = hint_of_encoding("\udcf6", "utf-8")
+        found += [Problem(20 + n, 20 + n, f"{name}: must be text{other_encoding}") for n, name in enumerate("xy")]
         with database_of(tmp_path, *found) as database:
             assert database.kinds(3) == [("… is wrong", 10), ("other", 8), ("…: more than …", 3)]
+            assert database.kinds(9)[3:] == [(NAME_THE_ENCODING, 2)]
             assert database.kinds(1) == [("… is wrong", 10)]
             assert database.kinds(3, warnings=True) == [("looks odd", 1)]
-            assert [bad.line for bad in database.problems_of("…: more than …", 5)] == [8, 9]
-            assert [bad.line for bad in database.problems_of("other", 1)] == [5]
+            assert [bad.line for bad in database.problems("…: more than …", 5)] == [8, 9]
+            assert [bad.line for bad in database.problems("other", 1)] == [5]
 
     def test_equal_metadata_stays_one_set_whatever_is_remembered(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -439,20 +441,6 @@ class TestDatabase:
         rows = [row(n, str(UUID(int=n)), a=str(n % 3)) for n in range(9)]
         with database_of(tmp_path, *rows) as database:
             assert estimate(database).metadata_sets == 3
-
-    def test_a_catalogue_that_cannot_be_read_to_its_end_is_none(self, tmp_path: Path) -> None:
-        def position() -> int:
-            raise OSError("the disk is gone")
-
-        rows = Rows(table_of(f"id,a\n{IMAGE},x\n"), position)
-        with pytest.raises(OSError, match="the disk is gone"):
-            read_catalogue(rows, tmp_path, lambda _: None)
-
-    def test_how_far_a_catalogue_is_read_is_told_in_bytes(self, tmp_path: Path) -> None:
-        told: list[int] = []
-        database, rows = read_catalogue(Rows(table_of(f"id,a\n{IMAGE},x\nbad,x\n"), lambda: 77), tmp_path, told.append)
-        with closing(database):
-            assert (rows, told, database.count_images()) == (2, [77], 1)
 
 
 def bounded(groups: Iterable[Group]) -> Iterator[Group]:

@@ -17,7 +17,7 @@ WIDE = MetadataLimits(value_characters=60_000)
 
 def fields(content: int, images: int = 1) -> dict[str, object]:
     """An update that has `content` bytes with one image."""
-    update = {"projectId": PROJECT, "imageIds": [IMAGE], "metadata": {"a": ""}}
+    update: dict[str, object] = {"projectId": PROJECT, "imageIds": [IMAGE], "metadata": {"a": ""}}
     update["metadata"] = {"a": "x" * (content - len(to_json(update)))}
     return update | {"imageIds": [f"{IMAGE[:-3]}{number:03x}" for number in range(images)]}
 

@@ -2,12 +2,16 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
+import os
 import zipfile
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext, suppress
+from datetime import datetime, time
 from encodings.aliases import aliases
 from pathlib import Path
 
@@ -17,7 +21,7 @@ from openpyxl import Workbook
 from ops.catalogue import source as source_module
 from ops.catalogue.database import CatalogueDatabase
 from ops.catalogue.invalid_rows import invalid_rows_path, write_invalid_rows
-from ops.catalogue.mapping import ColumnChoices
+from ops.catalogue.mapping import ColumnChoices, Mapping
 from ops.catalogue.records import Quoting
 from ops.catalogue.row import CatalogueError, Problem, Row, plain_id
 from ops.catalogue.source import Format, Reading, open_source
@@ -59,6 +63,16 @@ def workbook(*sheets: tuple[str, list[list[object]]]) -> bytes:
 def saved(book: Workbook) -> bytes:
     file = io.BytesIO()
     book.save(file)
+    return file.getvalue()
+
+
+def with_part(content: bytes, part: str, old: bytes, new: bytes) -> bytes:
+    """A workbook with a change in one of its files."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(file, "w") as after:
+        for name in before.namelist():
+            data = before.read(name)
+            after.writestr(name, data.replace(old, new) if name == part else data)
     return file.getvalue()
 
 
@@ -144,6 +158,115 @@ class TestWhatCannotBeRead:
             read(workbook(("A", [["id", "a"]])))
 
 
+class TestWhatAFileIs:
+    OBJECT = json.dumps({"imageId": IMAGE, "metadata": {"a": "b"}})
+
+    @pytest.mark.parametrize(
+        ("content", "name", "found"),
+        [
+            ("id,a\n", "a.csv", Format.CSV),
+            ("id,a\n", "a.json", Format.JSONL),
+            (f"{{{IMAGE}}},x\n", "a.csv", Format.CSV),
+            (f"\ufeff \n{OBJECT}\n", "a.csv", Format.JSONL),
+            (f"{OBJECT}\n", "a.NDJSON", Format.JSONL),
+            (f'{OBJECT}\n  "a"', "a.txt", Format.JSONL),
+            ("[{}]", "a.txt", Format.JSON),
+            ("[ ]", "a.txt", Format.JSON),
+            ("[a],b\n", "a.txt", Format.CSV),
+            ("{\n}", "a.txt", Format.JSON),
+            ('{"a": 1,\n "b": 2}', "a.txt", Format.JSON),
+            ('{"a": 1,\n"b": 2}', "a.txt", Format.JSONL),
+        ],
+    )
+    def test_its_format_is_told_by_its_beginning_and_then_by_its_name(
+        self, tmp_path: Path, content: str, name: str, found: Format
+    ) -> None:
+        (tmp_path / name).write_text(content)
+        assert open_source(str(tmp_path / name), tmp_path, Reading()).format is found
+
+    @pytest.mark.parametrize(
+        ("said", "content", "found"),
+        [
+            (Format.CSV, "[{}]", Format.CSV),
+            (Format.JSON, "id,a", Format.JSON),
+            (Format.JSONL, "{\n}", Format.JSONL),
+            (Format.JSONL, "id,a", Format.JSONL),
+            (Format.JSONL, "[{}]", Format.JSON),
+        ],
+    )
+    def test_or_by_the_option(self, tmp_path: Path, said: Format, content: str, found: Format) -> None:
+        (tmp_path / "a").write_text(content)
+        assert open_source(str(tmp_path / "a"), tmp_path, Reading(format=said)).format is found
+
+    @pytest.mark.parametrize(
+        ("controls", "others", "is_text"), [(8, 0, True), (9, 0, False), (9, 891, True), (9, 890, False)]
+    )
+    def test_it_is_text_with_some_control_characters(
+        self, read: Read, controls: int, others: int, *, is_text: bool
+    ) -> None:
+        content = "x" * others + "\x01" * controls
+        with pytest.raises(CatalogueError) as caught:
+            read(content)
+        assert ("is no text" in str(caught.value)) is not is_text
+
+    def test_tabs_and_line_breaks_are_no_control_characters(self, read: Read) -> None:
+        with pytest.raises(CatalogueError, match="no column looks like"):
+            read("x\t\r\n\f\v" * 20)
+
+    @pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.GZ", "a.csv"])
+    def test_what_is_packed_is_unpacked_and_known_by_its_own_name(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_bytes(gzip.compress(b"id,a\n" * 9999))
+        source = open_source(str(tmp_path / name), tmp_path, Reading())
+        assert source.path.read_bytes() == b"id,a\n" * 9999
+        assert (source.beside, source.size) == (tmp_path / "a.csv", 5 * 9999)
+        assert source.name == str(tmp_path / name)
+
+    def test_standard_input_is_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"id,a\n1,2\n")))
+        source = open_source("-", tmp_path, Reading())
+        assert (source.name, source.beside, source.path.read_bytes()) == (
+            "standard input",
+            Path("standard-input"),
+            b"id,a\n1,2\n",
+        )
+
+    def test_so_is_a_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(pipe := tmp_path / "pipe")
+        with ThreadPoolExecutor() as pool:
+            pool.submit(pipe.write_bytes, b"id,a\n1,2\n")
+            source = open_source(str(pipe), tmp_path, Reading())
+        assert (source.path.read_bytes(), source.beside) == (b"id,a\n1,2\n", pipe)
+
+    def test_its_digest_is_told_with_how_far_it_is_read(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(content := b"id,a\n" * 300_000)
+        told: list[int] = []
+        digest = open_source(str(tmp_path / "a"), tmp_path, Reading()).digest(told.append)
+        assert digest == hashlib.sha256(content).hexdigest()
+        assert told == [1024 * 1024, len(content)]
+
+    def test_how_far_rows_are_read_is_told_in_bytes(self, tmp_path: Path) -> None:
+        for name, content in (("a.csv", f"id,a\n{IMAGE},x\n"), ("a.jsonl", f"{self.OBJECT}\n")):
+            (tmp_path / name).write_text(content)
+            source = open_source(str(tmp_path / name), tmp_path, Reading())
+            with source.open(ColumnChoices(project_id=PROJECT), LIMITS) as rows:
+                assert len(list(rows.reader.rows())) == 1
+                assert rows.position() == source.size == len(content)
+
+    def test_a_json_array_has_a_size_and_lines_have_none(self, read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(source_module, "MAX_WHOLE_BYTES", len(self.OBJECT) + 2)
+        assert len(read(f"[{self.OBJECT}]")) == 1
+        assert len(read(f"{self.OBJECT}\n{self.OBJECT}\n")) == 2
+        with pytest.raises(CatalogueError, match="too large for a JSON array"):
+            read(f"[{self.OBJECT} ]")
+
+    def test_the_correlation_id_of_a_send_is_checked_with_every_row(self, tmp_path: Path) -> None:
+        for name, content in (("a.csv", f"id,a\n{IMAGE},x\n"), ("a.jsonl", f"{self.OBJECT}\n")):
+            (tmp_path / name).write_text(content)
+            source = open_source(str(tmp_path / name), tmp_path, Reading())
+            with source.open(ColumnChoices(project_id=PROJECT), LIMITS, "x" * 10_000) as rows:
+                assert [type(row) for row in rows.reader.rows()] == [Problem]
+
+
 class TestWorkbooks:
     def test_with_several_sheets_one_is_chosen_by_its_name(self, read: Read) -> None:
         content = workbook(("A", [["id", "a"], [IMAGE, "1"]]), ("B", [["id", "b"], [IMAGE, "2"]]))
@@ -173,6 +296,66 @@ class TestWorkbooks:
         hidden.append(["code"])
         hidden.sheet_state = "hidden"
         assert len(read(saved(book))) == 1
+        with pytest.raises(CatalogueError, match="no column looks like the image's id among 'code'"):
+            read(saved(book), reading=Reading(sheet="Codes"))
+
+    def test_cells_become_text_as_people_write_it(self, read: Read) -> None:
+        values: dict[object, str] = {
+            7: "7",
+            0.1 + 0.2: "0.3",
+            1.5e14: "150000000000000",
+            1e15: "1000000000000000",
+            1.5e300: "1.5e+300",
+            True: "TRUE",
+            datetime.fromisoformat("1950-01-31"): "1950-01-31",
+            datetime.fromisoformat("1950-01-31 12:30"): "1950-01-31 12:30:00",
+            time(12, 30): "12:30:00",
+            "a_x000D_b": "a\rb",
+            "plain": "plain",
+        }
+        rows = [[image, value] for image, value in zip(IDS, values, strict=False)]
+        found = read(workbook(("A", [["id", "a"], *rows])))
+        assert [row.pairs[0][1] for row in found if isinstance(row, Row)] == list(values.values())
+
+    def test_what_a_program_writes_about_the_size_of_a_sheet_does_not_matter(self, read: Read) -> None:
+        content = workbook(("A", [["id", "a"], [IMAGE, "x"], [OTHER, "y"]]))
+        assert len(read(with_part(content, "xl/worksheets/sheet1.xml", b'ref="A1:B3"', b'ref="A1:A1"'))) == 2
+
+    @pytest.mark.parametrize("filled", [1, 100])
+    def test_a_sheet_has_rows_if_one_of_its_first_hundred_has_a_cell(self, read: Read, filled: int) -> None:
+        empty: list[list[object]] = [[None]]
+        other: list[list[object]] = [*empty * (filled - 1), ["x"]]
+        book = workbook(("A", [["id", "a"], [IMAGE, "x"]]), ("B", other))
+        with pytest.raises(CatalogueError, match="several sheets with rows"):
+            read(book)
+        book = workbook(("A", [["id", "a"], [IMAGE, "x"]]), ("B", [*empty * 100, ["x"]]))
+        assert len(read(book)) == 1
+
+    def test_a_formula_is_read_by_its_result(self, read: Read) -> None:
+        content = workbook(("A", [["id", "a"], [IMAGE, "=1+1"]]))
+        sheet = "xl/worksheets/sheet1.xml"
+        assert read(with_part(content, sheet, b"<v />", b"<v>2</v>")) == [Row(2, PROJECT, (IMAGE,), (("a", "2"),))]
+
+    def test_a_formula_without_a_result_is_found_wherever_it_stands(self, read: Read) -> None:
+        rows: list[list[object]] = [[f"{PROJECT[:-4]}{number:04x}", "x" * 90] for number in range(6000)]
+        with pytest.raises(CatalogueError, match="formulas without results"):
+            read(workbook(("A", [["id", "a"], *rows, [IMAGE, "=1+1"]])))
+
+    def test_a_damaged_workbook_ends_in_a_sentence(self, read: Read) -> None:
+        content = workbook(("A", [["id", "a"], [IMAGE, "x"]]))
+        with pytest.raises(CatalogueError, match=r"the workbook cannot be read \(\w+\): save it anew, or as CSV"):
+            read(with_part(content, "xl/worksheets/sheet1.xml", b"</row>", b"<row>"))
+
+    @pytest.mark.parametrize(("over", "is_read"), [(0, True), (1, False)])
+    def test_the_texts_of_a_workbook_have_a_size(
+        self, read: Read, monkeypatch: pytest.MonkeyPatch, over: int, *, is_read: bool
+    ) -> None:
+        file = io.BytesIO(workbook(("A", [["id", "a"], [IMAGE, "x"]])))
+        with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("xl/sharedStrings.xml", " " * 99_000)
+        monkeypatch.setattr("ops.catalogue.workbook.MAX_WHOLE_BYTES", 99_000 - over)
+        with nullcontext() if is_read else pytest.raises(CatalogueError, match="too large"):
+            read(file.getvalue())
 
 
 class TestEncodings:
@@ -417,6 +600,45 @@ class TestCauses:
         rows = "".join(f"{image}{',x' * 26}\n" for image in IDS)
         [cause] = self.causes(tmp_path, f"{header}\n{rows}")
         assert cause.startswith("26 columns of metadata, the service takes 10: choose with --metadata or --ignore")
+
+    def test_a_likelier_column_is_named_only_if_there_is_one(self, tmp_path: Path) -> None:
+        (alone := tmp_path / "alone").mkdir()
+        assert self.causes(alone, "id,a\nx,y\nx,z\n") == ["is 'id' the column with the image's id?"]
+        rows = "".join(f"scan,{PROJECT},{image}\n" for image in IDS[:4])
+        [cause] = self.causes(tmp_path, f"id,project,a\n{rows}", project_id=None, metadata=("a",))
+        assert cause == "is 'id' the column with the image's id? 'a' holds UUIDs: --image 'a'"
+
+    def test_the_column_with_the_project_is_named(self, tmp_path: Path) -> None:
+        rows = "".join(f"{image},Glass,x\n" for image in IDS[:3])
+        [cause] = self.causes(tmp_path, f"id,project,a\n{rows}", project_id=None)
+        assert cause.startswith("is 'project' the column with the project's id? --project COLUMN names another")
+
+    def test_so_is_the_delimiter(self, tmp_path: Path) -> None:
+        rows = "".join(f"{image},x,y\n" for image in IDS[:3])
+        assert self.causes(tmp_path, f"id,a\n{rows}") == ["is the delimiter right? --delimiter names another"]
+
+    @pytest.mark.parametrize(("bad", "good", "causes"), [(2, 2, 1), (2, 3, 0), (1, 0, 0), (1, 1, 0)])
+    def test_a_cause_is_named_for_at_least_two_rows_and_half_of_all(
+        self, tmp_path: Path, bad: int, good: int, causes: int
+    ) -> None:
+        rows = "".join(f"{image},x\n" for image in IDS[:good]) + "broken,x\n" * bad
+        assert len(self.causes(tmp_path, f"id,a\n{rows}")) == causes
+
+    def test_too_many_pairs_in_json_have_no_column(self) -> None:
+        assert list(likely_causes([("metadata: must have at most … pairs", 5)], 5, None, LIMITS)) == []
+
+    def test_too_many_pairs_are_no_cause_where_the_columns_are_not_too_many(self, tmp_path: Path) -> None:
+        with self.mapping(tmp_path) as mapping:
+            kinds = [("metadata: must have at most … pairs", 5), ("something else", 5)]
+            assert list(likely_causes(kinds, 5, mapping, LIMITS)) == []
+
+    @contextmanager
+    def mapping(self, tmp_path: Path) -> Iterator[Mapping]:
+        (tmp_path / "file.csv").write_text(f"id,a\n{IMAGE},x\n")
+        source = open_source(str(tmp_path / "file.csv"), tmp_path, Reading())
+        with source.open(ColumnChoices(project_id=PROJECT), LIMITS) as rows:
+            assert rows.reader.mapping is not None
+            yield rows.reader.mapping
 
     def test_one_bad_row_of_many_has_no_cause(self, tmp_path: Path) -> None:
         rows = "".join(f"{image},x\n" for image in IDS)
