@@ -1,10 +1,8 @@
-"""Reads the metadata of images, and the status of a training.
+"""Connects to the APIs, and reads the metadata of images.
 
-Custom Vision Training 3.3, operation GetImagesByIds:
-
+Custom Vision Training 3.3, operation GetImagesByIds (the published OpenAPI file and the SDK, `get_images_by_ids`):
 `GET {endpoint}/customvision/v3.3/Training/projects/{projectId}/images/id?imageIds=ID,ID,…`, up to 256 ids, returns an
-array of images, each with `id` and `metadata` (the published OpenAPI file and the SDK, `get_images_by_ids`). An image
-that the project does not have is missing in the response.
+array of images, each with `id` and `metadata`. An image that the project does not have is missing in it.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shared.errors import NotFound, RateLimited, Unavailable
+from shared.errors import NotFound, RateLimited, SettingsError, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     import httpx
-    from pydantic import SecretStr
 
     from ops.settings import OpsSettings
     from shared.limits.admission import Limiter
@@ -47,7 +44,7 @@ NO_PROJECT = "NotFoundProject"
 SERVICE = Api.CUSTOM_VISION
 
 Found = dict[str, dict[str, str]]
-"""The metadata of each image that there is, by its id."""
+"""The metadata of each image that exists, by its id."""
 
 
 class ProjectMissing(Exception):
@@ -55,7 +52,7 @@ class ProjectMissing(Exception):
 
 
 class ImageReader:
-    """Reads the metadata of images, each call when `admission` lets it go."""
+    """Reads the metadata of images. `admission` decides when a call is made."""
 
     def __init__(self, api: JsonApi, admission: Admission) -> None:
         self._api = api
@@ -64,7 +61,7 @@ class ImageReader:
     async def read(self, project_id: str, image_ids: Sequence[str]) -> Found:
         """Read the metadata of these images (1 to 256), without those that the project does not have.
 
-        Waits some minutes in all if the service refuses calls with 429 or has an outage. Raises `ProjectMissing`, and
+        It waits for some minutes if the service refuses calls with 429 or has an outage. Raises `ProjectMissing`, and
         `ApiError` for any other error.
         """
         for attempt in range(MAX_TRIES):
@@ -78,7 +75,7 @@ class ImageReader:
 
 
 async def read_images(api: JsonApi, project_id: str, image_ids: Sequence[str]) -> Found:
-    """Read once, now. Raises `ProjectMissing` and `ApiError`."""
+    """Make one call, now. Raises `ProjectMissing` and `ApiError`."""
     path = f"/customvision/v3.3/Training/projects/{project_id}/images/id?imageIds={','.join(image_ids)}"
     answer = await api.call("GET", path)
     if answer.is_success:
@@ -96,26 +93,16 @@ def read_response(answer: httpx.Response) -> Found:
 
 
 @asynccontextmanager
-async def open_custom_vision(settings: OpsSettings) -> AsyncIterator[JsonApi]:
-    """Connect to Custom Vision as the settings say. Raises `SettingsError` if its endpoint is missing."""
-    settings.need_custom_vision()
-    async with _open_api(settings, settings.custom_vision_endpoint, _custom_vision_key(settings), SERVICE) as api:
-        yield api
-
-
-@asynccontextmanager
 async def open_image_reader(
     settings: OpsSettings, permits: PermitQueue, calls_per_second: float | None
 ) -> AsyncIterator[ImageReader]:
     """Connect to Custom Vision to read images: at this rate, or else within the limit that all instances share."""
-    limiter: Limiter
-    if calls_per_second is None:
-        limiter = SharedLimit(
-            Permits(settings.custom_vision_calls_per_second), permits, settings.custom_vision_endpoint
+    async with open_api(settings, SERVICE) as api:
+        limiter: Limiter = (
+            SharedLimit(Permits(settings.custom_vision_calls_per_second), permits, settings.custom_vision_endpoint)
+            if calls_per_second is None
+            else EvenSpacing(calls_per_second)
         )
-    else:
-        limiter = EvenSpacing(calls_per_second)
-    async with open_custom_vision(settings) as api:
         try:
             yield ImageReader(api, Admission(SERVICE, limiter))
         finally:
@@ -125,33 +112,30 @@ async def open_image_reader(
 @asynccontextmanager
 async def open_trainings(settings: OpsSettings, api: Api) -> AsyncIterator[Poll]:
     """Connect to the service that trains; yield what polls it. Raises `SettingsError` if its endpoint is missing."""
-    if api is Api.FACE:
-        settings.need_face()
-        key = (settings.face_key, "Ocp-Apim-Subscription-Key", "FACE_KEY")
-        async with _open_api(settings, settings.face_endpoint, key, api) as face:
-            yield partial(poll_face, face, settings.face_api_version)
-        return
-    async with open_custom_vision(settings) as custom_vision:
-        yield partial(poll_iteration, custom_vision)
-
-
-def _custom_vision_key(settings: OpsSettings) -> tuple[SecretStr | None, str, str]:
-    return settings.custom_vision_training_key, "Training-key", "CUSTOM_VISION_TRAINING_KEY"
+    async with open_api(settings, api) as opened:
+        if api is Api.FACE:
+            yield partial(poll_face, opened, settings.face_api_version)
+        else:
+            yield partial(poll_iteration, opened)
 
 
 @asynccontextmanager
-async def _open_api(
-    settings: OpsSettings, endpoint: str, key: tuple[SecretStr | None, str, str], service: Api
-) -> AsyncIterator[JsonApi]:
+async def open_api(settings: OpsSettings, api: Api) -> AsyncIterator[JsonApi]:
+    """Connect to an API as the settings say. Raises `SettingsError` if its endpoint is missing."""
+    endpoint = settings.endpoint_of(api)
+    if not endpoint:
+        raise SettingsError(f"{api.name}_ENDPOINT: is missing; this command calls {api}")
+    if api is Api.FACE:
+        key, header, setting = settings.face_key, "Ocp-Apim-Subscription-Key", "FACE_KEY"
+    else:
+        key, header, setting = settings.custom_vision_training_key, "Training-key", "CUSTOM_VISION_TRAINING_KEY"
     async with AsyncExitStack() as stop:
         client = await stop.enter_async_context(new_client())
-        secret, header, setting = key
-        if secret is not None:
-            authentication = key_authentication(header, secret)
+        if key is not None:
+            authentication = key_authentication(header, key)
         else:
             credential = await stop.enter_async_context(new_credential(None))
-            audience = settings.audience_of(endpoint)
-            authentication = identity_authentication(credential, audience, setting)
-        access = f"{setting} and {service.name}_ENDPOINT"
+            authentication = identity_authentication(credential, settings.audience_of(endpoint), setting)
+        access = f"{setting} and {api.name}_ENDPOINT"
         timeout = settings.api_timeout_seconds
-        yield JsonApi(client, endpoint, authentication, service, access, timeout, max_response_bytes=MAX_RESPONSE_BYTES)
+        yield JsonApi(client, endpoint, authentication, api, access, timeout, max_response_bytes=MAX_RESPONSE_BYTES)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError, ServiceRequestError
 
-from ops.probing import ApiState, probe_custom_vision, probe_face
+from ops.probing import ApiState, probe
 from ops.storage_errors import describe_storage
 from shared.errors import SettingsError
+from shared.messages.watch import Api
 from shared.settings import Settings, poison_of
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ async def examine(
         yield Check("clock", Level.SKIPPED, "storage cannot be reached")
     for check in check_host_file(folder):
         yield check
-    for api in (await probe_custom_vision(settings), await probe_face(settings)):
-        yield check_api(api)
+    for api in (Api.CUSTOM_VISION, Api.FACE):
+        yield check_api(await probe(settings, api))
 
 
 def check_settings() -> Check:

@@ -1,4 +1,4 @@
-"""Checks whether an API responds, how fast, and whether it accepts the key: by one cheap call about nothing real."""
+"""Checks whether an API responds, how fast, and whether it accepts the key, by one call about nothing that exists."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.apis import ProjectMissing, open_custom_vision, open_trainings, read_images
+from ops.apis import ProjectMissing, open_api, read_images
 from shared.errors import AccessDenied, ApiError, NotFound, RateLimited
 from shared.messages.watch import Api, Target
+from shared.services.training_status import poll_face
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -21,7 +22,7 @@ NO_GROUP = "vision-relay-doctor"
 
 @dataclass(frozen=True, slots=True)
 class ApiState:
-    """The response of an API. `problem` is empty if it is right; otherwise `advice` says what to do.
+    """The response of an API. If something is wrong, `problem` says what, and `advice` what to do.
 
     `is_rate_limited`: the API accepted the key and refused the call with 429.
     """
@@ -39,20 +40,17 @@ class ApiState:
         return bool(self.endpoint)
 
 
-async def probe_custom_vision(settings: OpsSettings) -> ApiState:
-    """Ask Custom Vision for an image of a project that does not exist."""
-    if not settings.custom_vision_endpoint:
-        return ApiState("Custom Vision", "")
-    async with open_custom_vision(settings) as api:
-        return await _probe("Custom Vision", settings.custom_vision_endpoint, read_images(api, NOBODY, [NOBODY]))
-
-
-async def probe_face(settings: OpsSettings) -> ApiState:
-    """Ask Face for the training of a group that does not exist."""
-    if not settings.face_endpoint:
-        return ApiState("Face", "")
-    async with open_trainings(settings, Api.FACE) as poll:
-        return await _probe("Face", settings.face_endpoint, poll(Target("personGroup", NO_GROUP)))
+async def probe(settings: OpsSettings, api: Api) -> ApiState:
+    """Ask an API for something that does not exist: an image, or the training of a group."""
+    endpoint = settings.endpoint_of(api)
+    if not endpoint:
+        return ApiState(api, "")
+    async with open_api(settings, api) as opened:
+        if api is Api.FACE:
+            call: Awaitable[object] = poll_face(opened, settings.face_api_version, Target("personGroup", NO_GROUP))
+        else:
+            call = read_images(opened, NOBODY, [NOBODY])
+        return await _probe(api, endpoint, call)
 
 
 async def _probe(name: str, endpoint: str, call: Awaitable[object]) -> ApiState:

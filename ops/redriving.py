@@ -86,22 +86,22 @@ class Handled:
     leased: int = 0
 
 
-async def redrive(queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None]) -> Handled:
+async def redrive(
+    queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None], result: Handled
+) -> None:
     """Move the selected letters back to the queue from which they came, unchanged.
 
     A letter is sent before it is deleted: if the process is killed in between, the next redrive moves it again. Letters
     that came after `now` (storage's time) stay, so that the redrive ends even if some come back.
     """
-
-    async def move(message: Seen) -> None:
-        await queue.home.put_as_is(message.body)
-
-    return await _handle(queue, wanted, now, on_done, move)
+    await _handle(queue, wanted, now, on_done, result, queue.home)
 
 
-async def drop(queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None]) -> Handled:
-    """Delete the selected letters; `on_done` gets each one before it is deleted."""
-    return await _handle(queue, wanted, now, on_done, None)
+async def drop(
+    queue: DeadLetters, wanted: Filter, now: datetime, on_done: Callable[[Letter], None], result: Handled
+) -> None:
+    """Delete the selected letters. `on_done` gets each one before it is deleted."""
+    await _handle(queue, wanted, now, on_done, result, None)
 
 
 async def _handle(
@@ -109,9 +109,9 @@ async def _handle(
     wanted: Filter,
     now: datetime,
     on_done: Callable[[Letter], None],
-    move: Callable[[Seen], Awaitable[None]] | None,
-) -> Handled:
-    result = Handled()
+    result: Handled,
+    destination: OpsQueue | None,
+) -> None:
     moved: set[str] = set()
     kept: dict[str, Seen] = {}
     seconds = await queue.lease_seconds()
@@ -121,11 +121,11 @@ async def _handle(
             await queue.letters.delete(message)
             return
         letter = read_letter(queue.kind, message)
-        if not _is_meant(letter, wanted, now, result, moves=move is not None):
+        if not _is_meant(letter, wanted, now, result, moves=destination is not None):
             kept[message.id] = message
             return
-        if move is not None:
-            await move(message)
+        if destination is not None:
+            await destination.put_as_is(message.body)
             moved.add(message.id)
         on_done(letter)
         result.done += 1
@@ -136,8 +136,7 @@ async def _handle(
             await _all(handle(message) for message in message_batch)
     finally:
         await _give_back(queue.letters, kept)
-    result.leased = max((await queue.letters.count() or 0) - len(kept), 0)
-    return result
+    result.leased += max((await queue.letters.count() or 0) - len(kept), 0)
 
 
 async def _lease_new(queue: OpsQueue, seconds: int, kept: dict[str, Seen]) -> AsyncIterator[list[Seen]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shared.errors import SettingsError
 from shared.messages.update import MetadataLimits
+from shared.messages.watch import Api
 from shared.setting_types import Endpoint, QueueName, Schedule
 from shared.settings import Settings
 
@@ -35,15 +36,9 @@ class OpsSettings(Settings):
             self.max_metadata_pairs, self.max_metadata_key_characters, self.max_metadata_value_characters
         )
 
-    def need_custom_vision(self) -> None:
-        """Raise `SettingsError` if the endpoint of Custom Vision is missing."""
-        if not self.custom_vision_endpoint:
-            raise SettingsError("CUSTOM_VISION_ENDPOINT: is missing; this command calls Custom Vision")
-
-    def need_face(self) -> None:
-        """Raise `SettingsError` if the endpoint of Face is missing."""
-        if not self.face_endpoint:
-            raise SettingsError("FACE_ENDPOINT: is missing; this command calls Face")
+    def endpoint_of(self, api: Api) -> str:
+        """The endpoint of an API; empty if the settings do not name it."""
+        return self.face_endpoint if api is Api.FACE else self.custom_vision_endpoint
 
 
 def load_ops_settings(file: Path | None) -> OpsSettings:

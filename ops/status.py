@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ops.dead_letters import read_letter
-from ops.probing import ApiState, probe_custom_vision, probe_face
+from ops.probing import ApiState, probe
 from shared.limits.distributed_rate_limit import permits_for, read_permit
+from shared.messages.watch import Api
 from shared.services.queues import MAX_RECEIVE
 from shared.settings import poison_of
 
@@ -128,7 +129,7 @@ async def gather(storage: Storage, settings: OpsSettings, *, apis: Sequence[ApiS
     looks = await asyncio.gather(*(_look(role, storage.queue(name)) for role, name in roles.items()))
     limit, permits = await _look("permits", storage.queue(settings.permits_queue))
     if apis is None:
-        apis = await asyncio.gather(probe_custom_vision(settings), probe_face(settings))
+        apis = await asyncio.gather(*(probe(settings, api) for api in (Api.CUSTOM_VISION, Api.FACE)))
     letters = Counter(
         _kind(state.role, message)
         for state, messages in looks

@@ -1,20 +1,19 @@
-"""`watch --wait`: follows a watched training until its event arrives.
+"""`watch --wait`: decides when a watch has come to its end.
 
-It knows for sure when the watch is settled, since storage distinguishes a leased message from a deleted one. It sees
-the event only if a peek at the queue shows it.
+Storage tells a leased message from a deleted one, so it is certain whether the watch is settled. Its event is seen only
+if a peek at the queue shows it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops.event_tail import Event, Tail
 from shared.errors import ApiError, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ops.apis import Poll
     from ops.storage import OpsQueue
@@ -26,85 +25,52 @@ GRACE_LOOKS = 3
 """An event is published before its watch is deleted. If it is visible, this many further looks find it."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """The service's status of the training, or why there is none, and whether the watch still waits."""
+async def until_settled(
+    watch: TrainingWatch,
+    is_waiting: Callable[[], Awaitable[bool]],
+    events: OpsQueue | None,
+    poll: Poll | None,
+    on_state: Callable[[str, bool], None],
+    on_event: Callable[[Event], None],
+) -> tuple[Event | None, str]:
+    """Wait for the end; a repeating watch has none. Return the event (None if only the watch is gone) and the status.
 
-    training: str
-    is_waiting: bool
+    `is_waiting` says whether the watch's message still exists. `events` and `poll` are None if the settings do not name
+    them. `on_state` gets the status of the training and whether the watch waits, `on_event` each event of this watch.
+    """
+    tail = Tail(events) if events is not None else None
+    clock = asyncio.get_running_loop().time
+    looks_left, poll_at, training = GRACE_LOOKS, clock(), ""
+    while True:
+        if clock() >= poll_at:
+            training = await _status(watch, poll)
+            poll_at = clock() + SERVICE_POLL_SECONDS
+        new = await tail.new() if tail is not None else []
+        ours = [event for event in new if _is_about(event, watch)]
+        for event in ours:
+            on_event(event)
+        if ours and not watch.repeat:
+            return ours[-1], training
+        waits = await is_waiting()
+        on_state(training, waits)
+        looks_left -= not waits
+        if looks_left == 0:
+            return None, await _status(watch, poll)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The end: the event, or None if only the watch is gone; and the last status of the training."""
-
-    event: Event | None
-    training: str
+def _is_about(event: Event, watch: TrainingWatch) -> bool:
+    about = tuple(event.data.get(name) for name in ("kind", "id", "correlationId"))
+    return about == (watch.kind, watch.id, watch.correlation_id)
 
 
-@dataclass(slots=True)
-class Place:
-    """The message of a watch."""
-
-    queue: OpsQueue
-    message_id: str
-    pop_receipt: str
-
-    async def is_settled(self) -> bool:
-        """Whether the watch is gone."""
-        return not await self.queue.is_there(self.message_id, self.pop_receipt)
-
-
-class Waiting:
-    """Waits for the events of one watch. `poll` and `events` are None if the settings do not name them."""
-
-    def __init__(self, watch: TrainingWatch, place: Place, events: OpsQueue | None, poll: Poll | None) -> None:
-        self._watch = watch
-        self._place = place
-        self._tail = Tail(events) if events is not None else None
-        self._poll = poll
-        self._training = f"unknown: the settings have no endpoint of {watch.target.api}"
-
-    async def until_settled(self, on_state: Callable[[State], None], on_event: Callable[[Event], None]) -> Ending:
-        """Wait for the end; a repeating watch has none. `on_event` gets each event of this watch."""
-        looks_left = GRACE_LOOKS
-        poll_at = 0.0
-        while True:
-            clock = asyncio.get_running_loop().time()
-            if clock >= poll_at:
-                self._training = await self._look()
-                poll_at = clock + SERVICE_POLL_SECONDS
-            event = await self._event(on_event)
-            if event is not None and not self._watch.repeat:
-                return Ending(event, self._training)
-            is_settled = await self._place.is_settled()
-            on_state(State(self._training, not is_settled))
-            if is_settled:
-                looks_left -= 1
-            if looks_left == 0:
-                return Ending(None, await self._look())
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _event(self, on_event: Callable[[Event], None]) -> Event | None:
-        found = None
-        for event in await self._tail.new() if self._tail is not None else ():
-            if self._is_ours(event):
-                on_event(event)
-                found = event
-        return found
-
-    def _is_ours(self, event: Event) -> bool:
-        data = event.data
-        about = (data.get("kind"), data.get("id"), data.get("correlationId"))
-        return about == (self._watch.kind, self._watch.id, self._watch.correlation_id)
-
-    async def _look(self) -> str:
-        if self._poll is None:
-            return self._training
-        try:
-            result = await self._poll(self._watch.target)
-        except NotFound:
-            return "not found"
-        except ApiError as error:
-            return f"unknown: {error}"
-        return str(result.status.value)
+async def _status(watch: TrainingWatch, poll: Poll | None) -> str:
+    """The service's status of the training, or why it is unknown."""
+    if poll is None:
+        return f"unknown: the settings have no endpoint of {watch.target.api}"
+    try:
+        return str((await poll(watch.target)).status.value)
+    except NotFound:
+        return "not found"
+    except ApiError as error:
+        return f"unknown: {error}"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ops.settings import OpsSettings
     from ops.storage import Storage
 
-    Handler = Callable[[DeadLetters, Filter, datetime, Callable[[Letter], None]], Awaitable[Handled]]
+    Handler = Callable[[DeadLetters, Filter, datetime, Callable[[Letter], None], Handled], Awaitable[None]]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -105,18 +105,12 @@ def _queues(storage: Storage, settings: OpsSettings, origin: Origin) -> list[Dea
     return [DeadLetters.of(storage, name) for of, name in names.items() if origin in (of, Origin.ALL)]
 
 
-class _Found(NamedTuple):
+async def _find(queues: list[DeadLetters], wanted: Filter) -> tuple[list[Letter], int]:
     """The selected letters, and how many others there are."""
-
-    letters: list[Letter]
-    others: int
-
-
-async def _find(queues: list[DeadLetters], wanted: Filter) -> _Found:
     now = datetime.now(UTC)
     every = [letter for queue in queues for letter in await look(queue)]
     letters = [letter for letter in every if wanted.means(letter, now)]
-    return _Found(letters, len(every) - len(letters))
+    return letters, len(every) - len(letters)
 
 
 @app.command("list", epilog=EXIT_CODES_HELP)
@@ -143,20 +137,18 @@ def list_command(
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
-            found = await _find(_queues(storage, loaded, origin), wanted)
-        output.document([letter.to_dict() for letter in found.letters])
-        _show(output, found)
+            letters, others = await _find(_queues(storage, loaded, origin), wanted)
+        _show(output, letters, others)
         return Exit.OK
 
     run(output, settings, work)
 
 
-def _show(output: Output, found: _Found) -> None:
+def _show(output: Output, letters: list[Letter], others: int) -> None:
     """Show the causes first: usually many letters have few causes."""
-    letters = found.letters
+    output.document([letter.to_dict() for letter in letters])
     if not letters:
-        others = f" matches; {found.others:,} others do not" if found.others else "s"
-        output.say(f"no dead letter{others}")
+        output.say(f"no dead letter matches; {others:,} others do not" if others else "no dead letters")
         return
     output.show(Text(plural(len(letters), "dead letter"), style="bold"))
     causes = Counter((letter.reason, letter.code, advice(letter)) for letter in letters)
@@ -203,10 +195,10 @@ def show_command(
 
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
-            found = await _find(_queues(storage, loaded, origin), wanted)
-        if not found.letters:
+            letters, _ = await _find(_queues(storage, loaded, origin), wanted)
+        if not letters:
             raise OpsError(f"there is no dead letter {id_}", Exit.PROBLEM)
-        for letter in found.letters:
+        for letter in letters:
             output.line({**letter.to_dict(), "body": _body(letter)})
             output.say(f"{letter.message.id}, {letter.kind}, since {letter.at.isoformat(timespec='seconds')}")
             if not output.as_json:
@@ -254,14 +246,9 @@ def redrive_command(
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
             queues = _queues(storage, loaded, origin)
-            if dry_run or _must_ask(output, yes=yes):
-                found = await _find(queues, wanted)
-                movable = [letter for letter in found.letters if letter.was_valid or wanted.includes_invalid]
-                found = _Found(movable, found.others + len(found.letters) - len(movable))
-                if dry_run or not movable:
-                    return _only_show(output, found, "would be moved back")
-                if not confirm(f"Move {plural(len(movable), 'letter')} back?", default=True):
-                    return Exit.OK
+            question = "Move {} back?"
+            if not await _may(output, queues, wanted, question, "moved back", dry_run=dry_run, yes=yes, moves=True):
+                return Exit.OK
             handled = await _handle_all(output, queues, "moving", redrive, wanted)
         return _report(output, handled, "moved back")
 
@@ -301,12 +288,8 @@ def drop_command(
     async def work(loaded: OpsSettings) -> Exit:
         async with open_storage(loaded) as storage:
             queues = _queues(storage, loaded, origin)
-            if dry_run or _must_ask(output, yes=yes):
-                found = await _find(queues, wanted)
-                if dry_run or not found.letters:
-                    return _only_show(output, found, "would be dropped")
-                if not confirm(f"Drop {plural(len(found.letters), 'letter')} for ever?"):
-                    return Exit.OK
+            if not await _may(output, queues, wanted, "Drop {} for ever?", "dropped", dry_run=dry_run, yes=yes):
+                return Exit.OK
             with ExitStack() as stop:
                 file = stop.enter_context(save.open("a", encoding="utf-8")) if save is not None else None
                 handled = await _handle_all(output, queues, "dropping", drop, wanted, file)
@@ -315,16 +298,28 @@ def drop_command(
     run(output, settings, work)
 
 
-def _must_ask(output: Output, *, yes: bool) -> bool:
-    return not yes and sys.stdin.isatty() and output.err.is_terminal
-
-
-def _only_show(output: Output, found: _Found, what: str) -> Exit:
-    output.document([letter.to_dict() for letter in found.letters])
-    _show(output, found)
-    if found.letters:
-        output.say(f"{plural(len(found.letters), 'letter')} {what}")
-    return Exit.OK
+async def _may(
+    output: Output,
+    queues: list[DeadLetters],
+    wanted: Filter,
+    question: str,
+    done: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    moves: bool = False,
+) -> bool:
+    """Whether the selected letters may be moved or dropped. Ask, where somebody can answer; of a dry run, show them."""
+    if not dry_run and (yes or not (sys.stdin.isatty() and output.err.is_terminal)):
+        return True
+    found, others = await _find(queues, wanted)
+    letters = [letter for letter in found if not moves or letter.was_valid or wanted.includes_invalid]
+    if letters and not dry_run:
+        return confirm(question.format(plural(len(letters), "letter")), default=moves)
+    _show(output, letters, others + len(found) - len(letters))
+    if letters:
+        output.say(f"{plural(len(letters), 'letter')} would be {done}")
+    return False
 
 
 async def _handle_all(
@@ -352,11 +347,7 @@ async def _handle_all(
                     _save(letter, save)
                 progress(done)
 
-            handled = await handle(queue, wanted, now, on_done)
-        total.done += handled.done
-        total.left += handled.left
-        total.never_valid += handled.never_valid
-        total.leased += handled.leased
+            await handle(queue, wanted, now, on_done, total)
     return total
 
 

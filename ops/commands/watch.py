@@ -6,7 +6,8 @@ import asyncio
 import json
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
@@ -17,17 +18,19 @@ from ops.commands.options import JsonOption, SettingsOption, check_timeout, pars
 from ops.commands.running import need_queue, run
 from ops.output import Exit, Output, duration
 from ops.storage import open_storage
-from ops.watching import Place, State, Waiting
+from ops.watching import until_settled
 from shared.errors import InvalidMessage
 from shared.messages.cloud_event import EventType
-from shared.messages.watch import KINDS, Api, TrainingWatch, parse_watch
+from shared.messages.watch import KINDS, TrainingWatch, parse_watch
 from shared.text import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ops.event_tail import Event
     from ops.settings import OpsSettings
+
+    Waiting = Callable[[Callable[[str, bool], None], Callable[[Event], None]], Awaitable[tuple[Event | None, str]]]
 
 NOW = "now"
 
@@ -91,52 +94,44 @@ def watch_command(
     """
     output = Output(as_json)
     check_timeout(timeout, wait=wait)
-    watch = _watch(kind, target_id, project_id, repeat, _time(after), expires_in, correlation_id)
+    now = datetime.now(UTC)
+    watch = _watch(
+        {
+            "kind": kind,
+            "id": target_id,
+            "projectId": project_id,
+            "after": now.isoformat() if after == NOW else after,
+            "repeat": repeat or None,
+            "expiresAt": (now + expires_in).isoformat() if expires_in is not None else None,
+            "correlationId": correlation_id or f"watch-{uuid4().hex[:12]}",
+        }
+    )
 
     async def work(loaded: OpsSettings) -> Exit:
         async with AsyncExitStack() as stop:
             storage = await stop.enter_async_context(open_storage(loaded))
             queue = storage.queue(loaded.training_watches_queue)
             await need_queue(queue, "TRAINING_WATCHES_QUEUE")
-            place = Place(queue, *await queue.put(to_json(watch.to_dict())))
+            message_id, receipt = await queue.put(to_json(watch.to_dict()))
             output.say(f"{watch.kind} {watch.id} is watched (correlation id {watch.correlation_id})")
             if not wait:
-                output.document({"watch": watch.to_dict(), "messageId": place.message_id})
+                output.document({"watch": watch.to_dict(), "messageId": message_id})
                 return Exit.OK
-            events = storage.queue(loaded.events_queue) if loaded.events_queue else None
             api = watch.target.api
-            endpoint = loaded.face_endpoint if api is Api.FACE else loaded.custom_vision_endpoint
-            poll = await stop.enter_async_context(open_trainings(loaded, api)) if endpoint else None
-            waiting = Waiting(watch, place, events, poll)
+            waiting = partial(
+                until_settled,
+                watch,
+                partial(queue.is_there, message_id, receipt),
+                storage.queue(loaded.events_queue) if loaded.events_queue else None,
+                await stop.enter_async_context(open_trainings(loaded, api)) if loaded.endpoint_of(api) else None,
+            )
             return await _wait(output, waiting, timeout.total_seconds() if timeout is not None else None)
 
     run(output, settings, work)
 
 
-def _time(text: str | None) -> str | None:
-    return datetime.now(UTC).isoformat() if text == NOW else text
-
-
-def _watch(
-    kind: str,
-    target_id: str,
-    project_id: str | None,
-    repeat: bool,
-    after: str | None,
-    expires_in: timedelta | None,
-    correlation_id: str | None,
-) -> TrainingWatch:
-    """The watch, by the rules of its queue."""
-    expires_at = (datetime.now(UTC) + expires_in).isoformat() if expires_in is not None else None
-    fields = {
-        "kind": kind,
-        "id": target_id,
-        "projectId": project_id,
-        "after": after,
-        "repeat": repeat or None,
-        "expiresAt": expires_at,
-        "correlationId": correlation_id or f"watch-{uuid4().hex[:12]}",
-    }
+def _watch(fields: dict[str, Any]) -> TrainingWatch:
+    """The watch of these fields, by the rules of its queue."""
     given = {name: value for name, value in fields.items() if value is not None}
     try:
         return parse_watch(json.dumps(given).encode())
@@ -153,45 +148,46 @@ async def _wait(output: Output, waiting: Waiting, seconds: float | None) -> Exit
 
         try:
             async with asyncio.timeout(seconds):
-                ending = await waiting.until_settled(show, on_event)
+                event, training = await waiting(show, on_event)
         except TimeoutError:
             output.hint("the time is over; the watch continues")
             return Exit.PROBLEM
-    if ending.event is not None:
-        return Exit.OK if ending.event.type == EventType.TRAINING_SUCCEEDED else Exit.PROBLEM
-    output.say(f"the watch is settled; the training: {ending.training}")
+    if event is not None:
+        return Exit.OK if event.type == EventType.TRAINING_SUCCEEDED else Exit.PROBLEM
+    output.say(f"the watch is settled; the training: {training}")
     output.hint("its consumer has taken the event, or it is behind 32 others, or it went to Event Grid")
-    output.line({"training": ending.training, "event": None})
-    return Exit.OK if ending.training == "succeeded" else Exit.PROBLEM
+    output.line({"training": training, "event": None})
+    return Exit.OK if training == "succeeded" else Exit.PROBLEM
 
 
 @contextmanager
-def _state_line(output: Output) -> Iterator[tuple[Callable[[State], None], Callable[[], AbstractContextManager[None]]]]:
-    """Show the state: on a terminal one line that changes, elsewhere a line whenever it does.
+def _state_line(
+    output: Output,
+) -> Iterator[tuple[Callable[[str, bool], None], Callable[[], AbstractContextManager[None]]]]:
+    """Show the state: on a terminal in one line that changes, elsewhere in a line for each change.
 
-    Yields what shows a state, and what takes the line away for as long as something else is printed.
+    Yields what shows a state, and what hides the line while something else is printed.
     """
     began = asyncio.get_running_loop().time()
 
-    def text(state: State) -> str:
-        watch = "its watch waits" if state.is_waiting else "its watch is settled"
-        return f"training {state.training}, {watch}"
+    def text(training: str, is_waiting: bool) -> str:
+        return f"training {training}, {'its watch waits' if is_waiting else 'its watch is settled'}"
 
     if not output.err.is_terminal:
         last = ""
 
-        def say(state: State) -> None:
+        def say(training: str, is_waiting: bool) -> None:
             nonlocal last
-            if text(state) != last:
-                last = text(state)
+            if text(training, is_waiting) != last:
+                last = text(training, is_waiting)
                 output.hint(last)
 
         yield say, nullcontext
         return
     with output.err.status("looking") as status:
 
-        def update(state: State) -> None:
-            status.update(f"{text(state)}, {duration(asyncio.get_running_loop().time() - began)}")
+        def update(training: str, is_waiting: bool) -> None:
+            status.update(f"{text(training, is_waiting)}, {duration(asyncio.get_running_loop().time() - began)}")
 
         @contextmanager
         def pause() -> Iterator[None]:
