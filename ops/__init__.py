@@ -6,7 +6,7 @@
     settings.py       reads the settings that a command needs
     output.py         prints, wraps lines, and has the exit codes
     progress_bar.py   shows progress
-    storage.py        reads, leases and sends messages; storage_errors.py describes errors of storage
+    storage.py        reads, leases and sends messages, and describes errors of storage
     apis.py           reads metadata and trainings; probing.py checks whether the APIs respond
     catalogue/        reads a file of rows, checks it, estimates its cost, and makes messages of it
     resumable_send.py `send`: every message exactly once; send_journal.py keeps its progress on disk

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import AzureError, ServiceRequestError
 
 from ops.probing import ApiState, probe
-from ops.storage_errors import describe_storage
+from ops.storage import describe_storage
 from shared.errors import SettingsError
 from shared.messages.watch import Api
 from shared.settings import Settings, poison_of

@@ -1,10 +1,9 @@
-"""Prints results and advice, and has the exit codes.
+"""Decides what goes to which stream and in what form, and has the exit codes.
 
 Results go to standard output; progress, advice and errors go to standard error. With `--json`, standard output has only
-JSON. If it is not a terminal, tables are 80 characters wide and without colour.
+JSON. Elsewhere than on a terminal, tables are 80 characters wide and without colour.
 
-Producers write the texts of messages, and terminals obey control characters. `Output` and its console therefore escape
-every character that cannot be printed.
+Terminals obey control characters, and producers may write them into messages: every one is escaped.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ EXIT_CODES_HELP = (
 
 
 class OpsError(Exception):
-    """A command cannot go on. The text says why and what to do; `command` is what to type then."""
+    """A command cannot go on. The text says why and what to do. `command` is what to type then."""
 
     def __init__(self, text: str, code: Exit = Exit.PROBLEM, command: str = "") -> None:
         super().__init__(text)
@@ -59,12 +58,12 @@ class OpsError(Exception):
 
 
 def printable(text: str) -> str:
-    """Return `text` with every character escaped that is neither printable nor a line break."""
+    """Escape every character that is neither printable nor a line break."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def printable_json(document: Any, indent: int | None = None) -> str:
-    """Write JSON in which every character that cannot be printed is escaped, as JSON escapes it."""
+    """Write JSON, and escape every character that cannot be printed as JSON does."""
     text = json.dumps(document, ensure_ascii=False, indent=indent)
     if text.isprintable():
         return text
@@ -72,16 +71,16 @@ def printable_json(document: Any, indent: int | None = None) -> str:
 
 
 class SafeConsole(Console):
-    """A console that shows what a terminal would obey as text. Rich's own colours and movements of the cursor stay."""
+    """A console that escapes control characters in texts. Rich's own colours and movements of the cursor stay."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Render as rich does, and make the text printable."""
+        """Render as rich does, but printable."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def new_console(stream: TextIO) -> Console:
-    """A console for a stream: as wide as the terminal, or 80 characters and no colour where there is none."""
+    """A console as wide as the terminal; elsewhere of 80 characters, without colour."""
     if stream.isatty():
         return SafeConsole(file=stream, highlight=False)
     return SafeConsole(file=stream, highlight=False, width=PLAIN_WIDTH, no_color=True, force_terminal=False)
@@ -89,7 +88,7 @@ def new_console(stream: TextIO) -> Console:
 
 @dataclass
 class Output:
-    """Where a command prints. With `as_json`, only JSON goes to standard output; texts go to standard error."""
+    """Where a command prints. `command`, wherever it is a parameter, is what to type next."""
 
     as_json: bool = False
     out: Console = field(default_factory=lambda: new_console(sys.stdout))
@@ -97,20 +96,20 @@ class Output:
 
     @property
     def human(self) -> Console:
-        """The console for texts."""
+        """The console for results in words: standard error, if standard output has JSON."""
         return self.err if self.as_json else self.out
 
     def show(self, *what: RenderableType) -> None:
-        """Print for people. A plain string is read as rich's markup: give a `Text` for what came from outside."""
+        """Print something rich, in words. A string is markup: give a `Text` for what came from outside."""
         for each in what:
             self.human.print(each)
 
     def say(self, text: str | Text, command: str = "") -> None:
-        """Print a line of plain text for people, whatever characters it has. `command` is what to type then."""
+        """Print a result in words, whatever characters it has."""
         _print(self.human, text if isinstance(text, Text) else Text(text), command)
 
     def document(self, document: Any, **lists: Iterable[Any]) -> None:
-        """Print a JSON document, if JSON was asked for. `lists` are further fields, written item by item."""
+        """Print a JSON document, if JSON is wanted. `lists` are further fields, written item by item."""
         if not self.as_json:
             return
         text = printable_json(document, indent=2)
@@ -126,24 +125,24 @@ class Output:
         write("\n}\n" if lists else "\n")
 
     def line(self, document: Any) -> None:
-        """Print a JSON document on one line, if JSON was asked for."""
+        """Print a JSON document on one line, if JSON is wanted."""
         if self.as_json:
             print(printable_json(document), file=self.out.file, flush=True)
 
     def error(self, text: str, command: str = "") -> None:
-        """Print what went wrong. `command` is what to type then."""
+        """Print what went wrong."""
         _print(self.err, Text.assemble(("error: ", "bold red"), text), command)
 
     def hint(self, text: str, command: str = "") -> None:
-        """Print what to do, or what to know, beside the result. `command` is what to type then."""
+        """Print advice or news beside the result."""
         _print(self.err, Text(text), command)
 
 
 def _print(console: Console, text: Text, command: str = "") -> None:
-    """Print a sentence, and the command with which it ends.
+    """Print a sentence and the command that ends it.
 
-    On a terminal lines are broken between words, and the command has a line of its own that only the terminal wraps: a
-    line break in what somebody copies would be typed too. Elsewhere all is one line, for whoever searches it.
+    A terminal gets lines broken between words, and the command on a line of its own without breaks, so that it can be
+    pasted. Elsewhere all is one line, which can be searched.
     """
     if command:
         text = Text.assemble(text, ":", "\n" if console.is_terminal else " ")
@@ -153,7 +152,7 @@ def _print(console: Console, text: Text, command: str = "") -> None:
 
 
 def wrapped(text: str, width: int) -> str:
-    """Put line breaks in place of spaces so that no line is wider, unless a single word is."""
+    """Break lines between words, so that none is wider unless a single word is."""
     return "\n".join(_wrapped_line(line, width) for line in text.split("\n"))
 
 
@@ -183,7 +182,7 @@ def confirm(question: str, *, default: bool = False) -> bool:
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    """A duration in words: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
     whole = timedelta(seconds=round(seconds))
     minutes, rest = divmod(whole.seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -196,6 +195,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if 0 < seconds < 9.95 else f"{rest} s"
 
 
-def plural(count: int, one: str, several: str | None = None) -> str:
+def plural(count: int, one: str) -> str:
     """A number with its noun: `1 message`, `2,000 messages`."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
+    return f"{count:,} {one if count == 1 else one + 's'}"

@@ -1,8 +1,4 @@
-"""Reads the app's settings, from the environment or a settings file. A command needs only some of them.
-
-Sending needs a storage account; verifying needs Custom Vision too. A missing setting is an error only if the command
-needs it.
-"""
+"""Reads the app's settings, from the environment or a settings file. Only what a command needs may not be missing."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ SETTINGS_FILE_VARIABLE = "VISION_RELAY_SETTINGS"
 
 
 class OpsSettings(Settings):
-    """The app's settings. Queues have default names, and the endpoints of the APIs may be missing."""
+    """The app's settings, with default names for the queues. The endpoints of the APIs may be missing."""
 
     metadata_updates_queue: QueueName = "image-metadata-updates"
     training_watches_queue: QueueName = "training-watches"
@@ -31,7 +27,7 @@ class OpsSettings(Settings):
 
     @property
     def metadata_limits(self) -> MetadataLimits:
-        """How much metadata an image may have."""
+        """The limits of an image's metadata."""
         return MetadataLimits(
             self.max_metadata_pairs, self.max_metadata_key_characters, self.max_metadata_value_characters
         )
@@ -44,8 +40,8 @@ class OpsSettings(Settings):
 def load_ops_settings(file: Path | None) -> OpsSettings:
     """Read the settings. Raises `SettingsError` with a line for each that is wrong.
 
-    The environment goes before the file, as with the Functions host. The file is the one given, or the one that the
-    variable VISION_RELAY_SETTINGS names, or `local.settings.json` if there is one here.
+    The environment goes before the file, as with the Functions host. Without `file`, the file is the one that
+    VISION_RELAY_SETTINGS names, or `local.settings.json` in this folder.
     """
     for name, value in _read_file(_chosen(file)).items():
         if not os.environ.get(name):
@@ -57,7 +53,7 @@ def load_ops_settings(file: Path | None) -> OpsSettings:
 
 
 def where_from(file: Path | None) -> str:
-    """Say where settings were looked for."""
+    """Name the places that settings are read from."""
     chosen = _chosen(file)
     if chosen is not None:
         return f"settings come from the environment and {chosen}"
@@ -68,16 +64,12 @@ def where_from(file: Path | None) -> str:
 
 
 def _chosen(file: Path | None) -> Path | None:
-    if file is not None:
-        return file
-    named = os.environ.get(SETTINGS_FILE_VARIABLE)
-    if named:
-        return Path(named)
-    return SETTINGS_FILE if SETTINGS_FILE.exists() else None
+    named = file or os.environ.get(SETTINGS_FILE_VARIABLE)
+    return Path(named) if named else SETTINGS_FILE if SETTINGS_FILE.exists() else None
 
 
 def _read_file(file: Path | None) -> dict[str, str]:
-    """The `Values` of a settings file as the Functions host has it."""
+    """The `Values` of a settings file of the Functions host."""
     if file is None:
         return {}
     try:

@@ -1,12 +1,13 @@
 """The queues: peeks at messages, leases them, and sends them in two steps so that none is sent twice.
 
-Methods raise `azure.core.exceptions.AzureError` if storage fails in spite of retries, in whichever library: an empty
-200, a proxy's page of HTML or a malformed redirect raise errors of XML, zlib or urllib.
+Every method raises `azure.core.exceptions.AzureError` if storage fails in spite of retries, and describes it in words
+that say what to do (`describe_storage`).
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,19 +16,22 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
+    ServiceRequestError,
     ServiceResponseError,
 )
 from azure.storage.queue.aio import QueueServiceClient
 
+from ops.output import Exit
 from shared.messages.encoding import encode, read_object
 from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
 from shared.services.permits import PermitQueue
 from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
-from shared.text import error_line
+from shared.text import error_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -41,6 +45,9 @@ if TYPE_CHECKING:
 POP_RECEIPT_MISMATCH = "PopReceiptMismatch"
 MESSAGE_NOT_FOUND = "MessageNotFound"
 QUEUE_NOT_FOUND = "QueueNotFound"
+
+REFUSED = (401, 403)
+_ON_THIS_MACHINE = re.compile(r"\b(127\.0\.0\.1|localhost)\b")
 
 RESERVED_FOR = timedelta(days=7)
 """The longest visibility timeout that Storage allows."""
@@ -67,7 +74,10 @@ R = TypeVar("R")
 
 
 def _request(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """Let a method raise `AzureError` whatever goes wrong in it."""
+    """Let a method raise `AzureError` whatever goes wrong.
+
+    An empty 200, a proxy's page of HTML or a malformed redirect raise errors of XML, zlib or urllib.
+    """
 
     @functools.wraps(method)
     async def request(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -99,13 +109,13 @@ class OpsQueue:
 
     @_request
     async def count(self) -> int | None:
-        """About how many messages there are, with the invisible ones; None if the queue does not exist."""
+        """Roughly the number of messages, with the invisible ones; None if the queue does not exist."""
         try:
             properties = await self._client.get_queue_properties()
         except ResourceNotFoundError as error:
             return _if_missing(error, None)
         if properties.approximate_message_count is None:
-            raise ServiceResponseError("it does not say how many messages there are")
+            raise ServiceResponseError("the response has no number of messages")
         return properties.approximate_message_count
 
     @_request
@@ -127,7 +137,7 @@ class OpsQueue:
 
     @_request
     async def lease(self, seconds: int) -> list[Seen]:
-        """Receive the first visible messages, at most 32; nobody else sees them for so many seconds."""
+        """Receive the first visible messages, at most 32, and hide them for so many seconds."""
         pages = self._client.receive_messages(
             messages_per_page=MAX_RECEIVE, max_messages=MAX_RECEIVE, visibility_timeout=seconds
         )
@@ -149,7 +159,7 @@ class OpsQueue:
 
     @_request
     async def reserve(self) -> tuple[str, str]:
-        """Send an invisible placeholder; return its id and pop receipt. `release` gives it a text."""
+        """Send an invisible placeholder; return its id and pop receipt, which `release` needs."""
         place = await self._client.send_message(
             self._encoded(PLACEHOLDER), time_to_live=FOREVER, visibility_timeout=int(RESERVED_FOR.total_seconds())
         )
@@ -157,7 +167,7 @@ class OpsQueue:
 
     @_request
     async def release(self, message_id: str, pop_receipt: str, text: str) -> bool:
-        """Give a placeholder this text and make it visible. False if that was done before: its receipt is used up."""
+        """Give a placeholder this text and make it visible. False if that was done before."""
         return not await _refusal(
             self._client.update_message(message_id, pop_receipt, visibility_timeout=0, content=self._encoded(text))
         )
@@ -169,7 +179,7 @@ class OpsQueue:
 
     @_request
     async def give_back(self, message: Seen) -> None:
-        """Make a leased message visible again; nothing happens if its lease has ended."""
+        """Make a leased message visible again, unless its lease has ended."""
         await _refusal(self._client.update_message(message.id, message.pop_receipt, visibility_timeout=0))
 
     @_request
@@ -179,7 +189,7 @@ class OpsQueue:
 
     @_request
     async def is_there(self, message_id: str, pop_receipt: str) -> bool:
-        """Whether a message still exists, by an old receipt: storage's refusal distinguishes the two cases."""
+        """Whether a message still exists; the receipt may be an old one."""
         update = self._client.update_message(message_id, pop_receipt, visibility_timeout=0)
         return await _refusal(update) != MESSAGE_NOT_FOUND
 
@@ -188,16 +198,16 @@ class OpsQueue:
 
 
 def _if_missing(error: ResourceNotFoundError, found: R) -> R:
-    """What is found in a queue that does not exist. Raises the error where a proxy has made it."""
+    """What a queue holds that does not exist. Raises the error if it came from a proxy."""
     if error_code(error) != QUEUE_NOT_FOUND:
         raise error
     return found
 
 
 async def _refusal(request: Awaitable[object]) -> str:
-    """Make a request with a pop receipt. Return storage's error code if the receipt is used up, otherwise nothing.
+    """Make a request with a pop receipt. Return storage's error code if the receipt is no longer valid, else "".
 
-    It is used up if somebody else has received the message, or if the message is gone.
+    It is no longer valid if somebody has received or changed the message since, or if the message is gone.
     """
     try:
         await request
@@ -225,6 +235,23 @@ def _seen(message: QueueMessage) -> Seen:
     )
 
 
+def describe_storage(error: AzureError) -> tuple[str, Exit]:
+    """Describe an error, with what to do, and choose the exit code."""
+    said = one_line(error.message)
+    if isinstance(error, ClientAuthenticationError) or (
+        isinstance(error, HttpResponseError) and error.status_code in REFUSED
+    ):
+        return (
+            f"storage refuses access ({error_code(error) or said}): check AzureWebJobsStorage, "
+            "or give the identity the role Storage Queue Data Contributor",
+            Exit.SETTINGS,
+        )
+    if isinstance(error, ServiceRequestError):
+        advice = "start `make run`, or Azurite" if _ON_THIS_MACHINE.search(said) else "check the network"
+        return f"storage cannot be reached ({said}): {advice}, or correct AzureWebJobsStorage", Exit.UNREACHABLE
+    return f"storage responded with an error: {error_code(error) or said}", Exit.UNREACHABLE
+
+
 class Storage:
     """The queues that the settings name."""
 
@@ -238,7 +265,7 @@ class Storage:
         return OpsQueue(self._service.get_queue_client(name), self._settings.message_encoding)
 
     def permits(self, name: str) -> PermitQueue:
-        """The queue with this name, as a queue of permits of the shared limit."""
+        """The queue with this name, as the permits of the shared limit."""
         return PermitQueue(self._service.get_queue_client(name))
 
 
@@ -248,7 +275,7 @@ async def open_storage(settings: OpsSettings) -> AsyncIterator[Storage]:
     options: dict[str, Any] = {
         "connection_timeout": CONNECT_TIMEOUT_SECONDS,
         "read_timeout": READ_TIMEOUT_SECONDS,
-        "initial_backoff": 0.2,  # somebody waits for the command: it reports a missing connection within 7 s
+        "initial_backoff": 0.2,  # a person waits: a missing connection is reported within 7 s
         "increment_base": 2,
         "random_jitter_range": 0.2,
         "retry_total": 3,

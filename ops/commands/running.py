@@ -15,7 +15,7 @@ from ops.catalogue.row import CatalogueError
 from ops.output import Exit, OpsError, printable
 from ops.send_journal import JournalBusy
 from ops.settings import load_ops_settings
-from ops.storage_errors import describe_storage
+from ops.storage import describe_storage
 from shared.errors import AccessDenied, ApiError, SettingsError, StorageTrouble
 from shared.redaction import redacted
 from shared.text import one_line

@@ -30,8 +30,7 @@ from ops.output import Exit, Output, confirm, duration, plural
 from ops.progress_bar import BYTES, bar
 from ops.resumable_send import Stop, send
 from ops.send_journal import COMPLETE, Journal
-from ops.storage import open_storage
-from ops.storage_errors import describe_storage
+from ops.storage import describe_storage, open_storage
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL
 from shared.text import one_line
 
