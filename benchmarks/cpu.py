@@ -98,8 +98,8 @@ class _Without(MetadataUpdates):
     """What becomes of a message that goes well, without telemetry."""
 
     async def handle(self, delivery: Delivery) -> None:
-        update = parse_update(delivery.body, self._limits)
-        if await self._batcher.submit(update.key, update.image_ids):
+        update = parse_update(delivery.body, self.limits)
+        if await self.batcher.submit(update.key, update.image_ids):
             raise RuntimeError("no message is refused")
 
 

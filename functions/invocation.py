@@ -1,8 +1,7 @@
 """Runs each invocation so that all log records reach the host, and no secret does.
 
-The host drops a log record unless the task that wrote it belongs to an invocation that is still running. Therefore the
-records of other tasks, of callbacks, of threads and of the app's import are held. An invocation that is waiting writes
-them at once; if none is running, the next one does. All other code simply logs where things happen.
+The host drops a log record unless the task that wrote it belongs to an invocation that is still running. Other records
+are held: an invocation that is waiting writes them at once; if none is running, the next one does.
 """
 
 from __future__ import annotations
@@ -18,18 +17,12 @@ from shared.redaction import redacted, redacted_error
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-MAX_HELD = 1000
-"""The oldest are dropped beyond that. So many are held only if nothing is invoked for a long time."""
-
-OF_THE_WORKER = ("azure.functions", "azure_functions_worker")
-"""Loggers whose records the host keeps always."""
+MAX_HELD = 1000  # only if nothing is invoked for a long time; beyond that the oldest are dropped
+ALWAYS_ARRIVE = ("azure.functions", "azure_functions_worker")  # the worker's own loggers
 
 
 class Invocations(logging.Filter):
-    """Does the work of each invocation, and holds log records until one of them can write them.
-
-    It is a filter of the worker's log handler, and so sees each record before the worker does.
-    """
+    """Does the work of each invocation. As a filter of the worker's log handler it sees each record first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +61,7 @@ class Invocations(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact a record; hold it if it would not arrive."""
-        arrives = self._arrives() or record.name.startswith(OF_THE_WORKER)
+        arrives = self._arrives() or record.name.startswith(ALWAYS_ARRIVE)
         if hasattr(record, _SEEN) or (not arrives and record.levelno <= logging.DEBUG):
             return arrives
         setattr(record, _SEEN, True)
@@ -99,7 +92,6 @@ class Invocations(logging.Filter):
 
 
 invocations = Invocations()
-"""Those of this process."""
 
 _SEEN = "seen_by_vision_relay"
 

@@ -1,7 +1,7 @@
-"""How long messages wait, for whoever operates the app.
+"""Logs that messages have waited long: Azure has no metric for the age of a queue's oldest message.
 
-Azure has no metric for the age of a queue's oldest message. Messages that wait for an API come back every few minutes,
-so an instance is handed an old one soon if there is one, and an alert rule reads its age from the log.
+A message that waits for an API comes back every few minutes, so an instance soon sees an old one if there is one. An
+alert rule reads its age from the log.
 """
 
 from __future__ import annotations
@@ -17,21 +17,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOGGED_FROM_SECONDS = 15 * 60
-"""A message that has waited for less is nothing to speak of."""
-
 LOGGED_EVERY_SECONDS = 60
-"""A line a minute is enough, however many messages there are."""
 
 
 class MessageAge:
-    """Tells the log of messages that have waited long. `now` is seconds since 1970, as `time.time`."""
+    """Logs one line a minute at most. `now` is seconds since 1970, as `time.time`."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._logged_at = float("-inf")
 
     def seen(self, inserted_at: datetime | None) -> None:
-        """Take note of a message that was put into its queue at this time (aware); without one nothing is known."""
+        """Take note of a message that was put into its queue at this time, if it is known."""
         if inserted_at is None:
             return
         now = self._now()

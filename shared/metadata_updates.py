@@ -63,45 +63,34 @@ class Delivery:
     dequeue_count: int
 
 
+@dataclass(frozen=True)
 class MetadataUpdates:
-    """Handles the messages of the updates queue. `source` is the Custom Vision resource's URL, for events.
+    """Handles the messages of the updates queue. `source`: the Custom Vision resource's URL, for events.
 
-    `limits` is how much metadata the service takes. `telemetry` knows the queue as `queue`.
+    `limits`: how much metadata the service takes. `queue`: the queue's name, for `telemetry`.
     """
 
-    def __init__(
-        self,
-        batcher: Batcher[BatchKey],
-        poison: Queue,
-        events: EventPublisher,
-        *,
-        source: str,
-        publish_updated: bool,
-        limits: MetadataLimits | None = None,
-        telemetry: Telemetry = OFF,
-        queue: str = "image-metadata-updates",
-    ) -> None:
-        self._batcher = batcher
-        self._poison = poison
-        self._events = events
-        self._source = source
-        self._publish_updated = publish_updated
-        self._limits = limits
-        self._telemetry = telemetry
-        self._queue = queue
+    batcher: Batcher[BatchKey]
+    poison: Queue
+    events: EventPublisher
+    source: str
+    publish_updated: bool
+    limits: MetadataLimits | None = None
+    telemetry: Telemetry = OFF
+    queue: str = "image-metadata-updates"
 
     async def handle(self, delivery: Delivery) -> None:
         """See the module. Raises `MessageAbandoned` where the message has to come back, and whatever went wrong."""
         update = None
         redrives = 0
-        with Processing(self._telemetry, self._queue) as processing:
+        with Processing(self.telemetry, self.queue) as processing:
             try:
-                update, redrives = read_message(UPDATE, delivery.body, self._limits)
+                update, redrives = read_message(UPDATE, delivery.body, self.limits)
                 processing.read(update.traceparent, len(update.image_ids))
-                not_applied = await self._batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
+                not_applied = await self.batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
                 refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values())
                 processing.answered(refused, len(not_applied) - refused)
-                if self._publish_updated and not not_applied:
+                if self.publish_updated and not not_applied:
                     await self._publish_update(delivery, update, processing)
             except InvalidMessage as error:
                 if not is_placeholder(delivery.body):
@@ -119,7 +108,7 @@ class MetadataUpdates:
             else:
                 if not_applied:
                     await self._dead_letter(delivery, update, _refusal(delivery, not_applied, redrives), processing)
-        self._batcher.forget(delivery.id)
+        self.batcher.forget(delivery.id)
 
     async def _publish_update(self, delivery: Delivery, update: MetadataUpdate, processing: Processing) -> None:
         data = UpdatedData(
@@ -154,7 +143,7 @@ class MetadataUpdates:
         else:
             letters = dead_letter.of_update(message, failure)
         for letter in letters:
-            await self._poison.send(letter)
+            await self.poison.send(letter)
         log.warning(
             "message %s is dead-lettered, %s: %s",
             named(delivery.id, message.correlation_id),
@@ -172,14 +161,14 @@ class MetadataUpdates:
     ) -> None:
         event = new_event(
             kind,
-            source=self._source,
+            source=self.source,
             subject=f"messages/{data.message_id}" if data.project_id is None else f"projects/{data.project_id}",
             identity=data.message_id,
             time=time,
             data=data.to_dict(),
             traceparent=processing.onward(message.traceparent),
         )
-        await self._events.publish(event)
+        await self.events.publish(event)
 
 
 def _failure(delivery: Delivery, reason: Reason, code: str, message: str, redrives: int) -> Failure:

@@ -1,8 +1,7 @@
-"""Holds every image that waits or is on the wire, and decides which batch goes next.
+"""Holds every image that waits or is on the wire, and decides which batch goes next, without clock and I/O.
 
-Batches and searches take turns, so that a search costs the others no more than every other call. The other rules are in
-modules of their own: `image_order` decides which update of an image may go, `batch_timing` which batch is ready, and
-`bisection` how the message at fault is found. There is no clock and no I/O: the caller passes the time.
+Batches and searches take turns, so that a search costs the others no more than every other call. `image_order` decides
+which update of an image may go, `batch_timing` which batch is ready, `bisection` how the message at fault is found.
 """
 
 from __future__ import annotations
@@ -49,10 +48,7 @@ class Backlog:
         return changed
 
     def leave(self, waiter: Waiter, *, comes_back: bool) -> None:
-        """Let a caller go before it has its result. What is on the wire ends by itself.
-
-        `comes_back`: its message will be delivered again, so that later updates of its images must not go before it.
-        """
+        """Let a caller go. What is on the wire ends by itself. `comes_back`: its message will be delivered again."""
         for item in waiter.items:
             item.waiters.remove(waiter)
             if comes_back:
@@ -70,10 +66,7 @@ class Backlog:
         return self._partitions.count_calls(most) + self._bisection.count_calls(most, on_the_wire)
 
     def next_batch(self, now: float, most: Most) -> Batch | None:
-        """Choose the images of the call that goes now; None if nothing is ready.
-
-        While calls are suspended, suspects go only if nothing else waits.
-        """
+        """Choose what goes now; None if nothing is ready. A probe is a suspect only if nothing else waits."""
         for item in self._bisection.pardon(most):
             self._partitions.add(item)
         batch = None

@@ -6,7 +6,7 @@
 * **Starvation.** If the oldest item of the least recently served one has waited for `starvation`, that one goes first:
   a rare key gets through beside keys that always fill their batches.
 
-All partitions are looked at each time: at ten calls a second, a thousand of them cost a few percent of a core.
+Each call looks at all partitions: at ten calls a second, a thousand of them cost a few percent of a core.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Partitions:
     def next_batch(self, now: float, most: Most) -> Batch | None:
         """Take the batch whose turn it is; None if none is ready whose calls may go.
 
-        A probe is of another key each time, and with an image that no failed call had, as soon as there is one: were
-        it always the same image, one that breaks the service would keep calls suspended for all.
+        A probe is of another key each time, with an image that no failed call had if there is one: otherwise one image
+        that breaks the service could keep calls suspended for all.
         """
         ready = {key: images for key in self._partitions if (images := self._ready_images(key, now, most))}
         if not ready:

@@ -30,29 +30,25 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 
 Send = Callable[[K, Sequence[str]], Awaitable[Mapping[str, ImageOutcome]]]
-"""Makes one call: the key that the updates share, and 1 to `batch_size` distinct images. Returns the outcome of each
-image. Raises `ApiError`."""
+"""Makes one call, with the key that the updates share and 1 to `batch_size` distinct images. Returns the outcome of
+each image. Raises `ApiError`."""
 
 Around = Callable[[int, float, Sequence[Any]], AbstractContextManager[Any]]
-"""Told of a call before it is made: how many images it has, for how many seconds the oldest has waited, and the tags of
-the callers whose images they are. What it returns is entered around the call, and left with the error if it failed."""
+"""Measures or traces a call: how many images it has, for how many seconds the oldest has waited, and its callers' tags.
+What it returns is entered around the call."""
 
 
 class Batcher(Generic[K]):
     """Collects the updates of concurrent callers into batches.
 
     Args:
-        send: makes one call.
-        admission: says when a call may go.
-        scope_of: what a call of this key is about, as far as trouble with it need not be trouble with others; the words
-            stand in the log.
-        batch_size: images in a call at most (Custom Vision: 64).
+        scope_of: what calls of this key have trouble with in common, such as a project; in the words of the log.
+        batch_size: images in a call at most.
         linger_seconds: how long an update waits for others to fill its batch while the API is idle.
         max_wait_seconds: how long an update waits for its outcome at most.
         starvation_seconds: how long an update may be passed over in favour of fuller batches; up to as long again if
             others of its key were served meanwhile.
         max_in_flight: calls on the wire at most; fewer than the connections that `send` has.
-        around: is told of each call, for whoever measures or traces them.
         left_of: what is left of an older update of an image once a newer one is applied; None if nothing is.
     """
 
@@ -92,15 +88,12 @@ class Batcher(Generic[K]):
     async def submit(
         self, key: K, image_ids: Sequence[str], tag: Any = None, message_id: str | None = None
     ) -> Mapping[str, NotApplied]:
-        """Update these images, at least one. Returns the outcomes of those that were not applied: empty if all were.
+        """Update these images, at least one. Returns the outcomes of those that were not applied.
 
-        `tag` is what the calls know this caller by, see `Around`. Of a message with an id only those images are sent
-        that it still lacks, until `forget`.
+        Of a message with an id only those images are sent that it still lacks, until `forget`. A caller that is
+        cancelled leaves nothing behind, except that a call already on the wire ends by itself.
 
-        A caller that is cancelled leaves nothing behind, except that a call already on the wire ends by itself.
-
-        Raises `MaxWaitExceeded` where the outcome is not known within `max_wait_seconds`, whatever `send` raised that
-        is no `ApiError`, and `ValueError` if there is no image.
+        Raises `MaxWaitExceeded`, whatever `send` raised that is no `ApiError`, and `ValueError` if there is no image.
         """
         if not image_ids:
             raise ValueError("an update has at least one image")

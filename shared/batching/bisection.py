@@ -3,16 +3,14 @@
 `failed_calls` decides which failures are searched.
 
 * **Group.** Suspected images of one key that go in one call, mixed with no others.
-* **Halves.** A group that failed is halved. The first half goes at once; the second is held back until the first has
-  its response. If the first half is good, the second is known to be bad: it is halved in turn without a call of its
-  own. If the first half is bad too, nothing is known of the second, and it is sent whole. A single message is always
-  sent, so that what is dead-lettered was refused in a call of its own.
+* **Halves.** A group that failed is halved. The second half is held back until the first has its response. If the first
+  is good, the second must be bad: it is halved in turn without a call of its own. Otherwise nothing is known of the
+  second, and it is sent whole. A single message is always sent: what is dead-lettered was refused in its own call.
 * **Turns.** Groups go in the order in which they became ready, so that no search waits for the end of another.
-* **Memory.** A message that goes back to its queue before the search has ended takes its image along, but the image
-  is remembered. When it is delivered again it goes on where it stopped: a search of any length ends, however
-  short a message's wait is.
-* **Witness.** Images that the service failed to answer for are suspected too. A group of them is no witness against
-  the service, see `circuit_breaker`.
+* **Memory.** Suspects are remembered while their message is back in its queue, and go on where they stopped: a search
+  of any length ends, however short a message's wait is.
+* **Witness.** Images are also suspected if the service failed to respond to a call with them. Then their group is no
+  witness against the service, see `circuit_breaker`.
 """
 
 from __future__ import annotations
@@ -29,20 +27,18 @@ if TYPE_CHECKING:
     from shared.batching.items import Item, Most
 
 MAX_REMEMBERED = 10_000
-"""Images that are remembered while their message is back in its queue; the longest forgotten first. One that is
-forgotten, or that another instance receives, is found by a new search: it costs some calls, nothing else."""
+"""Images whose message is back in its queue. One that is forgotten, or that another instance receives, is found by a
+new search: it costs some calls, nothing else."""
 
 MAX_AT_FAULT = 3
-"""So many images at most that failed alone are taken to be at fault themselves. If more have when calls are resumed,
-the service was."""
+"""If more images than that have failed alone when calls are resumed, the service was at fault, and not they."""
 
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """Images that go in one call. `items`: by image, those that somebody waits for and that are not on the wire.
+    """Images that go in one call. `items`: by image, those that wait now. `other_half`: held until its response.
 
     `failed_alone`: each failed in a call of its own, while calls were suspended or so that they were.
-    `other_half`: the one that is held back until this one has its response.
     """
 
     key: Hashable
@@ -62,10 +58,7 @@ class Bisection:
         self._remembered: dict[tuple[Hashable, str], None] = {}  # the longest ago first
 
     def join(self, item: Item) -> bool:
-        """Let an item wait in its group, if it is suspected: it was sent in vain, or an earlier delivery of it was.
-
-        Returns whether it is.
-        """
+        """Let an item wait in its group, if it is suspected. Returns whether it is."""
         suspect = (item.key, item.image_id)
         group = self._groups.get(suspect)
         if group is None:
@@ -97,9 +90,9 @@ class Bisection:
             self._groups |= {(item.key, item.image_id): group for item in batch.items}
 
     def pardon(self, most: Most) -> list[Item]:
-        """Suspect no more what failed alone while calls were suspended, if that is too much to be at fault itself.
+        """Once calls are resumed, take the images that failed alone for innocent, if they are many: each once.
 
-        Returns those items, which wait with all others again. Each is pardoned once.
+        Returns those items, which wait with all others again.
         """
         groups = [one for one in self._ready if one.failed_alone and most(one.key, one.is_witness) > 1]
         items = [item for group in groups for item in group.items.values()]
@@ -120,7 +113,7 @@ class Bisection:
             self._release_other_half(batch.group, is_bad=is_good)
 
     def next_batch(self, most: Most) -> Batch | None:
-        """The images whose turn it is, `most` of their key at most; None if there are none whose call may go."""
+        """Take the images whose turn it is; None if there are none whose call may go."""
         group = next((one for one in self._ready if most(one.key, one.is_witness)), None)
         if group is None:
             return None

@@ -1,7 +1,6 @@
-"""Decides what a failed call means for its images.
+"""Decides what a failed call means for its images. A 403, a 429 or an outage costs a message nothing but time.
 
-They are sent again, sent by themselves from now on, searched for the message at fault, or given an outcome. A 403, a
-429 or an outage costs no message anything but time.
+They are sent again, sent by themselves from now on, searched for the message at fault, or given an outcome.
 """
 
 from __future__ import annotations
@@ -21,15 +20,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_FAILED_CALLS = 3
-"""An image may be in so many calls that fail although the service responds to others. Then it is suspected: it would
-otherwise hold up its neighbours again and again."""
+"""After so many calls that failed although the service responds to others, an image is suspected: otherwise it would
+hold up its neighbours again and again."""
 
 
 def after_failure(backlog: Backlog, batch: Batch, error: Exception, *, is_suspended: bool) -> None:
-    """Do with the images of a failed call what its error asks for.
-
-    `is_suspended`: calls are suspended now, so that the images have to wait for the service anyway.
-    """
+    """Do with the images of a failed call what its error asks for. `is_suspended`: they have to wait anyway."""
     if not isinstance(error, ApiError):
         log.error("unexpected error in a call: %s: %s", type(error).__name__, one_line(error))
     is_witness = batch.is_witness  # before this failure counts

@@ -1,7 +1,7 @@
-"""Keeps the updates of one image in order: one after another, as they arrived, whatever their keys.
+"""Keeps the updates of one image in order, whatever their keys: they stand in line, and only the first may be sent.
 
-The updates of an image stand in line, and only the first may be sent. If it is not applied because its message has to
-come back, those behind it come back too, so that they do not overtake it: another instance may receive them.
+If it is not applied because its message has to come back, those behind it come back too. Otherwise they would overtake
+it if another instance receives it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,7 @@ class ImageOrder:
         return len(self._lines)
 
     def add(self, waiter: Waiter, image_id: str, key: Hashable, now: float) -> Item | None:
-        """Let a caller wait at the end of an image's line, together with who wants the same.
-
-        Returns the item if it is new and may be sent.
-        """
+        """Let a caller wait at the end of an image's line. Returns the item if it is new and may be sent."""
         line = self._lines.setdefault(image_id, [])
         if line and line[-1].key == key and not line[-1].is_sent:
             line[-1].join(waiter)

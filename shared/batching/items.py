@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A caller who waits for the outcomes of its message's images. `items`: those that have none yet.
-
-    `tag` names the caller in the calls that it shares, see `Around`.
-    """
+    """A caller who waits for its message's images. `items`: those without an outcome. `tag`: see `Around`."""
 
     woken: asyncio.Future[None]
     message: Message
@@ -35,13 +32,13 @@ class Waiter:
     error: Exception | None = None
 
     def receive(self, item: Item, outcome: ImageOutcome | Exception) -> None:
-        """Take note of an image's outcome; `message` knows the final ones. An error ends the wait."""
+        """Take note of an image's outcome; those that are final are its message's. An error ends the wait."""
         del self.items[item]
         if isinstance(outcome, Retry):
             self.retries[item.image_id] = outcome
         if isinstance(outcome, Exception):
             self.end(outcome)
-        elif not self.items:
+        if not self.items:
             self.end()
 
     def end(self, error: Exception | None = None) -> None:
@@ -51,7 +48,7 @@ class Waiter:
             self.woken.set_result(None)
 
     def result(self) -> Mapping[str, NotApplied]:
-        """The outcomes of the images that were not applied, in any delivery. Raises the error that ended the wait."""
+        """The images that were not applied, in any delivery. Raises the error that ended the wait."""
         if self.error is not None:
             raise self.error
         retries = {image_id: retry for image_id, retry in self.retries.items() if image_id in self.message.lacking}
@@ -62,8 +59,8 @@ class Waiter:
 class Item:
     """One image to be updated under one key, for one caller or several who want the same.
 
-    `number`: that of the latest of their messages. `is_sent`: it is on the wire. `failed_calls`: calls with it that the
-    service failed to answer. `is_pardoned`: it failed alone once, see `Bisection.pardon`.
+    `number`: that of the latest of their messages. `is_sent`: it is on the wire. `failed_calls`: those that spoke
+    against the service. `is_pardoned`: see `Bisection.pardon`.
     """
 
     key: Hashable
@@ -82,7 +79,7 @@ class Item:
         waiter.items[self] = None
 
     def reduce(self) -> bool:
-        """Reduce it to what its messages still lack. Returns whether they lack anything."""
+        """Reduce it to what its messages still lack. Returns whether that is anything."""
         lacking = [waiter.message for waiter in self.waiters if self.image_id in waiter.message.lacking]
         if lacking:
             latest = max(lacking, key=lambda message: message.number)
@@ -112,11 +109,11 @@ class Batch:
 
     @property
     def tags(self) -> list[Any]:
-        """What the callers want this call to know them by, each once; not those who have said nothing."""
+        """The tags of its callers, each once; not of those who have none."""
         waiters = dict.fromkeys(waiter for item in self.items for waiter in item.waiters)
         return [waiter.tag for waiter in waiters if waiter.tag is not None]
 
     @property
     def is_of_one_message(self) -> bool:
-        """Whether all of it is wanted by the same callers, so that nobody would pay for another's mistake."""
+        """Whether the same callers want all of it, so that nobody would pay for another's mistake."""
         return all(item.waiters == self.items[0].waiters for item in self.items)

@@ -12,7 +12,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The service will never take it: `code` is its word for why, `message` its sentence, if it said one."""
+    """The service will never take it. `code` and `message` are the service's."""
 
     code: str
     message: str = ""
@@ -20,7 +20,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Nothing is known to be wrong with it: the service had trouble with this image. `reason` says which."""
+    """The service had trouble with this image; nothing is known to be wrong with it."""
 
     reason: str
 
