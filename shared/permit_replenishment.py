@@ -28,29 +28,29 @@ async def replenish_permits(queue: PermitQueue, number: int, lease_seconds: int)
     Logs what it did, and where storage fails, that it could not: the next tick tries again.
     """
     try:
-        await _replenish(queue, number, lease_seconds)
+        found = await _count(queue)
+        if found == 0 and await queue.create(number):
+            log.info("permits: %s created with %d", queue.name, number)
+            return
+        if found == number:
+            return
+        await asyncio.sleep(COUNT_AGAIN_SECONDS)
+        found = await _count(queue)
+        if found < number:
+            await queue.add(number - found)
+            log.warning("permits: %d of %d were missing in %s, and are replaced", number - found, number, queue.name)
+        elif found > number:
+            # A surplus cannot be picked out: instances hold nearly all permits nearly all the time.
+            log.warning("permits: %s has %d, %d allowed: all are replaced", queue.name, found, number)
+            await queue.clear()
+            await asyncio.sleep(lease_seconds)  # whoever holds one may call until its turn ends
+            await queue.add(number)
     except StorageTrouble as trouble:
         log.warning("permits in %s could not be counted: %s", queue.name, one_line(trouble))
 
 
-async def _replenish(queue: PermitQueue, number: int, lease_seconds: int) -> None:
+async def _count(queue: PermitQueue) -> int:
     try:
-        found = await queue.count()
+        return await queue.count()
     except QueueMissing:
-        found = 0
-    if found == 0 and await queue.create(number):
-        log.info("permits: %s created with %d", queue.name, number)
-        return
-    if found == number:
-        return
-    await asyncio.sleep(COUNT_AGAIN_SECONDS)
-    found = await queue.count()
-    if found < number:
-        await queue.add(number - found)
-        log.warning("permits: %d of %d were missing in %s, and are replaced", number - found, number, queue.name)
-    elif found > number:
-        # A surplus cannot be picked out: instances hold nearly all permits nearly all the time.
-        log.warning("permits: %s has %d, %d allowed: all are replaced", queue.name, found, number)
-        await queue.clear()
-        await asyncio.sleep(lease_seconds)  # whoever holds one may call until its turn ends
-        await queue.add(number)
+        return 0

@@ -12,28 +12,24 @@ import logging
 import math
 import random
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import RateLimited
-from shared.limits.circuit_breaker import CircuitBreakers, shows_service_is_up, trips
+from shared.limits.circuit_breaker import AdmittedCall, CircuitBreakers, shows_service_is_up, trips
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable
 
-    from shared.limits.circuit_breaker import AdmittedCall
-
 log = logging.getLogger(__name__)
 
-MAX_REMEMBERED = 1000
-"""Things that failed alone which are remembered. One that is forgotten can suspend calls once more."""
+Admitted = tuple[AdmittedCall, Any]
+"""A call that may go: what the circuit breakers know it by, and its permit of the limiter."""
+MAX_REMEMBERED = 1000  # things that failed last time; one that is forgotten can suspend calls once more
 REFUSALS_LOGGED_EVERY_SECONDS = 60.0
 
 
 class Limiter:
-    """Keeps calls within the API's rate. It calls `on_change` when the next call may go at another time.
-
-    Those of its methods that a kind of limiter has no use for do nothing.
-    """
+    """Keeps calls within the API's rate. Calls `on_change` when the next call may go at another time."""
 
     on_change: Callable[[], None]
 
@@ -41,7 +37,7 @@ class Limiter:
         """Be told how many calls wait to be made; 0 when there is nothing to send."""
 
     def ready_at(self, now: float) -> float:
-        """When the next call may go: `now` if at once, infinity where only a change can tell."""
+        """When the next call may go: `now` if at once, infinity if only a change can tell."""
         raise NotImplementedError
 
     def take(self, now: float) -> Any:
@@ -57,19 +53,11 @@ class Limiter:
         """Do nothing any more."""
 
 
-class Admitted(NamedTuple):
-    """A call that may go: what the circuit breakers know it by, and the rate limit."""
-
-    call: AdmittedCall
-    permit: Any
-
-
 class Admission:
     """One API's circuit breakers and limiter. Times are seconds of the event loop's clock.
 
-    The batcher chooses what to send at the moment when it may: it uses `ready_at`, `breakers`, `admit` and `report`,
-    says with `want` how many calls wait, and `on_change` is called when `ready_at` may be another time. Others write
-    `async with admission.turn():` around their call.
+    The batcher chooses what to send at the moment when it may: it says with `want` how many calls wait, and uses
+    `ready_at`, `breakers`, `admit` and `report`. Others write `async with admission.turn():` around their call.
     """
 
     def __init__(
@@ -89,17 +77,16 @@ class Admission:
         self._failed: dict[Hashable, None] = {}  # what turns were about that failed last time
 
     def ready_at(self, now: float) -> float:
-        """The earliest time at which a call may go: `now` or before if at once.
+        """When the batcher's next call may go: `now` or before if at once. `on_change` is called when it changes.
 
-        Infinity while a probe is out, and where somebody who waits for a turn goes first. `on_change` is called when
-        that is over.
+        Infinity while a probe is out, and where somebody who waits for a turn goes first.
         """
         ready_at = self._free_at(now)
         turn_is_next = self._turns and not self._last_was_turn
         return math.inf if ready_at <= now and turn_is_next else ready_at
 
     def want(self, calls: int, now: float) -> None:
-        """Say how many calls wait to be made, 0 when none does; while all calls are suspended, one is enough."""
+        """Say how many calls the batcher waits to make."""
         self._wanted = calls
         self._want_all(now)
         self.breakers.remind(now)
@@ -109,25 +96,23 @@ class Admission:
         await self._limiter.aclose()
 
     def admit(self, now: float, scope: Hashable = None, *, is_witness: bool = True) -> Admitted:
-        """Admit one call that goes now. Raises `RuntimeError` before `ready_at`, or where its circuit breaker says no.
-
-        `is_witness`: whether its failure can suspend calls, see `circuit_breaker`.
-        """
+        """Admit one call that goes now. Raises `RuntimeError` before it may. See `circuit_breaker` for `is_witness`."""
         call = self.breakers.admit(now, scope, is_witness=is_witness)
         self._last_was_turn = False
-        return Admitted(call, self._limiter.take(now))
+        return call, self._limiter.take(now)
 
     def report(self, admitted: Admitted, error: BaseException | None, now: float) -> None:
-        """Take note of a call's response: success (None) or an `ApiError`. Any other error tells nothing."""
+        """Take note of what came of a call, as `CircuitBreakers.report` does."""
+        call, permit = admitted
         if isinstance(error, RateLimited):
-            self._limiter.limited(admitted.permit, error.retry_after_seconds, now)
+            self._limiter.limited(permit, error.retry_after_seconds, now)
             if not self._refused:
                 asyncio.get_running_loop().call_later(REFUSALS_LOGGED_EVERY_SECONDS, self._log_refusals)
             self._refused += 1
         elif shows_service_is_up(error):
-            self._limiter.succeeded(admitted.permit)
+            self._limiter.succeeded(permit)
         self._calls += self._refused > 0
-        self.breakers.report(admitted.call, error, now)
+        self.breakers.report(call, error, now)
         self._reported.set()
 
     def _log_refusals(self) -> None:
@@ -143,7 +128,7 @@ class Admission:
 
     def _want_all(self, now: float) -> None:
         calls = self._wanted + self._turns
-        self._limiter.want(min(calls, 1) if self.breakers.is_suspended() else calls, now)
+        self._limiter.want(min(calls, 1) if self.breakers.is_suspended() else calls, now)  # a probe is one call
 
     def _limiter_changed(self) -> None:
         self._reported.set()

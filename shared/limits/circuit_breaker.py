@@ -8,17 +8,17 @@
 * Any other response to a probe closes it, even a 429: the service is back.
 * A call that went before the breaker last opened or closed tells of the past, and changes nothing.
 
-A call is a *witness* unless all that it is about has failed alone before: then the failure of one bad image, which is
-sent again and again, would be taken for trouble of the service. Who is no witness opens no breaker. Its probes have a
-back-off of their own, so that no witness waits longer because of them. Its success closes a breaker like any other.
+A call is a *witness* unless all that it is about has failed alone before: one bad image that is sent again and again
+would look like an outage. Who is no witness opens no breaker. Its probes have a back-off of their own, so that no
+witness waits longer because of them. Its success closes a breaker like any other.
 
-A call can have a *scope*, such as the project that it is about. Scopes and the service have a breaker each:
+A call can have a *scope*, such as the project that it is about. Each scope has a breaker, and the service has one:
 
-* A failure suspends the calls of its scope alone, since it may be trouble of that project.
+* A failure suspends the calls of its scope alone. It may be trouble of that project.
 * If a second scope fails before any call has succeeded, it is trouble of the service: all calls are suspended, and a
   call of any scope can be the probe.
-* A scope that failed when others succeeded has trouble of its own. Until one of its calls succeeds, its failures say
-  nothing of the service.
+* A scope that failed when others succeeded has trouble of its own. Its failures say nothing of the service until one
+  of its calls succeeds.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ MIN_BACK_OFF_SECONDS = 0.5
 MAX_BACK_OFF_SECONDS = 60.0
 REMIND_SECONDS = 3600.0
 """That calls are suspended is logged again so long after it was logged last: an alert looks back a limited time."""
-MAX_SCOPES = 1000
-"""Scopes that are remembered; the one that has been for longest is forgotten first."""
+MAX_SCOPES = 1000  # that are remembered; the one that has been for longest is forgotten first
 
 
 def trips(error: BaseException | None) -> TypeGuard[Unavailable | AccessDenied]:
@@ -66,7 +65,7 @@ class _BackOff:
 class _Breaker:
     """A circuit breaker from one change to the next. When it opens or closes, a new one takes its place."""
 
-    scope: Hashable = None
+    whose: str = ""
     opened_at: float | None = None
     of_witnesses: _BackOff = field(default_factory=_BackOff)
     of_all: _BackOff = field(default_factory=_BackOff)
@@ -77,10 +76,6 @@ class _Breaker:
     @property
     def is_open(self) -> bool:
         return self.opened_at is not None
-
-    @property
-    def whose(self) -> str:
-        return "" if self.scope is None else f" for {self.scope}"
 
     def back_offs(self, is_witness: bool) -> list[_BackOff]:
         """Those that a probe counts for. The first says when it may go."""
@@ -117,14 +112,11 @@ class CircuitBreakers:
         return [breaker for breaker in (self._service, *self._scopes.values()) if breaker.is_open]
 
     def ready_at(self, scope: Hashable = None, *, is_witness: bool = True) -> float:
-        """The earliest time at which a call of this scope may go, infinity while a probe is out.
-
-        Without a scope, this is when all calls may go whose scope is not suspended.
-        """
+        """When a call of this scope, or without one of any that is not suspended, may go; infinity with a probe out."""
         return self._of(scope).ready_at(is_witness)
 
     def next_at(self, now: float) -> float:
-        """When something suspended may be tried that may not yet; infinity if there is none, or its probe is out."""
+        """When something suspended may be tried that may not yet; infinity if there is none, or with its probe out."""
         times = (breaker.ready_at(is_witness) for breaker in self.open for is_witness in (True, False))
         return min((at for at in times if at > now), default=math.inf)
 
@@ -152,19 +144,18 @@ class CircuitBreakers:
         elif trips(error) and call.is_witness and call.scope is not None:
             self._failed.setdefault(call.scope, False)
             _forget_first(self._failed)
-        if self._service.is_open or list(self._failed.values()).count(False) > 1:
-            self._report_to(self._service, None, call, error, now)
-        elif call.breaker is self._of(call.scope):
-            self._report_to(call.breaker, call.scope, call, error, now)
+        is_of_service = self._service.is_open or list(self._failed.values()).count(False) > 1
+        if is_of_service or call.breaker is self._of(call.scope):
+            self._report_to(None if is_of_service else call.scope, call, error, now)
 
-    def _report_to(
-        self, breaker: _Breaker, scope: Hashable, call: AdmittedCall, error: BaseException | None, now: float
-    ) -> None:
+    def _report_to(self, scope: Hashable, call: AdmittedCall, error: BaseException | None, now: float) -> None:
+        breaker = self._of(scope)
         if breaker.is_open:
             for back_off in breaker.back_offs(call.is_witness):
                 back_off.probes_out -= 1
         if trips(error) and (breaker.is_open or call.is_witness):
-            self._fail(breaker if breaker.is_open else self._change(scope, now), call.is_witness, error, now)
+            breaker = breaker if breaker.is_open else self._change(scope, now)
+            self._fail(breaker, call.is_witness, error, now)
         elif breaker.opened_at is not None and shows_service_is_up(error):
             log.warning("%s: calls are resumed%s after %.1f s", self._api, breaker.whose, now - breaker.opened_at)
             self._change(scope, None)
@@ -178,7 +169,7 @@ class CircuitBreakers:
         return self._scopes.get(scope, self._service)  # no scope has one while the service's is open
 
     def _change(self, scope: Hashable, opened_at: float | None) -> _Breaker:
-        breaker = _Breaker(scope, opened_at)
+        breaker = _Breaker("" if scope is None else f" for {scope}", opened_at)
         if scope is None:
             self._service = breaker
             self._scopes.clear()  # the service's trouble explained theirs; after its end theirs is to be seen anew
@@ -197,7 +188,7 @@ class CircuitBreakers:
         self._log_suspended(breaker, now)
 
     def _log_suspended(self, breaker: _Breaker, now: float) -> None:
-        """Log it once, again if it has become something for the operator, and from time to time."""
+        """Log it at once, again when it has become something for the operator, and from time to time."""
         level = logging.ERROR if isinstance(breaker.last_error, AccessDenied) else logging.WARNING
         if level > breaker.logged_level or now - breaker.logged_at >= REMIND_SECONDS:
             log.log(level, "%s: calls are suspended%s: %s", self._api, breaker.whose, one_line(breaker.last_error))

@@ -107,7 +107,7 @@ def read_permit(message: Message) -> Permit:
 
 
 class Permits:
-    """What one instance does with its permits, and when. It does no I/O: `services.permits` does.
+    """What one instance does with its permits, and when; `services.permits` does the I/O.
 
     Raises `ValueError` unless `calls_per_second` is positive and finite.
     """

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AFTER_ERROR_SECONDS = 1.0
-FAILING_SECONDS = 30.0
-"""When requests have failed for so long, the log says so: no call can be made meanwhile."""
+FAILING_SECONDS = 30.0  # after which the log says that requests fail: no call can be made meanwhile
 WARN_AGAIN_SECONDS = 3600.0
 
 

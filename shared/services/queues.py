@@ -32,16 +32,14 @@ if TYPE_CHECKING:
 
 MAX_RECEIVE = 32
 FOREVER = -1
-
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 20
 
-MEANING: Mapping[str, type[StorageTrouble]] = {
+MEANING: Mapping[str, type[StorageTrouble]] = {  # of storage's codes; a status alone can be made by a proxy
     "QueueNotFound": QueueMissing,
     "MessageNotFound": MessageLost,
     "PopReceiptMismatch": MessageLost,
 }
-"""Of storage's error codes. A status alone means nothing: a proxy may have made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +75,7 @@ class Queue:
             await self._send(text)
 
     async def receive(self, most: int, lease_seconds: int) -> list[Received]:
-        """Take up to `most` (at most 32) visible messages; nobody else sees them for `lease_seconds`.
-
-        A queue that does not exist is an empty one.
-        """
+        """Take up to `most` (at most 32) messages for so long. A queue that does not exist is an empty one."""
         try:
             return await self._receive(most, lease_seconds)
         except QueueMissing:
@@ -117,12 +112,9 @@ class Queue:
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 yield
-        except StorageTrouble:
-            raise
         except Exception as error:
-            cause = error_line(error)
             kind = MEANING.get(getattr(error, "error_code", None) or "", StorageTrouble)
-            raise kind(f"queue {self.name}: {cause}") from None
+            raise kind(f"queue {self.name}: {error_line(error)}") from None
 
     def _encoded(self, text: str) -> str:
         return encode(without_secrets(text), self._encoding)
