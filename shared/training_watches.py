@@ -134,18 +134,13 @@ class _Tick:
 
 @dataclass(eq=False, slots=True)
 class TrainingWatches:
-    """Works through the watches queue.
+    """Works through the watches queue. Dead letters go to `poison`.
 
     Attributes:
-        queue: the watches.
-        poison: their dead letters.
-        services: the services that are polled.
-        events: where events are published.
         source: the source of events about messages whose kind cannot be read.
         lease_seconds: how long nobody else sees a collected watch; longer than a tick takes.
         max_wait_seconds: how long a poll waits for its turn. Half of it is how long a tick collects.
         most: how many watches a tick collects.
-        telemetry: counts the watches, and traces those whose producer does.
     """
 
     queue: Queue
@@ -245,8 +240,7 @@ class TrainingWatches:
                     await self._publish(tick, message, following, event)
             self._failures.pop(message.id, None)
         except InvalidMessage as error:
-            failure = _failure(message, Reason.INVALID, "InvalidMessage", str(error), error.redrives)
-            await self._dead_letter(message, error, failure)
+            await self._dead_letter(message, error, Reason.INVALID, "InvalidMessage", str(error))
         except StorageTrouble:
             raise
         except Exception as bug:
@@ -330,8 +324,8 @@ class TrainingWatches:
         """Put a watch back after an unforeseen error, or dead-letter it after too many in a row."""
         times = self._failures.pop(message.id, 0) + 1
         if times >= DEAD_LETTER_BUG_FROM_FAILURE:
-            failure = _failure(message, Reason.ERROR, type(bug).__name__, one_line(bug, MAX_ERROR))
-            await self._dead_letter(message, watch or _unread(message), failure)
+            known = watch or InvalidMessage(text=message.body.decode("utf-8", "backslashreplace"))
+            await self._dead_letter(message, known, Reason.ERROR, type(bug).__name__, one_line(bug, MAX_ERROR))
             return
         log.error("watch %s will be polled again", message.id, exc_info=bug)
         self._failures[message.id] = times
@@ -346,25 +340,31 @@ class TrainingWatches:
             except StorageTrouble as trouble:
                 log.warning("watch %s stays in its queue: %s", message.id, one_line(trouble))
 
-    async def _dead_letter(self, message: Received, watch: TrainingWatch | InvalidMessage, failure: Failure) -> None:
-        """Publish that a watch is rejected, then write its dead letter. `metadata_updates` explains the order."""
+    async def _dead_letter(
+        self, message: Received, known: TrainingWatch | InvalidMessage, reason: Reason, code: str, sentence: str
+    ) -> None:
+        """Publish that a watch is rejected, then write its dead letter. `metadata_updates` explains the order.
+
+        `known`: what the message is known by.
+        """
+        text, redrives = (_to_text(known), 0) if isinstance(known, TrainingWatch) else (known.text, known.redrives)
+        failure = Failure(reason, code, sentence, datetime.now(UTC), message.dequeue_count, redrives=redrives)
         data = WatchRejectedData(
             message_id=message.id,
-            correlation_id=watch.correlation_id,
-            reason=failure.reason,
-            code=failure.code,
-            message=one_line(failure.message, MAX_ERROR),
+            correlation_id=known.correlation_id,
+            reason=reason,
+            code=code,
+            message=one_line(sentence, MAX_ERROR),
         )
         event = new_event(
             EventType.WATCH_REJECTED,
-            source=self.services[KINDS[watch.kind].api].source if watch.kind in KINDS else self.source,
+            source=self.services[KINDS[known.kind].api].source if known.kind in KINDS else self.source,
             subject=f"messages/{message.id}",
             identity=message.id,
             time=failure.at,
             data=data.to_dict(),
-            traceparent=self.telemetry.watch(self.queue.name, failure.reason, watch.traceparent),
+            traceparent=self.telemetry.watch(self.queue.name, reason, known.traceparent),
         )
-        text = _to_text(watch) if isinstance(watch, TrainingWatch) else watch.text
         async with self._storage:
             try:
                 await self.events.publish(event)
@@ -373,23 +373,12 @@ class TrainingWatches:
             except Exception:  # perhaps the error for which the watch is dead-lettered
                 log.exception("%s of %s is not published", event.type, event.subject)
             await self.poison.send(dead_letter.of_text(text, failure))
-            log.warning(
-                "watch %s is dead-lettered: %s", named(message.id, watch.correlation_id), one_line(failure.message)
-            )
+            log.warning("watch %s is dead-lettered: %s", named(message.id, known.correlation_id), one_line(sentence))
             await self.queue.delete(message)
 
 
 def _expires_soon(message: Received) -> bool:
     return message.expires_at is not None and message.expires_at - datetime.now(UTC) < RENEW_BELOW
-
-
-def _failure(message: Received, reason: Reason, code: str, sentence: str, redrives: int = 0) -> Failure:
-    return Failure(reason, code, sentence, datetime.now(UTC), message.dequeue_count, redrives=redrives)
-
-
-def _unread(message: Received) -> InvalidMessage:
-    """A message that broke our own code before it was read."""
-    return InvalidMessage(text=message.body.decode("utf-8", "backslashreplace"))
 
 
 def _to_text(watch: TrainingWatch) -> str:
