@@ -1,14 +1,11 @@
-"""What a tick of the timer does with the training watches. Their queue is the to-do list; there is no database.
+"""What a tick of the timer does with the training watches: it polls each target once, then settles each watch.
 
-A tick collects watches page by page, polls each target once, and settles each watch: publishes its event, deletes
-it, or puts it back. See `new_completions` for what a poll means for a watch.
+A watch is settled when its event is published and it is deleted, or when it is back in its queue. See `new_completions`
+for what a poll means for it. An event is written into its watch before it is published: whatever happens in between,
+the next tick publishes the same event under the same id, although the training may be another by then.
 
-An event is written into its watch before it is published. So whatever happens in between, the next tick publishes the
-same event under the same id, although the training may be another by then.
-
-Every watch has its turn, however many there are. A queue first gives what has been visible for longest (Storage does
-not promise this order, but keeps it). A tick puts its watches back at its end, those that were not polled first. So the
-watch that has waited for longest is the first of the next tick.
+Every watch has its turn. A queue first gives what has been visible for longest (Storage keeps this order, but does not
+promise it), and a tick puts its watches back at its end, those that were not polled first.
 """
 
 from __future__ import annotations
@@ -45,14 +42,13 @@ log = logging.getLogger(__name__)
 RENEW_BELOW = timedelta(days=1)
 """A watch that its queue would drop sooner than this is written into a new message when it is settled."""
 
-STORAGE_CALLS = 32
-"""Calls to the queue service at the same time."""
+STORAGE_CALLS = 32  # at the same time
 
 PATIENCE_SECONDS = 5.0
 """How long a tick that has nothing else to do waits for a service whose calls are suspended."""
 
 PUBLISH_SECONDS = 60.0
-"""How long a tick goes on publishing after its deadline. Where a topic hangs, many events would otherwise take a tick
+"""How long a tick goes on publishing after its deadline. Many events to a topic that hangs would otherwise take it
 beyond `functionTimeout`, which costs the worker and all that it executes."""
 
 DEAD_LETTER_BUG_FROM_FAILURE = 5
@@ -61,22 +57,16 @@ DEAD_LETTER_BUG_FROM_FAILURE = 5
 MAX_FAILURES_KEPT = 10_000
 MAX_ERROR = 1000
 
-NO_NEWS = "no-news"
-"""What telemetry calls watches without an event."""
-
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that trains: how it is polled, when and how often it may be, and its URL, the source of its events.
-
-    `scope_of` tells the targets apart whose calls are suspended separately, as in the batcher.
-    """
+    """A service that trains: how it is polled, and when and how often it may be."""
 
     poll: Callable[[Target], Awaitable[TrainingResult]]
     admission: Admission
     calls_per_second: float
-    source: str
-    scope_of: Callable[[Target], Hashable] = lambda target: None  # noqa: ARG005
+    source: str  # of its events: its URL
+    scope_of: Callable[[Target], Hashable] = lambda target: None  # noqa: ARG005  (what is suspended separately)
 
     def is_suspended(self, target: Target) -> bool:
         """Whether the next poll of this target would be a probe."""
@@ -93,25 +83,16 @@ class Poll(NamedTuple):
 
 @dataclass(slots=True)
 class _Tick:
-    """What one tick works on.
-
-    Attributes:
-        tasks: one for each watch and for each poll.
-        deadline: until when polls wait for their turn (event loop's clock).
-        met: the watches that it has collected.
-        watches, polls: by target, the watches to be polled and their one poll; None if its turn did not come.
-        calling: the targets that are being polled; the other polls wait for their turn or have ended.
-        has_given_up: no poll waits for its turn any more.
-        had_no_turn, polled: what is put back at the end, the latter with new content if there is any.
-    """
+    """What one tick works on. A poll waits for its turn, then its target is in `calling`, then it has ended."""
 
     tasks: asyncio.TaskGroup
-    deadline: float
-    met: set[str] = field(default_factory=set)
-    watches: dict[Target, list[TrainingWatch]] = field(default_factory=lambda: defaultdict(list))
+    deadline: float  # until when polls wait for their turn
+    met: set[str] = field(default_factory=set)  # all watches, as text
+    watches: dict[Target, list[TrainingWatch]] = field(default_factory=lambda: defaultdict(list))  # to be polled
     polls: dict[Target, asyncio.Task[Poll | None]] = field(default_factory=dict)
     calling: set[Target] = field(default_factory=set)
-    has_given_up: bool = False
+    has_given_up: bool = False  # no poll waits for its turn any more
+    # put back at the end, with new content if there is any
     had_no_turn: list[tuple[Received, str | None]] = field(default_factory=list)
     polled: list[tuple[Received, str | None]] = field(default_factory=list)
 
@@ -134,24 +115,17 @@ class _Tick:
 
 @dataclass(eq=False, slots=True)
 class TrainingWatches:
-    """Works through the watches queue. Dead letters go to `poison`.
-
-    Attributes:
-        source: the source of events about messages whose kind cannot be read.
-        lease_seconds: how long nobody else sees a collected watch; longer than a tick takes.
-        max_wait_seconds: how long a poll waits for its turn. Half of it is how long a tick collects.
-        most: how many watches a tick collects.
-    """
+    """Works through the watches queue. Dead letters go to `poison`."""
 
     queue: Queue
     poison: Queue
     services: Mapping[Api, Service]
     events: EventPublisher
     _: KW_ONLY
-    source: str
-    lease_seconds: int
-    max_wait_seconds: float
-    most: int
+    source: str  # of events about messages whose kind cannot be read
+    lease_seconds: int  # how long nobody else sees a collected watch; longer than a tick takes
+    max_wait_seconds: float  # how long a poll waits for its turn; a tick collects for half of it
+    most: int  # watches that a tick collects
     telemetry: Telemetry = OFF
     _storage: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STORAGE_CALLS), init=False)
     _seen_trainings: SeenTrainings = field(default_factory=SeenTrainings, init=False)
@@ -300,7 +274,7 @@ class TrainingWatches:
         if kind is None:
             if poll.bug is not None:
                 raise poll.bug
-            self.telemetry.watch(self.queue.name, NO_NEWS, None)
+            self.telemetry.watch(self.queue.name, "no-news", None)
             return None, following or watch
         result = poll.finding if isinstance(poll.finding, TrainingResult) else None
         if result is not None and kind in COMPLETIONS:
@@ -343,10 +317,7 @@ class TrainingWatches:
     async def _dead_letter(
         self, message: Received, known: TrainingWatch | InvalidMessage, reason: Reason, code: str, sentence: str
     ) -> None:
-        """Publish that a watch is rejected, then write its dead letter. `metadata_updates` explains the order.
-
-        `known`: what the message is known by.
-        """
+        """Publish that a watch is rejected, then write its dead letter. `metadata_updates` explains the order."""
         text, redrives = (_to_text(known), 0) if isinstance(known, TrainingWatch) else (known.text, known.redrives)
         failure = Failure(reason, code, sentence, datetime.now(UTC), message.dequeue_count, redrives=redrives)
         data = WatchRejectedData(

@@ -3,14 +3,12 @@
 Every status and code is sorted here and nowhere else, in this order:
 
 1. The statuses 401, 403, 408 and 429 mean the same whatever the body says.
-2. The service's own code counts before any other status: Custom Vision's codes come with various statuses (the
-   documentation lists all of them under 500). A code of the gateway in front of it is none of them: the service never
-   saw the call.
-3. Without a known code the status decides. Paths are made of settings and of validated ids: if a path as such is
-   refused, the settings are wrong.
+2. The service's own code counts before any other status, since one code comes with various statuses. A code of the
+   gateway in front of Custom Vision does not count: the service never saw the call.
+3. Without a known code the status decides. If a path as such is refused, the settings are wrong: ids are validated.
 
-Custom Vision's codes are sorted by how they begin, known or new; the exceptions are listed. The test has all codes of
-UpdateImageMetadata's page (Custom Vision Training 3.3) and of the official Python library.
+Custom Vision's codes are sorted by how they begin, but for those listed. The test has all that are documented, on the
+page of UpdateImageMetadata (Training 3.3) and in the official Python library.
 """
 
 from __future__ import annotations
@@ -42,11 +40,6 @@ REFUSED_IMAGE_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
 FACE_NOT_TRAINED = frozenset({"PersonGroupNotTrained", "LargePersonGroupNotTrained", "LargeFaceListNotTrained"})
 FACE_NOT_FOUND = FACE_NOT_TRAINED | {"PersonGroupNotFound", "LargePersonGroupNotFound", "LargeFaceListNotFound"}
 ITERATION_NOT_FOUND = frozenset({"NotFoundIteration", "NotFoundProject"})
-FACE_ARGUMENT = "BadArgument"
-"""The one code of Face's 400 that is about what was asked; the others are about the resource."""
-
-MAX_CODE = 80
-MAX_MESSAGE = 500
 
 _STATUSES: Final[Mapping[int, type[ApiError]]] = {
     401: AccessDenied,
@@ -88,14 +81,11 @@ def custom_vision_error_class(code: str) -> type[ApiError] | None:
 
 
 class ErrorBody(NamedTuple):
-    """The code and the message of an error body, each on one line and short; either may be empty.
-
-    `of_gateway`: it has the form of the gateway in front of the service; the service never saw the call.
-    """
+    """The code and the message of an error body, each on one line and short; either may be empty."""
 
     code: str = ""
     message: str = ""
-    of_gateway: bool = False
+    of_gateway: bool = False  # in the form of the gateway
     is_json: bool = True
 
 
@@ -116,17 +106,14 @@ def read_error(response: httpx.Response) -> ErrorBody:
         error = {"message": error}
     code, message = error.get("code"), error.get("message")
     return ErrorBody(
-        one_line(code, MAX_CODE) if isinstance(code, str) else "",
-        one_line(message, MAX_MESSAGE) if isinstance(message, str) else "",
+        one_line(code, 80) if isinstance(code, str) else "",
+        one_line(message) if isinstance(message, str) else "",
         of_gateway="error" in body or "statusCode" in body,
     )
 
 
 def custom_vision_error(response: httpx.Response, access: str, not_found: Collection[str] = ()) -> ApiError:
-    """What a response of Custom Vision means. `access` names the settings that let a call in.
-
-    `not_found`: the codes that say that what was asked for does not exist.
-    """
+    """What a response of Custom Vision means; `not_found` are the codes for what does not exist."""
     status, error = response.status_code, read_error(response)
     kind = _STATUSES.get(status)
     if kind is None and not error.of_gateway:
@@ -146,8 +133,9 @@ def face_error(response: httpx.Response, access: str) -> ApiError:
         kind = NotFound
     if kind is None and (status >= 500 or status == 409):
         kind = Unavailable
-    is_refusal = status == 404 or (status == 400 and error.message and error.code != FACE_ARGUMENT)
-    if kind is None and is_refusal and error.is_json:
+    # BadArgument is the one code of a 400 that is about what was asked; the others are about the resource.
+    is_refused = status == 404 or (status == 400 and error.message and error.code != "BadArgument")
+    if kind is None and is_refused and error.is_json:
         kind = AccessDenied
     return _new_error(kind, response, error, Api.FACE, access)
 

@@ -31,10 +31,7 @@ def key_authentication(header: str, key: SecretStr) -> Authentication:
 def identity_authentication(credential: AsyncTokenCredential, audience: str, instead: str) -> Authentication:
     """A token of the app's managed identity, which needs the role Cognitive Services User or an equal one.
 
-    Args:
-        credential: gives tokens, keeps them, and renews them before they expire.
-        audience: the tokens' audience, such as `https://cognitiveservices.azure.com`.
-        instead: the setting that would have a key, for the text of an error.
+    `credential` keeps its tokens and renews them in time. `instead` is the setting that would have a key, for an error.
     """
 
     async def headers() -> Mapping[str, str]:
@@ -56,16 +53,13 @@ def identity_authentication(credential: AsyncTokenCredential, audience: str, ins
 
 
 def _cause(error: Exception) -> str:
-    """The library tries several ways to a token. If one was the managed identity, its sentence; else all of them."""
+    """The sentence about the managed identity, if the library tried that among other ways to a token; else all."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line.startswith("ManagedIdentityCredential:")), str(error))
 
 
 def new_credential(client_id: str | None) -> AsyncTokenCredential:
-    """The app's identity: the user-assigned one with this client id.
-
-    Without an id it is the one that `AZURE_CLIENT_ID` names, or the system-assigned one.
-    """
+    """The app's identity: that of this client id, else the one that `AZURE_CLIENT_ID` names, or the system-assigned."""
     from azure.identity.aio import DefaultAzureCredential
 
     class Credential(DefaultAzureCredential):

@@ -1,6 +1,6 @@
-"""Custom Vision Training 3.3, operation UpdateImageMetadata: the call, and what became of its images.
+"""Custom Vision Training 3.3, operation UpdateImageMetadata: the call, and what became of each image.
 
-`read_response` is pure. What a response means that is no success, see `api_errors`.
+See `api_errors` for a response that is no success.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from shared.services.http import JsonApi
 
 MAX_IMAGES_PER_CALL = 64
-
-MAX_STATUS = 60
 
 _FROM_BEST_TO_WORST = (Applied, Retry, Refused)
 
@@ -93,4 +91,4 @@ def _read_status(status: Any) -> ImageOutcome:
         return APPLIED
     if isinstance(status, str) and status in REFUSED_IMAGE_STATUSES:
         return Refused(status)
-    return Retry(f"status {one_line(status, MAX_STATUS)}")
+    return Retry(f"status {one_line(status, 60)}")

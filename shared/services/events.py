@@ -1,7 +1,7 @@
 """Publishes events to a queue, an Event Grid topic, or both.
 
-An event is published when all of them have accepted it. If one fails, the event is published again later under the same
-id, so the other may get it twice.
+An event is published when both have accepted it. If one fails, the caller publishes it again later under the same id,
+so the other may get it twice.
 """
 
 from __future__ import annotations
@@ -28,14 +28,10 @@ if TYPE_CHECKING:
 
     from shared.services.queues import Queue
 
-PUBLISH_SECONDS = 60.0
-"""Limit for one call with its retries."""
-
+PUBLISH_SECONDS = 60.0  # for one call with its retries
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 20
-
-ACCESS = "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY"
-"""The settings to look at if the topic refuses the app."""
+ACCESS = "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY"  # to look at if the topic refuses the app
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +45,7 @@ class EventPublisher:
         self._telemetry = telemetry
 
     async def publish(self, event: Event) -> None:
-        """Publish one event, and return when all have accepted it. Raises `StorageTrouble` if one has not.
-
-        Logs it, except for updated metadata, whose events are too many.
-        """
+        """Publish one event. Raises `StorageTrouble` if the queue or the topic has not accepted it."""
         text = to_structured(event)
         if (clean := without_secrets(text)) != text:
             event = Event.from_json(clean)
@@ -67,6 +60,7 @@ class EventPublisher:
             self._telemetry.sent(system, destination, error)
         for error in filter(None, results):
             raise error
+        # events of updated metadata are too many for the log
         level = logging.DEBUG if event.type == EventType.METADATA_UPDATED else logging.INFO
         log.log(level, "published %s of %s", event.type, one_line(event.subject))
 

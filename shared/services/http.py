@@ -28,8 +28,7 @@ MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_CONNECTIONS = 64
 MAX_CONNECT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 30.0
-MAX_RETRY_AFTER_SECONDS = 600.0
-"""A longer `Retry-After` is cut to this. A service that needs longer says so again."""
+MAX_RETRY_AFTER_SECONDS = 600.0  # a service that needs longer says so again
 
 
 def read_json(response: httpx.Response) -> Any:
@@ -41,22 +40,18 @@ def read_json(response: httpx.Response) -> Any:
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:
-    """How long the service asks to wait (RFC 9110, 10.2.3); None if it says nothing that can be read.
-
-    A date is compared with the service's own clock: the `Date` of the response, if it has one.
-    """
+    """How long the service asks to wait (RFC 9110, 10.2.3); None if it says nothing that can be read."""
     value = response.headers.get("retry-after", "")
     if value.strip().isdecimal():
         return min(float(value), MAX_RETRY_AFTER_SECONDS)
     until = _read_date(value)
     if until is None:
         return None
-    now = _read_date(response.headers.get("date", "")) or datetime.now(UTC)
+    now = _read_date(response.headers.get("date", "")) or datetime.now(UTC)  # by the service's own clock, if it tells
     return min(max((until - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _read_date(value: str) -> datetime | None:
-    """Read an HTTP-date; None for what is none."""
     try:
         at = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
@@ -65,10 +60,9 @@ def _read_date(value: str) -> datetime | None:
 
 
 def new_client() -> httpx.AsyncClient:
-    """Make the process's pool of connections.
+    """Make the process's pool of connections. The proxy comes from the environment, certificates from the system.
 
-    It keeps no cookies, takes the proxy from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) and the
-    certificates from the system. It follows no redirect, which could carry a key to a host that nobody configured.
+    It follows no redirect, which could carry a key to a host that nobody configured.
     """
     return httpx.AsyncClient(
         headers={"User-Agent": "vision-relay", "Accept": "application/json", "Accept-Encoding": "identity"},
@@ -85,27 +79,22 @@ def new_client() -> httpx.AsyncClient:
 
 @dataclass(frozen=True, slots=True)
 class JsonApi:
-    """Calls to one resource.
-
-    Errors call it `service` and name `access`, the settings to look at. `timeout_seconds` is for a whole call, from its
-    token to its last byte. No more than `max_response_bytes` of a response are read.
-    """
+    """Calls to one resource."""
 
     client: httpx.AsyncClient
     endpoint: str
     authentication: Authentication
-    service: str
-    access: str
-    timeout_seconds: float
+    service: str  # its name in errors
+    access: str  # the settings to look at, in errors
+    timeout_seconds: float  # of a whole call, from its token to its last byte
     telemetry: Telemetry = OFF
     max_response_bytes: int = MAX_RESPONSE_BYTES
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
         """Make one call and return its whole response, whatever its status.
 
-        `path` begins with a slash and is sent as it is: its parts must be validated. Raises `Unavailable` if there is
-        no whole response in time, for whatever reason in whichever library, and `AccessDenied` if there is no token.
-        Neither is the fault of what was to be sent.
+        `path` is sent as it is: its parts must be validated. Raises `Unavailable` if there is no whole response in
+        time, for whatever reason in whichever library, and `AccessDenied` if there is no token.
         """
         url, host = self.endpoint + path, urlsplit(self.endpoint).hostname or ""
         deadline = asyncio.timeout(self.timeout_seconds)

@@ -1,7 +1,4 @@
-"""Polls the state of a training: Face's operation Get Training Status, and GetIteration of Custom Vision Training 3.3.
-
-The `read_…` functions are pure. What a response means that is no success, see `api_errors`.
-"""
+"""Polls the state of a training: Face's Get Training Status, and GetIteration of Custom Vision Training 3.3."""
 
 from __future__ import annotations
 
@@ -77,12 +74,9 @@ def _face_fields(body: Any) -> dict[str, Any]:
 
 
 def _iteration_fields(body: Any) -> dict[str, Any]:
-    """The fields in the words of Face.
-
-    `trainedAt` is when the training ended, well or not; `lastModified` moves when somebody renames the iteration.
-    """
+    """The fields in the words of Face. `lastModified` moves when somebody renames the iteration."""
     status = _ITERATION_STATUSES.get(body["status"].lower(), TrainingStatus.UNKNOWN)
-    trained_at = body.get("trainedAt")
+    trained_at = body.get("trainedAt")  # when it ended, well or not
     return {
         "status": status,
         "createdDateTime": body.get("created"),
