@@ -27,7 +27,7 @@ class InvalidMessage(RelayError):
     redrives: int = 0
     correlation_id: str | None = None
     traceparent: str | None = None
-    kind: str | None = None
+    kind: str = ""
 
 
 class MessageAbandoned(RelayError):

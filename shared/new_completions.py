@@ -1,13 +1,13 @@
-"""When a completion is new: what a poll means for a watch. Pure.
+"""Decides when a completion is new to a watch, and what becomes of the watch after a poll.
 
-The services give a training no id. A success is told from the next by its date. The date of a failure is no help: it
-changes whenever somebody edits the group. So one failure is told from the next by what a poll saw between them: that a
-training was under way, or that the group was made anew.
+The services give a training no id. A success differs from the next by its date. The date of a failure does not help: it
+changes whenever somebody edits the group. So two failures are two if a poll between them saw a training under way, or
+if the group was made anew.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from shared.errors import NotFound
 from shared.messages.cloud_event import EventType
@@ -22,35 +22,31 @@ if TYPE_CHECKING:
     from shared.messages.watch import Target, TrainingWatch
 
 COMPLETIONS = (EventType.TRAINING_SUCCEEDED, EventType.TRAINING_FAILED)
-
 MAX_TRAININGS = 10_000
 
 Finding = TrainingResult | NotFound | None
 """What a poll found; None if it had no response that says anything."""
 
 
-class Decision(NamedTuple):
-    """What becomes of a watch: the event to publish first, if any, and the watch as it goes on, if it does."""
+def decide(
+    watch: TrainingWatch, finding: Finding, now: datetime, under_way_since: datetime | None = None
+) -> tuple[EventType | None, TrainingWatch]:
+    """Decide what a poll means for a watch: return the event to publish, if any, and the watch as it is then.
 
-    event: EventType | None
-    next: TrainingWatch | None
-
-
-def decide(watch: TrainingWatch, finding: Finding, now: datetime, under_way_since: datetime | None = None) -> Decision:
-    """Decide what becomes of a watch after a poll. A poll first saw this training under way at `under_way_since`.
-
-    A completion without a date counts as later than `after`: an event too many is better than none.
+    A poll first saw this training under way at `under_way_since`. A completion without a date counts as later than
+    `after`: an event too many is better than none.
     """
     if isinstance(finding, NotFound):
-        return Decision(EventType.TRAINING_NOT_FOUND, None)
+        return EventType.TRAINING_NOT_FOUND, watch
     if finding is not None and _is_new(watch, finding):
-        event = COMPLETIONS[finding.status is TrainingStatus.FAILED]
-        return Decision(event, _noting(watch, finding, under_way_since, is_new=True) if watch.repeat else None)
+        is_failure = finding.status is TrainingStatus.FAILED
+        event = EventType.TRAINING_FAILED if is_failure else EventType.TRAINING_SUCCEEDED
+        return event, _noting(watch, finding, under_way_since, is_new=True) if watch.repeat else watch
     if watch.expires_at is not None and watch.expires_at <= now:
-        return Decision(EventType.WATCH_EXPIRED, None)
+        return EventType.WATCH_EXPIRED, watch
     if finding is not None and finding.is_under_way and (watch.reported is None or watch.reported.is_complete):
-        return Decision(None, _noting(watch, finding, under_way_since, is_new=False))
-    return Decision(None, watch)
+        return None, _noting(watch, finding, under_way_since, is_new=False)
+    return None, watch
 
 
 def _is_new(watch: TrainingWatch, result: TrainingResult) -> bool:
@@ -76,40 +72,31 @@ def _noting(
     watch: TrainingWatch, result: TrainingResult, under_way_since: datetime | None, *, is_new: bool
 ) -> TrainingWatch:
     """The watch with what a poll found, to which the next poll is compared."""
-    last = watch.reported
-    dates = [last.completed_at] if last is not None else []
-    if is_new:
-        dates += [result.completed_at, result.created_date_time]
+    last = watch.reported or Reported(status="", times=0)
+    ended = [last.completed_at, *((result.completed_at, result.created_date_time) if is_new else ())]
     reported = Reported(
         status=result.status,
-        completed_at=max(filter(None, dates), default=None),
+        completed_at=max(filter(None, ended), default=None),
         under_way_since=under_way_since,
-        times=min((last.times if last is not None else 0) + is_new, MAX_TIMES),
+        times=min(last.times + is_new, MAX_TIMES),
     )
     return watch.model_copy(update={"reported": reported})
 
 
-class _Training(NamedTuple):
-    under_way_since: datetime | None
-    is_over: bool
-
-
 class SeenTrainings:
-    """Remembers, for each target, when a poll first saw its last training under way.
+    """Remembers, for each target, when a poll first saw its last training under way, and whether that is over.
 
     The watches themselves say so too, also after a restart. This memory serves a watch that comes when the training has
     ended already: it gets the same event as the watches before it.
     """
 
     def __init__(self) -> None:
-        self._last: dict[Target, _Training] = {}
+        self._last: dict[Target, tuple[datetime | None, bool]] = {}
 
     def recall(self, watch: TrainingWatch) -> None:
         """Learn of a training from a watch whose event is not published yet."""
-        reported = watch.reported
-        if reported is not None and reported.under_way_since is not None:
-            known = self._last.pop(watch.target, _Training(reported.under_way_since, is_over=True))
-            self._remember(watch.target, known)
+        if watch.reported is not None and watch.reported.under_way_since is not None:
+            self._remember(watch.target, *self._last.get(watch.target, (watch.reported.under_way_since, True)))
 
     def note(
         self, target: Target, result: TrainingResult, watches: Iterable[TrainingWatch], now: datetime
@@ -118,18 +105,18 @@ class SeenTrainings:
         reported = [watch.reported for watch in watches if watch.reported is not None]
         under_way = [one.under_way_since for one in reported if one.under_way_since and not one.is_complete]
         ended = [one.under_way_since for one in reported if one.under_way_since and one.is_complete]
-        known = self._last.get(target)
+        since, is_over = self._last.get(target, (None, True))
         if result.is_complete:
-            since = max(under_way or ended, default=known.under_way_since if known is not None else None)
+            since = max(under_way or ended, default=since)
         elif result.is_under_way:
-            since = min(under_way, default=known.under_way_since if known is not None and not known.is_over else now)
+            since = min(under_way, default=now if is_over else since)
         else:
-            return known.under_way_since if known is not None else None
-        self._last.pop(target, None)
-        self._remember(target, _Training(since, result.is_complete))
+            return since
+        self._remember(target, since, result.is_complete)
         return since
 
-    def _remember(self, target: Target, training: _Training) -> None:
-        self._last[target] = training
+    def _remember(self, target: Target, since: datetime | None, is_over: bool) -> None:
+        self._last.pop(target, None)  # what was seen last comes last, and what is first is forgotten first
+        self._last[target] = (since, is_over)
         if len(self._last) > MAX_TRAININGS:
             del self._last[next(iter(self._last))]

@@ -275,7 +275,7 @@ class TrainingWatches:
             if poll.bug is not None:
                 raise poll.bug
             self.telemetry.watch(self.queue.name, "no-news", None)
-            return None, following or watch
+            return None, following
         result = poll.finding if isinstance(poll.finding, TrainingResult) else None
         if result is not None and kind in COMPLETIONS:
             identity = event_id.of_completion(result, poll.under_way_since, watch.correlation_id)
@@ -292,7 +292,7 @@ class TrainingWatches:
             data=TrainingData.of(watch, result).to_dict(),
             traceparent=self.telemetry.watch(self.queue.name, kind, watch.traceparent),
         )
-        return event, (following or watch).telling(event)
+        return event, following.telling(event)
 
     async def _failed(self, tick: _Tick, message: Received, watch: TrainingWatch | None, bug: Exception) -> None:
         """Put a watch back after an unforeseen error, or dead-letter it after too many in a row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -27,11 +28,9 @@ def _read_rfc_3339(value: object) -> datetime:
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     text = value if isinstance(value, str) else ""
-    try:
+    with suppress(ValueError):  # the 30th of February
         if _DATE_TIME.fullmatch(text):
             return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except ValueError:  # the 30th of February
-        pass
     raise PydanticCustomError("date_time", _problem_of(text))
 
 
@@ -64,9 +63,6 @@ def text_of(date: datetime | None, precision: str = "milliseconds") -> str:
     return "" if date is None else date.astimezone(UTC).isoformat(timespec=precision)
 
 
-_US_FORMATS = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p %z")
-
-
 def read_date(value: object) -> datetime | None:
     """A service's date in UTC, in any of the forms that were seen; None for one that is missing or cannot be read.
 
@@ -83,14 +79,10 @@ def read_date(value: object) -> datetime | None:
 
 
 def _parse(text: str) -> datetime | None:
-    try:
+    with suppress(ValueError):
         return datetime.fromisoformat(text)
-    except ValueError:
-        for pattern in _US_FORMATS:
-            try:
-                return datetime.strptime(text, pattern)  # noqa: DTZ007 - the caller adds the time zone
-            except ValueError:
-                continue
+    with suppress(ValueError):
+        return datetime.strptime(text if text[-1:] not in "mM" else f"{text} +0000", "%m/%d/%Y %I:%M:%S %p %z")
     return None
 
 

@@ -9,13 +9,12 @@ from pydantic.alias_generators import to_camel
 
 from shared.messages.dates import Date
 from shared.messages.dead_letter import Reason
-from shared.messages.training import Message, TrainingResult, TrainingStatus
+from shared.messages.training import TrainingResult, TrainingStatus
 from shared.messages.watch import KINDS, TrainingWatch
 
 CorrelationId = Annotated[str | None, Field(description="As in the message that this event is about; absent if none.")]
-
-
 MessageId = Annotated[str, Field(description="Its id in the queue, as the producer's receipt has it.")]
+UpdatesProject = Annotated[str | None, Field(description="Absent where the message is not valid.")]
 Code = Annotated[str, Field(description="The service's, or our own where it was not asked; `Various` for several.")]
 Sentence = Annotated[str, Field(description="A sentence that says more, if there is one.")]
 
@@ -43,14 +42,13 @@ class TrainingData(EventData):
         Date, Field(description="The last change, which need not be a training; of a failed iteration its end.")
     ] = None
     last_successful_training_date_time: Date = None
-    message: Annotated[Message, Field(description="Why it failed, in the service's words.")] = None
+    message: Annotated[str | None, Field(description="Why it failed, in the service's words.")] = None
 
     @classmethod
     def of(cls, watch: TrainingWatch, result: TrainingResult | None) -> TrainingData:
         """The data of a watch after a poll that found this, if anything."""
         state = {} if result is None else result.model_dump()
-        target = watch.target._asdict()
-        return cls(**target, correlation_id=watch.correlation_id, **state)
+        return cls(**watch.target._asdict(), correlation_id=watch.correlation_id, **state)
 
 
 class WatchRejectedData(EventData):
@@ -63,23 +61,21 @@ class WatchRejectedData(EventData):
     message: Sentence
 
 
-class _MetadataData(EventData):
-    """A message of the updates queue."""
-
-    message_id: MessageId
-    project_id: Annotated[str | None, Field(description="Absent where the message is not valid.")] = None
-    correlation_id: CorrelationId = None
-
-
-class UpdatedData(_MetadataData):
+class UpdatedData(EventData):
     """A message whose images all have their metadata."""
 
+    message_id: MessageId
+    project_id: UpdatesProject = None
+    correlation_id: CorrelationId = None
     images: Annotated[int, Field(description="How many images it has.", ge=1)]
 
 
-class RejectedData(_MetadataData):
+class RejectedData(EventData):
     """A message that has become a dead letter, or some of whose images have."""
 
+    message_id: MessageId
+    project_id: UpdatesProject = None
+    correlation_id: CorrelationId = None
     reason: Reason
     code: Code
     message: Sentence

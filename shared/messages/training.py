@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from shared.messages.dates import Date
@@ -24,14 +24,6 @@ class TrainingStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-def _text(value: object) -> str | None:
-    """A message that cannot be read is left out, since the status alone decides."""
-    return value if isinstance(value, str) else None
-
-
-Message = Annotated[str | None, BeforeValidator(_text)]
-
-
 class TrainingResult(BaseModel):
     """The last training of a group, list or iteration. Times are UTC.
 
@@ -44,7 +36,7 @@ class TrainingResult(BaseModel):
     created_date_time: Date = None
     last_action_date_time: Date = None
     last_successful_training_date_time: Date = None
-    message: Message = None
+    message: str | None = None
 
     @property
     def is_complete(self) -> bool:
