@@ -8,13 +8,11 @@ from typing import Any
 
 from shared.redaction import redacted
 
-MAX_LINE = 500
 
-
-def one_line(text: object, longest: int = MAX_LINE) -> str:
+def one_line(text: object, longest: int = 500) -> str:
     """Return `text` on one line, without secrets: unprintable characters escaped, at most `longest` characters.
 
-    A line break in a producer's field would otherwise let it write log lines of its own.
+    With a line break in a field, a producer could otherwise write log lines of its own.
     """
     raw = redacted(str(text))
     line = raw[:longest]
@@ -25,8 +23,7 @@ def one_line(text: object, longest: int = MAX_LINE) -> str:
 
 def named(message_id: str, correlation_id: str | None) -> str:
     """Name a message in a log line: by its id, and by its correlation id if it has one."""
-    known_by = f" (correlation id {one_line(correlation_id)})" if correlation_id else ""
-    return one_line(message_id) + known_by
+    return one_line(message_id) + (f" (correlation id {one_line(correlation_id)})" if correlation_id else "")
 
 
 def error_line(error: BaseException) -> str:
@@ -38,10 +35,10 @@ def error_line(error: BaseException) -> str:
 
 
 _NOT_IN_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")
-"""What JSON would leave as it is and XML 1.0, in which queue messages travel, has no place for."""
+"""What JSON may hold but XML 1.0, in which queue messages travel, may not."""
 
 
 def to_json(document: Any) -> str:
-    """Write compact JSON that can be a queue message: as short as UTF-8 lets it be, and with nothing XML forbids."""
+    """Write compact JSON that can be a queue message: in UTF-8, and without what XML forbids."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found.group()):04x}", text)

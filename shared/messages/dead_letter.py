@@ -1,4 +1,4 @@
-"""What a dead letter says. It is written for a message that cannot be applied.
+"""What the dead letter of a message that cannot be applied holds, and what is left out where it does not fit.
 
 The dead letter of a valid update is the update, reduced to the images that were refused, plus a `failure`. A message
 that was never valid stands under `body`, decoded. Either can be moved back as it is: see `envelope`.
@@ -73,25 +73,21 @@ class Failure:
 def of_update(update: MetadataUpdate, failure: Failure) -> list[str]:
     """The dead letters of a valid update, with its refused images, or with all if the failure names none.
 
-    What does not fit one letter is divided between several: each has all metadata and some of the images, and can be
-    written in Base64 if the metadata leaves room. Metadata that leaves none, which only raised limits permit, is cut;
-    such a letter cannot be moved back.
+    If one is not enough, each of several has all metadata and some of the images, and fits a message in Base64 if the
+    metadata leaves room. Metadata that leaves none, which only raised limits permit, is cut; such a dead letter cannot
+    be moved back.
     """
-    letter: dict[str, Any] = update.to_dict()
-    if failure.images:
-        letter["imageIds"] = list(failure.images)
-    letter["failure"] = failure.to_dict()
+    ids = list(failure.images or update.image_ids)
+    letter = {**update.to_dict(), "imageIds": ids, "failure": failure.to_dict()}
     text = _fit(letter, MAX_BASE64_BYTES)
     if _fits(text, MAX_BASE64_BYTES):
         return [text]
-    ids = letter["imageIds"]
     without_ids = len(to_json({**letter, "imageIds": []}).encode())
     for size in (MAX_BASE64_BYTES, MAX_MESSAGE_BYTES):
         room = (size - without_ids) // ID_BYTES
         if room * MAX_LETTERS >= len(ids):
             return [to_json({**letter, "imageIds": ids[first : first + room]}) for first in range(0, len(ids), room)]
-    body = to_json({name: value for name, value in letter.items() if name != "failure"})
-    return [_fit({"body": body, "failure": letter["failure"]})]
+    return [of_text(to_json({**update.to_dict(), "imageIds": ids}), failure)]
 
 
 def of_text(text: str, failure: Failure) -> str:
@@ -106,12 +102,11 @@ def _fit(letter: dict[str, Any], size: int = MAX_MESSAGE_BYTES) -> str:
     """
     failure = letter["failure"]
     text = to_json(letter)
-    if not _fits(text, size):
-        failure |= {"images": {}, "truncated": True}
-        text = to_json(letter)
-    if not _fits(text, size):
-        failure |= {name: _cut(failure[name], MAX_SENTENCE) for name in ("message", "code")}
-        text = to_json(letter)
+    sentences = {name: _cut(failure[name], MAX_SENTENCE) for name in ("message", "code")}
+    for shorter in ({"images": {}, "truncated": True}, sentences):
+        if not _fits(text, size):
+            failure |= shorter
+            text = to_json(letter)
     while "body" in letter and not _fits(text, size):
         letter["body"] = _cut(letter["body"], len(letter["body"]) * 7 // 8)  # a character is up to six bytes long
         text = to_json(letter)

@@ -2,7 +2,7 @@
 
 Storage cannot put a message exactly once. So `vision-relay send` puts a placeholder that stays invisible for days,
 notes its id and pop receipt in a file, then gives it the message's content and makes it visible. A pop receipt permits
-that once, also after a crash. A placeholder that never got its content becomes visible at last, and the app deletes it.
+that once, also after a crash. A placeholder without content becomes visible in the end, and the app deletes it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ import base64
 
 PLACEHOLDER = '{"reserved":"for a message that its sender has not sent"}'
 
-_PLAIN = PLACEHOLDER.encode()
-_BODIES = (_PLAIN, base64.b64encode(_PLAIN))
-
 
 def is_placeholder(body: bytes) -> bool:
     """Whether a message of the updates queue is a placeholder."""
-    return body in _BODIES
+    return body in (PLACEHOLDER.encode(), base64.b64encode(PLACEHOLDER.encode()))

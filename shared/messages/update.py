@@ -29,15 +29,15 @@ PAGE_LIMITS = MetadataLimits()
 
 def _few_pairs(value: object, info: ValidationInfo) -> object:
     """Count first: otherwise each of 64 KiB of wrong pairs would be named."""
-    pairs = _limits(info).pairs
-    if isinstance(value, dict) and len(value) > pairs:
-        raise PydanticCustomError("pairs", f"must have at most {pairs} pairs (MAX_METADATA_PAIRS)")
+    limits: MetadataLimits = info.context or PAGE_LIMITS
+    if isinstance(value, dict) and len(value) > limits.pairs:
+        raise PydanticCustomError("pairs", f"must have at most {limits.pairs} pairs (MAX_METADATA_PAIRS)")
     return value
 
 
 def _short(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
     """Check all pairs in one call: a call for each key and value takes as long as all the rest."""
-    limits = _limits(info)
+    limits: MetadataLimits = info.context or PAGE_LIMITS
     for key, value in metadata.items():
         if len(key) > limits.key_characters:
             raise _too_long("key", key, limits.key_characters, "MAX_METADATA_KEY_CHARACTERS")
@@ -51,14 +51,9 @@ def _too_long(what: str, key: str, longest: int, setting: str) -> PydanticCustom
     return PydanticCustomError("characters", f"the {what} {named} must have at most {longest} characters ({setting})")
 
 
-def _limits(info: ValidationInfo) -> MetadataLimits:
-    return info.context if isinstance(info.context, MetadataLimits) else PAGE_LIMITS
-
-
 MetadataKey = Annotated[str, StringConstraints(min_length=1)]
 MetadataValue = Annotated[str, StringConstraints(min_length=0)]
 """With a constraint of any kind, pydantic refuses text that UTF-8 cannot write; without one it does not look."""
-
 
 _LIMITS_BY_DEFAULT: dict[str, Any] = {
     "maxProperties": PAGE_LIMITS.pairs,
@@ -91,8 +86,7 @@ def left_of(older: BatchKey, newer: BatchKey) -> BatchKey | None:
 class MetadataUpdate:
     """One message of the updates queue: give these images this metadata.
 
-    Limits: 1 image or more, as many as fit a queue message of 64 KiB; of pairs and their lengths `MetadataLimits`, and
-    a key has at least 1 character.
+    See `MetadataLimits` for how much metadata. Of images there may be as many as fit a queue message of 64 KiB.
     """
 
     project_id: Annotated[ProjectId, Field(description="The Custom Vision project.")]

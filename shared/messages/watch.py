@@ -31,15 +31,14 @@ from shared.messages.validation import WIRE, OptionalCorrelationId, OptionalTrac
 if TYPE_CHECKING:
     from shared.messages.cloud_event import Event
 
-MAX_GROUP_ID = 64
 MAX_TIMES = 1_000_000_000
 """A watch that has reported so often counts no further."""
 
 GroupId = Annotated[
     str,
-    StringConstraints(strict=True, pattern=r"^[a-z0-9\-_]+$", max_length=MAX_GROUP_ID),
-    WithJsonSchema({"type": "string", "pattern": rf"^[a-z0-9_-]{{1,{MAX_GROUP_ID}}}(?!\n)$"}),
-    error_text("group_id", f"must be text of 1 to {MAX_GROUP_ID} of the characters a-z, 0-9, - and _"),
+    StringConstraints(strict=True, pattern=r"^[a-z0-9_-]{1,64}$"),
+    WithJsonSchema({"type": "string", "pattern": r"^[a-z0-9_-]{1,64}(?!\n)$"}),
+    error_text("group_id", "must be text of 1 to 64 of the characters a-z, 0-9, - and _"),
 ]
 
 
@@ -54,10 +53,10 @@ class Kind(NamedTuple):
     """All that differs between the kinds of watches.
 
     Attributes:
-        api: whose training it is, so also whose limit a poll counts against.
-        path: where the service has what is trained; also the subject of its events.
-        id: what its `id` may be.
-        in_project: whether the watch names a `projectId` too.
+        api: the service that is polled.
+        path: where it has what is trained; also the subject of the events.
+        id: what the watch's `id` may be.
+        in_project: whether the watch has a `projectId` too.
     """
 
     api: Api
@@ -87,12 +86,12 @@ class Target(NamedTuple):
 
     @property
     def api(self) -> Api:
-        """Whom to ask."""
+        """The service that is polled."""
         return KINDS[self.kind].api
 
     @property
     def path(self) -> str:
-        """Where the service has it; also the subject of its events."""
+        """See `Kind`."""
         return KINDS[self.kind].path.format(id=self.id, project_id=self.project_id)
 
 
@@ -108,10 +107,7 @@ def _known(kind: str) -> str:
 
 
 class Reported(BaseModel):
-    """The completion that a watch has reported last, or the state that a poll has seen after it.
-
-    `completed_at` is when the completion that was reported last ended, also while the next training is under way.
-    """
+    """The completion that a watch has reported last, or the state that a poll has seen after it."""
 
     model_config = ConfigDict(**WIRE, frozen=True, populate_by_name=True)
 
@@ -133,8 +129,7 @@ class Reported(BaseModel):
 class TrainingWatch(BaseModel):
     """One message of the watches queue: publish an event when this training is complete.
 
-    `after`: only a completion later than this counts. `repeat`: go on watching after the first. `expires_at`: give up
-    then. The app itself writes `reported` into a watch that it puts back, and `event` before it publishes that.
+    The app itself writes `reported` into a watch that it puts back, and `event` before it publishes that.
     """
 
     model_config = ConfigDict(**WIRE, frozen=True)
