@@ -66,7 +66,8 @@ class Service:
     admission: Admission
     calls_per_second: float
     source: str  # of its events: its URL
-    scope_of: Callable[[Target], Hashable] = lambda target: None  # noqa: ARG005  (what is suspended separately)
+    # what is suspended separately, as in the batcher
+    scope_of: Callable[[Target], Hashable] = lambda target: None  # noqa: ARG005
 
     def is_suspended(self, target: Target) -> bool:
         """Whether the next poll of this target would be a probe."""
@@ -271,6 +272,7 @@ class TrainingWatches:
         if watch.event is not None:
             return watch.event.to_event(), watch
         kind, following = decide(watch, poll.finding, datetime.now(UTC), poll.under_way_since)
+        following = following or watch
         if kind is None:
             if poll.bug is not None:
                 raise poll.bug

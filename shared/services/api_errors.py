@@ -41,12 +41,7 @@ FACE_NOT_TRAINED = frozenset({"PersonGroupNotTrained", "LargePersonGroupNotTrain
 FACE_NOT_FOUND = FACE_NOT_TRAINED | {"PersonGroupNotFound", "LargePersonGroupNotFound", "LargeFaceListNotFound"}
 ITERATION_NOT_FOUND = frozenset({"NotFoundIteration", "NotFoundProject"})
 
-_STATUSES: Final[Mapping[int, type[ApiError]]] = {
-    401: AccessDenied,
-    403: AccessDenied,
-    408: Unavailable,
-    429: RateLimited,
-}
+_STATUSES: Mapping[int, type[ApiError]] = {401: AccessDenied, 403: AccessDenied, 408: Unavailable, 429: RateLimited}
 
 _BEGINNINGS: Final[Mapping[str, type[ApiError]]] = {
     "BadRequest": CallRefused,

@@ -55,11 +55,11 @@ class EventPublisher:
         if self._topic is not None:
             sendings[EVENT_GRID, self._topic.host] = self._topic.publish(event)
         # a failure of one must not interrupt the other
-        results = await asyncio.gather(*sendings.values(), return_exceptions=True)
-        for (system, destination), error in zip(sendings, results, strict=True):
+        errors = await asyncio.gather(*sendings.values(), return_exceptions=True)
+        for (system, destination), error in zip(sendings, errors, strict=True):
             self._telemetry.sent(system, destination, error)
-        for error in filter(None, results):
-            raise error
+        if failed := [error for error in errors if error is not None]:
+            raise failed[0]
         # events of updated metadata are too many for the log
         level = logging.DEBUG if event.type == EventType.METADATA_UPDATED else logging.INFO
         log.log(level, "published %s of %s", event.type, one_line(event.subject))
@@ -91,7 +91,7 @@ class _ForAudience:
     audience: str
 
     async def get_token(self, *_: str, **options: Any) -> Any:
-        """Raises what the credential raises."""
+        """A token for the audience, whatever the library asks for."""
         return await self.credential.get_token(f"{self.audience}/.default", **options)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import ssl
 from typing import Any
 
 import httpx
@@ -16,6 +18,28 @@ ENDPOINT = "https://api.example"
 TIMEOUT_SECONDS = 30.0
 
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+
+ANYTHING = [
+    httpx.RemoteProtocolError("Server disconnected without sending a response."),
+    httpx.ReadTimeout("slow"),
+    httpx.ReadError("cut"),
+    httpx.InvalidURL("odd"),
+    ConnectionResetError("reset"),
+    OSError("no route"),
+    TimeoutError("of the library"),
+    ssl.SSLError("certificate"),
+    UnicodeEncodeError("utf-8", "r\udce9essayez", 1, 2, "surrogates not allowed"),
+    UnicodeDecodeError("ascii", b"\xe9", 0, 1, "ordinal not in range"),
+    asyncio.IncompleteReadError(b"", 1),
+    asyncio.InvalidStateError("in the transport"),
+    AssertionError(),
+    AttributeError("of a library"),
+    KeyError("header"),
+    RuntimeError("Session is closed"),
+    ValueError("Can redirect only to http or https"),
+    ExceptionGroup("both ways", [OSError("IPv6"), OSError("IPv4")]),
+]
+"""Errors that a library may raise."""
 
 
 def answer(status: int, body: Any = b"", **headers: str) -> httpx.Response:

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
 
 import httpx
 import pytest
-from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
-from azure.identity import CredentialUnavailableError
 from pydantic import SecretStr
 
-from shared.errors import AccessDenied, ApiError, Unavailable
+from shared.errors import Unavailable
 from shared.redaction import hide
 from shared.services.api_errors import read_error
-from shared.services.authentication import Authentication, identity_authentication, key_authentication, new_credential
+from shared.services.authentication import key_authentication
 from shared.services.http import MAX_RESPONSE_BYTES, MAX_RETRY_AFTER_SECONDS, read_json, retry_after_seconds
 from tests.unit.shared.answers import (
+    ANYTHING,
     ENDPOINT,
     KEY,
     TIMEOUT_SECONDS,
     answer,
     api_answering,
-    client_answering,
-    gateway_error,
     new_api,
 )
-
-AUDIENCE = "https://cognitiveservices.azure.com"
-TOKEN = "marked-token"
 
 
 class TestRequest:
@@ -56,28 +47,6 @@ class TestRequest:
     async def test_an_answer_of_any_status_is_an_answer(self, status: int) -> None:
         api, _ = api_answering(answer(status))
         assert (await api.call("POST", "/", b"{}")).status_code == status
-
-
-ANYTHING = [
-    httpx.RemoteProtocolError("Server disconnected without sending a response."),
-    httpx.ReadTimeout("slow"),
-    httpx.ReadError("cut"),
-    httpx.InvalidURL("odd"),
-    ConnectionResetError("reset"),
-    OSError("no route"),
-    TimeoutError("of the library"),
-    ssl.SSLError("certificate"),
-    UnicodeEncodeError("utf-8", "r\udce9essayez", 1, 2, "surrogates not allowed"),
-    UnicodeDecodeError("ascii", b"\xe9", 0, 1, "ordinal not in range"),
-    asyncio.IncompleteReadError(b"", 1),
-    asyncio.InvalidStateError("in the transport"),
-    AssertionError(),
-    AttributeError("of a library"),
-    KeyError("header"),
-    RuntimeError("Session is closed"),
-    ValueError("Can redirect only to http or https"),
-    ExceptionGroup("both ways", [OSError("IPv6"), OSError("IPv4")]),
-]
 
 
 class TestNoAnswer:
@@ -144,99 +113,6 @@ class TestSecrets:
         api, _ = api_answering(answer(400, {"message": "sig=other-secret"}))
         hide("other-secret")
         assert read_error(await api.call("GET", "/")).message == "sig=[secret]"
-
-    async def test_so_is_the_token_of_the_identity(self) -> None:
-        client, _ = client_answering(answer(401, gateway_error(401, f"Bearer {TOKEN} is of another tenant")))
-        api = new_api(client, identity(FakeCredential()))
-        message = read_error(await api.call("GET", "/")).message
-        assert "another tenant" in message
-        assert TOKEN not in message
-
-
-class FakeCredential:
-    def __init__(self, error: BaseException | None = None) -> None:
-        self._error = error
-
-    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        assert scopes == (f"{AUDIENCE}/.default",)
-        if self._error is not None:
-            raise self._error
-        return AccessToken(TOKEN, 0)
-
-
-def identity(credential: FakeCredential) -> Authentication:
-    return identity_authentication(
-        credential,  # type: ignore[arg-type]
-        AUDIENCE,
-        "FACE_KEY",
-    )
-
-
-class TestIdentity:
-    async def test_its_token_is_sent(self) -> None:
-        assert await identity(FakeCredential())() == {"Authorization": f"Bearer {TOKEN}"}
-
-    @pytest.mark.parametrize("kind", [ClientAuthenticationError, CredentialUnavailableError])
-    async def test_without_a_token_the_error_names_the_setting_that_would_do_instead(
-        self, kind: type[ClientAuthenticationError]
-    ) -> None:
-        client, _ = client_answering(answer(200))
-        api = new_api(client, identity(FakeCredential(kind("no\nidentity"))))
-        with pytest.raises(AccessDenied, match=r"no token .*AZURE_CLIENT_ID.*or set FACE_KEY: no\\nidentity$"):
-            await api.call("GET", "/")
-
-    async def test_of_all_ways_to_a_token_the_managed_identitys_is_told(self) -> None:
-        tried = "Attempted credentials:\n\tEnvironmentCredential: no.\n\tManagedIdentityCredential: 400, unknown client"
-        with pytest.raises(AccessDenied, match=r": ManagedIdentityCredential: 400, unknown client$"):
-            await identity(FakeCredential(ClientAuthenticationError(tried)))()
-
-    @pytest.mark.parametrize(
-        "error", [ServiceRequestError("unreachable"), *ANYTHING], ids=lambda error: type(error).__name__
-    )
-    async def test_whatever_else_keeps_a_token_away_is_waited_for(self, error: Exception) -> None:
-        with pytest.raises(Unavailable, match=r"^no token for the app's identity: ") as caught:
-            await identity(FakeCredential(error))()
-        assert str(caught.value).isprintable()
-
-    async def test_who_cancels_is_obeyed(self) -> None:
-        with pytest.raises(asyncio.CancelledError):
-            await identity(FakeCredential(asyncio.CancelledError()))()
-
-    @pytest.mark.parametrize("error", [ClientAuthenticationError("marked-header"), OSError("marked-header")], ids=repr)
-    async def test_no_error_tells_a_secret(self, error: Exception) -> None:
-        hide("marked-header")
-        with pytest.raises(ApiError) as caught:
-            await identity(FakeCredential(error))()
-        assert "marked-header" not in str(caught.value)
-        assert caught.value.__suppress_context__
-
-    @pytest.mark.parametrize(
-        ("argument", "setting", "used"),
-        [(None, None, None), (None, "of-the-app", "of-the-app"), ("of-storage", "of-the-app", "of-storage")],
-    )
-    async def test_a_user_assigned_one_is_named_by_the_librarys_setting_or_by_ours(
-        self, monkeypatch: pytest.MonkeyPatch, argument: str | None, setting: str | None, used: str | None
-    ) -> None:
-        asked: list[Any] = []
-        monkeypatch.setattr("azure.identity.aio._credentials.default.ManagedIdentityCredential", recording(asked))
-        monkeypatch.delenv("AZURE_CLIENT_ID", raising=False)
-        if setting is not None:
-            monkeypatch.setenv("AZURE_CLIENT_ID", setting)
-        await new_credential(argument).close()
-        assert asked == [used]
-
-
-def recording(asked: list[Any]) -> Any:
-    """Stands for the managed identity's class and notes which identity is asked for."""
-
-    class Recorded:
-        def __init__(self, *, client_id: str | None = None, **_: Any) -> None:
-            asked.append(client_id)
-
-        async def close(self) -> None:
-            pass
-
-    return Recorded
 
 
 @pytest.mark.parametrize(
