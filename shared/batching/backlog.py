@@ -83,17 +83,19 @@ class Backlog:
         """Let the images of a batch wait again, behind what waits already."""
         for item in batch.items:
             self._wait(item)
-        self._end_unwanted(batch)
+        for item in batch.items:
+            if not item.waiters:
+                self._end(item)
 
     def accuse(self, batch: Batch) -> None:
         """Let the images of a batch of one message wait again, suspected from now on."""
         self._bisection.accuse(batch)
-        self._end_unwanted(batch)
+        self.wait_again(batch)
 
     def bisect(self, batch: Batch, *, is_witness: bool) -> None:
         """Search a batch for the message at fault. `is_witness`: whether its images may accuse the service later."""
         self._bisection.split(batch, is_witness=is_witness)
-        self._end_unwanted(batch)
+        self.wait_again(batch)
 
     def answer(self, batch: Batch, outcomes: Mapping[str, ImageOutcome]) -> None:
         """Give each image of a batch the outcome that the response has for it."""
@@ -141,11 +143,6 @@ class Backlog:
             following = self._order.remove(following)
         if following is not None:
             self._wait(following)
-
-    def _end_unwanted(self, batch: Batch) -> None:
-        for item in batch.items:
-            if not item.waiters:
-                self._end(item)
 
     def _take_along(self, item: Item) -> None:
         """Let everything behind an item that was not applied come back too."""

@@ -43,9 +43,7 @@ class Batcher(Generic[K]):
 
     Args:
         scope_of: what calls of this key have trouble with in common, such as a project; in the words of the log.
-        batch_size: images in a call at most.
         linger_seconds: how long an update waits for others to fill its batch while the API is idle.
-        max_wait_seconds: how long an update waits for its outcome at most.
         starvation_seconds: how long an update may be passed over in favour of fuller batches; up to as long again if
             others of its key were served meanwhile.
         max_in_flight: calls on the wire at most; fewer than the connections that `send` has.
@@ -100,7 +98,8 @@ class Batcher(Generic[K]):
         loop = asyncio.get_running_loop()
         message = self._memory.begin(message_id, key, image_ids)
         waiter = Waiter(loop.create_future(), message, tag)
-        timer = loop.call_later(self._max_wait_seconds, self._give_up, waiter)
+        late = MaxWaitExceeded(f"no outcome within {self._max_wait_seconds:g} s; it will be delivered again")
+        timer = loop.call_later(self._max_wait_seconds, waiter.end, late)
         try:
             if self._backlog.add(waiter, loop.time()):
                 self._advance()
@@ -126,10 +125,6 @@ class Batcher(Generic[K]):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         await self._admission.aclose()
-
-    def _give_up(self, waiter: Waiter) -> None:
-        waited = f"no outcome within {self._max_wait_seconds:g} s; it will be delivered again"
-        waiter.end(MaxWaitExceeded(waited))
 
     def _advance(self) -> None:
         """Make the calls that may be made now, say how many are left, and come back when more may be."""

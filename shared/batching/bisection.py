@@ -81,13 +81,12 @@ class Bisection:
     def accuse(self, batch: Batch) -> None:
         """Suspect the images of one message that the service failed to answer for."""
         self.end(batch, is_good=False)
-        self._put(Group(batch.key, is_witness=False, failed_alone=not batch.items[0].is_pardoned), batch.items)
+        self._group(batch.items, Group(batch.key, is_witness=False, failed_alone=not batch.items[0].is_pardoned))
 
     def suspect(self, batch: Batch) -> None:
         """Send the images of one message by themselves from now on, if they are not suspected already."""
         if batch.group is None:
-            group = Group(batch.key, is_witness=False)
-            self._groups |= {(item.key, item.image_id): group for item in batch.items}
+            self._group(batch.items, Group(batch.key, is_witness=False))
 
     def pardon(self, most: Most) -> list[Item]:
         """Once calls are resumed, take the images that failed alone for innocent, if they are many: each once.
@@ -125,7 +124,7 @@ class Bisection:
         if group.items:  # a probe of one image, which tells nothing of the rest
             self._ready[group] = None
             group = Group(group.key, is_witness=group.is_witness, failed_alone=group.failed_alone)
-            self._groups |= {(item.key, item.image_id): group for item in items}
+            self._group(items, group)
         return Batch(group.key, items, group)
 
     def count_calls(self, most: Most, on_the_wire: Iterable[Batch]) -> int:
@@ -157,13 +156,11 @@ class Bisection:
         """Divide between two messages: the images of one need not be told apart, they have one outcome."""
         middle, key = _middle(items), items[0].key
         second = Group(key, is_witness, is_held=True)
-        self._put(second, items[middle:])
-        self._put(Group(key, is_witness, other_half=second), items[:middle])
+        self._group(items[:middle], Group(key, is_witness, other_half=second))
+        self._group(items[middle:], second)
 
-    def _put(self, group: Group, items: list[Item]) -> None:
-        for item in items:
-            self._groups[(item.key, item.image_id)] = group
-            self.join(item)
+    def _group(self, items: list[Item], group: Group) -> None:
+        self._groups |= {(item.key, item.image_id): group for item in items}
 
     def _release_other_half(self, group: Group, *, is_bad: bool) -> None:
         half, group.other_half = group.other_half, None
@@ -174,6 +171,8 @@ class Bisection:
         if is_bad and items and not Batch(half.key, items).is_of_one_message:
             half.items.clear()
             self._halve(items, is_witness=half.is_witness)
+            for item in items:
+                self.join(item)
         elif items:
             self._ready[half] = None
 

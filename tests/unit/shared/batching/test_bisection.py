@@ -22,6 +22,16 @@ def leave(search: Bisection, *items: Item) -> None:
         search.remember(item)
 
 
+def split(search: Bisection, batch: Batch) -> None:
+    search.split(batch, is_witness=True)
+    assert all(search.join(item) for item in batch.items)
+
+
+def accuse(search: Bisection, batch: Batch) -> None:
+    search.accuse(batch)
+    assert all(search.join(item) for item in batch.items)
+
+
 def take(search: Bisection) -> Batch:
     batch = search.next_batch(always)
     assert batch is not None
@@ -42,7 +52,7 @@ def accepted(search: Bisection, batch: Batch) -> None:
 
 def searching(image_ids: str, key: str = "a") -> Bisection:
     search = Bisection()
-    search.split(new_batch(image_ids, key), is_witness=True)
+    split(search, new_batch(image_ids, key))
     return search
 
 
@@ -58,7 +68,7 @@ class TestHalves:
 
     def test_if_the_first_half_is_bad_too_the_second_is_sent_whole(self) -> None:
         search = searching("abcd")
-        search.split(take(search), is_witness=True)
+        split(search, take(search))
         assert {taken(search), taken(search)} == {"a", "cd"}
 
     def test_a_single_message_is_sent_although_it_is_known_to_be_bad(self) -> None:
@@ -88,7 +98,7 @@ class TestHalves:
     def test_an_image_with_its_outcome_is_forgotten(self) -> None:
         search = Bisection()
         batch = new_batch("ab")
-        search.split(batch, is_witness=True)
+        split(search, batch)
         for item in batch.items:
             search.forget(item)
         assert not search._groups
@@ -99,7 +109,7 @@ class TestHalves:
         batch = new_batch("abcdefgh")
         for item in batch.items[1:]:
             item.waiters = batch.items[1].waiters
-        search.split(batch, is_witness=True)
+        split(search, batch)
         first = take(search)
         assert "".join(first.image_ids) == "a"
         accepted(search, first)
@@ -117,15 +127,15 @@ class TestHalves:
 class TestTurns:
     def test_searches_take_turns(self) -> None:
         search = searching("abcd", "first")
-        search.split(new_batch("efgh", "second"), is_witness=True)
+        split(search, new_batch("efgh", "second"))
         for batch in (take(search), take(search)):
-            search.split(batch, is_witness=True)
+            split(search, batch)
         assert {taken(search), taken(search)} == {"a", "cd"}
         assert {taken(search), taken(search)} == {"e", "gh"}
 
     def test_a_search_whose_calls_are_suspended_is_passed_over(self) -> None:
         search = searching("ab", "suspended")
-        search.split(new_batch("cd", "free"), is_witness=True)
+        split(search, new_batch("cd", "free"))
         batch = search.next_batch(lambda key, _: 64 * (key == "free"))
         assert batch is not None
         assert batch.key == "free"
@@ -133,7 +143,7 @@ class TestTurns:
 
     def test_each_search_asks_for_the_calls_that_it_makes_next(self) -> None:
         search = searching("abcdefgh", "first")
-        search.split(new_batch("abcdefgh", "second"), is_witness=True)
+        split(search, new_batch("abcdefgh", "second"))
         assert search.count_calls(always, []) == 6
         batch = take(search)
         assert search.count_calls(always, [batch]) == 6, "those on the wire are followed by others"
@@ -143,7 +153,7 @@ class TestThoseThatFailedAlone:
     def test_a_few_wait_for_the_end_of_the_outage_in_one_group_that_is_no_witness(self) -> None:
         search = Bisection()
         for image_id in "ab":
-            search.accuse(new_batch(image_id))
+            accuse(search, new_batch(image_id))
         assert search.pardon(always) == []
         batch = take(search)
         assert batch.image_ids == ["a", "b"]
@@ -152,7 +162,7 @@ class TestThoseThatFailedAlone:
     def test_if_they_are_many_the_service_was_at_fault_and_they_wait_with_all_others(self) -> None:
         search = Bisection()
         for number in range(MAX_AT_FAULT + 1):
-            search.accuse(new_batch([str(number)], key=str(number)))
+            accuse(search, new_batch([str(number)], key=str(number)))
         suspended = search.pardon(lambda _key, _is_witness: 1)
         assert suspended == []
         assert len(search.pardon(always)) == MAX_AT_FAULT + 1
@@ -163,10 +173,10 @@ class TestThoseThatFailedAlone:
         search = Bisection()
         batches = [new_batch([str(number)]) for number in range(MAX_AT_FAULT + 1)]
         for batch in batches:
-            search.accuse(batch)
+            accuse(search, batch)
         search.pardon(always)
         for batch in batches:
-            search.accuse(batch)
+            accuse(search, batch)
         assert search.pardon(always) == []
         assert take(search).image_ids == ["0"]
 
@@ -175,7 +185,7 @@ class TestMemory:
     def test_a_message_that_comes_back_goes_on_where_it_stopped(self) -> None:
         search = Bisection()
         batch = new_batch("abcd")
-        search.split(batch, is_witness=True)
+        split(search, batch)
         leave(search, *batch.items)
         assert search.next_batch(always) is None
         for image_id in "dcba":
@@ -190,10 +200,19 @@ class TestMemory:
     def test_who_leaves_while_its_group_is_on_the_wire_is_remembered_in_its_half(self) -> None:
         search = searching("abcdefgh")
         half = take(search)
-        search.split(half, is_witness=True)
+        split(search, half)
         leave(search, half.items[0])
         assert {taken(search), taken(search)} == {"b", "efgh"}
         assert search.join(new_item("a"))
+
+    def test_who_comes_back_to_a_half_that_was_divided_meanwhile_goes_without_the_others(self) -> None:
+        search = Bisection()
+        batch = new_batch("abcdefgh")
+        split(search, batch)
+        leave(search, batch.items[4])
+        accepted(search, take(search))
+        assert search.join(new_item("e"))
+        assert [taken(search), taken(search), taken(search)] == ["f", "e", ""]
 
     def test_who_is_alone_and_has_to_be_tried_again_stays_alone(self) -> None:
         search = searching("ab")
@@ -207,7 +226,7 @@ class TestMemory:
         monkeypatch.setattr(bisection, "MAX_REMEMBERED", 2)
         search = Bisection()
         batch = new_batch("abc")
-        search.split(batch, is_witness=True)
+        split(search, batch)
         leave(search, *batch.items)
         assert (len(search._groups), len(search._remembered)) == (2, 2)
         assert not search.join(new_item("a"))
@@ -223,14 +242,14 @@ def calls_to_find(bad: set[str], *, leaving: bool) -> int:
     search = Bisection()
     batch = new_batch([f"{n:02}" for n in range(64)])
     waiting = {item.image_id: item for item in batch.items}
-    search.split(batch, is_witness=True)
+    split(search, batch)
     found: set[str] = set()
     calls = 1
     while waiting:
         group = take(search)
         calls += 1
         if refused(group, bad) and len(group.items) > 1:
-            search.split(group, is_witness=True)
+            split(search, group)
         else:
             if refused(group, bad):
                 found |= set(group.image_ids)
