@@ -13,8 +13,6 @@ a placeholder without its content      returns
 has waited for the maximum             leaves the batcher and raises
 an error that nobody foresaw           raises; from the fifth delivery on a dead letter, then returns
 =====================================  ==================================================================
-
-`services.custom_vision` decides what a response means for an image.
 """
 
 from __future__ import annotations
@@ -48,8 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEAD_LETTER_BUG_FROM_DEQUEUE = 5
-"""From this delivery on, an error that nobody foresaw makes a dead letter: four more chances are enough for a passing
-cause, and a message that breaks our code must not come back for ever."""
+"""Four more chances are enough for a passing cause; a message that breaks our code must not come back for ever."""
 
 MAX_ERROR = 1000
 
@@ -104,7 +101,8 @@ class MetadataUpdates:
                     log.exception("message %s will be delivered again", one_line(delivery.id))  # the host says nothing
                     raise
                 failure = _failure(delivery, Reason.ERROR, type(error).__name__, one_line(error, MAX_ERROR), redrives)
-                await self._dead_letter(delivery, update or _unread(delivery), failure, processing)
+                unread = InvalidMessage(text=delivery.body.decode("utf-8", "backslashreplace"))
+                await self._dead_letter(delivery, update or unread, failure, processing)
             else:
                 if not_applied:
                     await self._dead_letter(delivery, update, _refusal(delivery, not_applied, redrives), processing)
@@ -117,7 +115,8 @@ class MetadataUpdates:
             correlation_id=update.correlation_id,
             images=len(update.image_ids),
         )
-        await self._publish(EventType.METADATA_UPDATED, data, datetime.now(UTC), update, processing)
+        traceparent = processing.onward(update.traceparent)
+        await self._publish(EventType.METADATA_UPDATED, data, datetime.now(UTC), traceparent)
 
     async def _dead_letter(
         self, delivery: Delivery, message: MetadataUpdate | InvalidMessage, failure: Failure, processing: Processing
@@ -137,7 +136,8 @@ class MetadataUpdates:
             message=one_line(failure.message, MAX_ERROR),
             images=len(failure.images),
         )
-        await self._publish(EventType.METADATA_REJECTED, data, failure.at, message, processing)
+        traceparent = processing.onward(message.traceparent)
+        await self._publish(EventType.METADATA_REJECTED, data, failure.at, traceparent)
         if isinstance(message, InvalidMessage):
             letters = [dead_letter.of_text(message.text, failure)]
         else:
@@ -152,12 +152,7 @@ class MetadataUpdates:
         )
 
     async def _publish(
-        self,
-        kind: EventType,
-        data: UpdatedData | RejectedData,
-        time: datetime,
-        message: MetadataUpdate | InvalidMessage,
-        processing: Processing,
+        self, kind: EventType, data: UpdatedData | RejectedData, time: datetime, traceparent: str | None
     ) -> None:
         event = new_event(
             kind,
@@ -166,7 +161,7 @@ class MetadataUpdates:
             identity=data.message_id,
             time=time,
             data=data.to_dict(),
-            traceparent=processing.onward(message.traceparent),
+            traceparent=traceparent,
         )
         await self.events.publish(event)
 
@@ -186,8 +181,3 @@ def _refusal(delivery: Delivery, not_applied: Mapping[str, NotApplied], redrives
     first, *others = dict.fromkeys(refused.values())
     failure = _failure(delivery, Reason.REFUSED, "Various" if others else first.code, first.message, redrives)
     return replace(failure, images={image_id: one.code for image_id, one in refused.items()})
-
-
-def _unread(delivery: Delivery) -> InvalidMessage:
-    """A message that broke our own code before it was read."""
-    return InvalidMessage(text=delivery.body.decode("utf-8", "backslashreplace"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.batching.batch_timing import Partitions
 from shared.batching.bisection import Bisection
 from shared.batching.image_order import ImageOrder
 from shared.batching.outcomes import APPLIED, Applied, Refused, Retry
@@ -16,6 +15,7 @@ from shared.batching.outcomes import APPLIED, Applied, Refused, Retry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shared.batching.batch_timing import Partitions
     from shared.batching.items import Batch, Item, Most, Waiter
     from shared.batching.message_memory import MessageMemory
     from shared.batching.outcomes import ImageOutcome
@@ -25,12 +25,12 @@ MISSING = Retry("missing from the response")
 
 
 class Backlog:
-    """See the module. `batch_size` in images, `linger` and `starvation` in seconds of the caller's clock."""
+    """See the module."""
 
-    def __init__(self, memory: MessageMemory, *, batch_size: int, linger: float, starvation: float) -> None:
+    def __init__(self, memory: MessageMemory, partitions: Partitions) -> None:
         self._memory = memory
         self._order = ImageOrder()
-        self._partitions = Partitions(batch_size=batch_size, linger=linger, starvation=starvation)
+        self._partitions = partitions
         self._bisection = Bisection()
         self._bisected_last = False
 
@@ -57,10 +57,6 @@ class Backlog:
                 self._end(item)
         waiter.items.clear()
 
-    def next_due(self, now: float) -> float:
-        """When the next batch that is not full will have lingered; infinity if none is lingering."""
-        return self._partitions.next_due(now)
-
     def count_calls(self, most: Most, on_the_wire: Iterable[Batch]) -> int:
         """About how many calls it takes to send what waits and may go at present, lingering or not."""
         return self._partitions.count_calls(most) + self._bisection.count_calls(most, on_the_wire)
@@ -77,6 +73,8 @@ class Backlog:
         batch = batch or self._partitions.next_batch(now, most) or self._bisection.next_batch(most)
         if batch is not None:
             self._bisected_last = batch.group is not None
+            for item in batch.items:
+                item.is_sent = True
         return batch
 
     def wait_again(self, batch: Batch) -> None:
@@ -129,6 +127,7 @@ class Backlog:
 
     def _wait(self, item: Item) -> bool:
         """Let the first item of its image wait. Returns whether something may have become ready."""
+        item.is_sent = False
         return self._bisection.join(item) or self._partitions.add(item)
 
     def _end(self, item: Item) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Partitions:
     """See the module. `batch_size` in images, `linger` and `starvation` in seconds of the caller's clock."""
 
-    def __init__(self, *, batch_size: int, linger: float, starvation: float) -> None:
+    def __init__(self, batch_size: int, linger: float, starvation: float) -> None:
         self._batch_size = batch_size
         self._linger = linger
         self._starvation = starvation
@@ -36,7 +36,6 @@ class Partitions:
 
     def add(self, item: Item) -> bool:
         """Let an item wait. Returns whether something may have become ready, or will at a new time."""
-        item.is_sent = False
         partition = self._partitions.setdefault(item.key, {})
         partition[item] = None
         return len(partition) in (1, self._batch_size)
@@ -88,7 +87,6 @@ class Partitions:
         partition = self._partitions.pop(key)
         for item in items:
             del partition[item]
-            item.is_sent = True
         if partition:
             self._partitions[key] = partition  # behind all others
         return Batch(key, items)

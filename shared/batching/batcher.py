@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared.batching.backlog import Backlog
+from shared.batching.batch_timing import Partitions
 from shared.batching.failed_calls import after_failure
 from shared.batching.items import Waiter
 from shared.batching.message_memory import MessageMemory
@@ -69,9 +70,8 @@ class Batcher(Generic[K]):
         self._admission = admission
         self._scope_of: Callable[[Any], Hashable] = scope_of
         self._memory = MessageMemory(left_of)
-        self._backlog = Backlog(
-            self._memory, batch_size=batch_size, linger=linger_seconds, starvation=starvation_seconds
-        )
+        self._partitions = Partitions(batch_size, linger_seconds, starvation_seconds)
+        self._backlog = Backlog(self._memory, self._partitions)
         self._batch_size = batch_size
         self._max_wait_seconds = max_wait_seconds
         self._max_in_flight = max_in_flight
@@ -80,7 +80,7 @@ class Batcher(Generic[K]):
         admission.on_change = self._advance
 
     def __len__(self) -> int:
-        """How many images wait or are on the wire. Nothing is left of a caller who has gone."""
+        """How many images wait or are on the wire."""
         return len(self._backlog)
 
     async def submit(
@@ -141,7 +141,7 @@ class Batcher(Generic[K]):
         while (next_at := self._admission.ready_at(now)) <= now and len(self._calls) < self._max_in_flight:
             batch = self._backlog.next_batch(now, most)
             if batch is None:
-                next_at = min(self._backlog.next_due(now), breakers.next_at(now))
+                next_at = min(self._partitions.next_due(now), breakers.next_at(now))
                 break
             admitted = self._admission.admit(now, self._scope_of(batch.key), is_witness=batch.is_witness)
             call = loop.create_task(self._call(batch, admitted))

@@ -67,7 +67,6 @@ class Bisection:
             others = (one for one in self._ready if one.failed_alone and one.key == item.key)
             group = self._groups[suspect] = next(others, group)
         self._remembered.pop(suspect, None)
-        item.is_sent = False
         group.items[item.image_id] = item
         if not group.is_held:
             self._ready[group] = None
@@ -120,7 +119,6 @@ class Bisection:
         items = list(islice(group.items.values(), most(group.key, group.is_witness)))
         for item in items:
             del group.items[item.image_id]
-            item.is_sent = True
         if group.items:  # a probe of one image, which tells nothing of the rest
             self._ready[group] = None
             group = Group(group.key, is_witness=group.is_witness, failed_alone=group.failed_alone)
