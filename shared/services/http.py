@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_CONNECTIONS = 64
-MAX_CONNECT_SECONDS = 10.0
-KEEP_ALIVE_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 600.0  # a service that needs longer says so again
 
 
@@ -68,11 +66,9 @@ def new_client() -> httpx.AsyncClient:
         headers={"User-Agent": "vision-relay", "Accept": "application/json", "Accept-Encoding": "identity"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         limits=httpx.Limits(
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=MAX_CONNECTIONS,
-            keepalive_expiry=KEEP_ALIVE_SECONDS,
+            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=30.0
         ),
-        timeout=httpx.Timeout(None, connect=MAX_CONNECT_SECONDS),
+        timeout=httpx.Timeout(None, connect=10.0),
         verify=ssl.create_default_context(),
     )
 

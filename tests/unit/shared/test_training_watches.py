@@ -286,6 +286,22 @@ class TestTick:
         assert relay.queue.deleted == ["m0"]
 
     @pytest.mark.looptime
+    async def test_one_that_came_too_early_after_the_deadline_is_left_to_the_next_tick(self) -> None:
+        face = FakeFace(lambda group: _raise(RateLimited("429")))
+
+        async def slowly(target: Target) -> TrainingResult:
+            await asyncio.sleep(20)
+            return await FakeFace.poll(face, target)
+
+        face.poll = slowly  # type: ignore[method-assign]
+        relay = Relay(face, max_wait_seconds=10)
+        relay.add({})
+        async with asyncio.timeout(1000):
+            await relay.watches.tick()
+        assert face.polls.total() == 1
+        assert relay.queue.put_back_with == {"m0": None}
+
+    @pytest.mark.looptime
     async def test_a_tick_with_nothing_else_to_do_does_not_wait_long_for_a_suspended_service(self) -> None:
         relay = Relay(told(Unavailable("503", retry_after_seconds=600)), max_wait_seconds=100)
         relay.add({})
