@@ -1,20 +1,16 @@
 """How instances share one limit without knowing of one another: by permits, which are messages in a queue.
 
 The queue holds as many permits as calls may go in a period. An instance that has received a permit makes one call with
-it each period, for a *turn* of some seconds, and then puts it back. No permit makes two calls within a period. So n
-permits never make more than n calls in any period, whoever holds them and however the API counts.
+it each period, for a *turn* of some seconds. It puts it back `KEPT` of a period after the last call, and whoever has it
+next waits for the rest. So n permits never make more than n calls in any period, however the API counts.
 
-handing over  A permit goes back `KEPT` of a period after its last call, and its next holder waits for the rest of the
-              period. So clocks need not agree, nor matters when exactly storage ends a visibility timeout.
-leases        A permit is received for longer than a turn. If its holder dies, others have it after that. A process
-              that was paused finds its turn over, and makes no call.
-fairness      A permit carries the average time for which its receivers waited. An instance that had to wait for one
-              asks for the next after most of that time. An instance that did not have to wait asks at once.
-429           The permit rests for 1, 2, 4 ... 64 s on average, and at least for `Retry-After`: this makes room for
-              other callers. The rest is random, so that permits that were refused together do not come back together.
-              The permit carries the number of doublings; successes undo them. The first refusals may be the network's
-              fault, which delays some calls more than others: after them a permit's calls are farther apart.
-storage away  An instance that cannot reach storage ends its turns and then makes no call: others may hold all permits.
+* A permit is received for longer than a turn. If its holder dies, others have it after that.
+* It carries the average time for which its receivers waited. An instance that had to wait for one asks for the next
+  after most of that time. An instance that did not have to wait asks at once.
+* After a 429 it rests: at least for `Retry-After`, and twice as long on average each time, which makes room for other
+  callers. The rest is random, so that permits that were refused together do not come back together.
+
+See `docs/limit.md` for more reasons, and for what happens while storage is away.
 """
 
 from __future__ import annotations
@@ -182,7 +178,7 @@ class Permits:
     def leaving(self, now: float) -> list[tuple[Permit, int]]:
         """Give up the permits that go back now. Each comes with the whole seconds for which it stays invisible."""
         leaving = [permit for permit, at in self._ends(now) if at <= now]
-        if leaving and len(self._held) >= self._wanted:
+        if len(self._held) >= self._wanted:
             self._waiting_since = max(now, self._silent_until)
         self._held = [permit for permit in self._held if permit not in leaving]
         rests = [permit.next_at - self._rest_of_period - now for permit in leaving]

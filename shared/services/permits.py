@@ -80,7 +80,7 @@ class SharedLimit(Limiter):
     def __init__(self, permits: Permits, queue: PermitQueue, endpoint: str = "") -> None:
         self._permits = permits
         self._queue = queue
-        host = urlsplit(endpoint).hostname or ""
+        host = urlsplit(endpoint).hostname
         self._resource = hashlib.sha256(host.encode()).hexdigest()[:8] if host else ""  # tells nobody the host's name
         self._requests: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -119,10 +119,9 @@ class SharedLimit(Limiter):
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        requests = list(self._requests)
-        for request in requests:
+        for request in self._requests:
             request.cancel()
-        await asyncio.gather(*requests, return_exceptions=True)
+        await asyncio.gather(*self._requests, return_exceptions=True)
 
     def _advance(self) -> None:
         """Do what is due now, and come back when more is."""
@@ -181,8 +180,9 @@ class SharedLimit(Limiter):
                 raise
             if not isinstance(error, StorageTrouble):
                 log.exception("a permit could not be %s, for a reason that nobody foresaw", what)
-            self._permits.failed(_now())
-            seconds = _now() - self._failing_since.setdefault(what, _now())
+            now = _now()
+            self._permits.failed(now)
+            seconds = now - self._failing_since.setdefault(what, now)
             if seconds >= FAILING_SECONDS:
                 self._warn_hourly(
                     f"for %d s permits could not be {what}, and no call is made without one: %s. If storage refuses "

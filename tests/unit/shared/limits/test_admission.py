@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
 from shared.errors import AccessDenied, ApiError, NotFound, RateLimited, Unavailable
+from shared.limits import admission as admission_module
 from shared.limits.admission import Admission, Limiter
 from shared.limits.local_pacing import EvenSpacing
 
@@ -302,6 +304,27 @@ class TestOneThingThatFails:
             await asyncio.sleep((tick + 1) * 60 - now())
             assert not admission.breakers.is_suspended("scope")
 
+    async def test_what_is_about_nothing_known_is_always_a_witness(self) -> None:
+        admission = new_admission()
+        for error in (DOWN, None, DOWN):
+            with nullcontext() if error is None else pytest.raises(Unavailable):
+                await call(admission, error)
+            assert admission.breakers.is_suspended() == (error is not None)
+
+    async def test_of_many_those_that_failed_first_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(admission_module, "MAX_REMEMBERED", 2)
+        admission = new_admission()
+
+        async def suspends(about: str) -> bool:
+            async with admission.turn(about="good"):
+                pass
+            with pytest.raises(Unavailable):
+                async with admission.turn(about=about):
+                    raise DOWN
+            return admission.breakers.is_suspended()
+
+        assert [await suspends(about) for about in "abacac"] == [True, True, False, True, True, False]
+
     async def test_alone_it_keeps_calls_suspended_and_a_newcomer_goes_at_once(self) -> None:
         admission = new_admission()
         for _ in range(8):
@@ -348,15 +371,15 @@ class TestRefusals:
     """How often an API refused calls with 429: a line a minute, and none where it refused nothing."""
 
     @staticmethod
-    async def call_each_second(seconds: int, refused_until: int) -> None:
+    async def call_each_second(seconds: int, refused: range) -> None:
         admission = Admission("Custom Vision", EvenSpacing(1e9))
         for second in range(seconds):
-            error = RateLimited("429", retry_after_seconds=0.0) if second < refused_until else None
+            error = RateLimited("429", retry_after_seconds=0.0) if second in refused else None
             admission.report(admission.admit(now()), error, now())
             await asyncio.sleep(1)
 
     async def test_the_log_says_once_a_minute_how_many_and_what_to_do(self, caplog: pytest.LogCaptureFixture) -> None:
-        await self.call_each_second(seconds=200, refused_until=90)
+        await self.call_each_second(seconds=200, refused=range(10, 100))
         first, second = caplog.messages
         assert first.startswith("Custom Vision: 60 of 60 calls in a minute were refused with 429")
         assert first.endswith("CUSTOM_VISION_CALLS_PER_SECOND is more than it allows: lower it")
@@ -369,5 +392,5 @@ class TestRefusals:
         assert not any("429" in line for line in caplog.messages)
 
     async def test_where_nothing_is_refused_nothing_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
-        await self.call_each_second(seconds=200, refused_until=0)
+        await self.call_each_second(seconds=200, refused=range(0))
         assert caplog.messages == []

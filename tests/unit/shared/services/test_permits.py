@@ -15,7 +15,8 @@ from benchmarks.virtual import run_virtual
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
-from shared.services.permits import SharedLimit
+from shared.services.permits import PermitQueue, SharedLimit
+from tests.unit.shared.services.test_queues import FakeClient, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,19 @@ def raise_once(thing: object, method: str, error: BaseException) -> Callable[[],
 
     setattr(thing, method, raising)
     return lambda: getattr(thing, method) == real
+
+
+class TestQueue:
+    async def test_permits_are_received_and_asked_for_once(self) -> None:
+        client = FakeClient(message("{}"))
+        (received,) = await PermitQueue(client).receive(3, 8)  # type: ignore[arg-type]
+        assert received.body == b"{}"
+        ((_, options),) = client.asked
+        assert options == {"messages_per_page": 3, "visibility_timeout": 8, **PermitQueue.options}
+
+    async def test_a_missing_queue_is_told_from_an_empty_one(self) -> None:
+        with pytest.raises(QueueMissing):
+            await PermitQueue(FakeClient(exists=False)).receive(3, 8)  # type: ignore[arg-type]
 
 
 class TestUnforeseenErrors:
