@@ -39,11 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STARVATION_SHARE_OF_MAX_WAIT = 1 / 8
-"""Fuller batches may overtake an update for this share of the time after which it would give up."""
-
-CONNECTIONS_KEPT_FOR_FACE = 16
-
 QUIET = {
     "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
     "azure.identity": logging.ERROR,
@@ -77,8 +72,8 @@ def new_batcher(
         batch_size=MAX_IMAGES_PER_CALL,
         linger_seconds=linger_seconds,
         max_wait_seconds=max_wait_seconds,
-        starvation_seconds=max_wait_seconds * STARVATION_SHARE_OF_MAX_WAIT,
-        max_in_flight=MAX_CONNECTIONS - CONNECTIONS_KEPT_FOR_FACE,
+        starvation_seconds=max_wait_seconds / 8,
+        max_in_flight=MAX_CONNECTIONS - 16,  # which are kept for polling
         around=telemetry.shared_call,
         left_of=left_of,
     )
@@ -98,12 +93,17 @@ class App:
         self._http = new_client()
         is_by_key = settings.storage_connection_string is not None
         self._queues = new_queue_service(settings, None if is_by_key else self._identity(settings.storage_client_id))
-        self._topic = self._new_topic(settings.event_grid_topic_endpoint)
-        events = EventPublisher(
-            None if settings.events_queue is None else self._queue(settings.events_queue), self._topic, telemetry
-        )
-        self._custom_vision = self._new_api(
-            Api.CUSTOM_VISION,
+        self._topic: EventGridTopic | None = None
+        if settings.event_grid_topic_endpoint is not None:
+            access = settings.event_grid_topic_key or self._identity()
+            audience = cloud_of(settings.event_grid_topic_endpoint).event_grid
+            self._topic = new_topic(settings.event_grid_topic_endpoint, access, audience)
+        events_queue = None if settings.events_queue is None else self._queue(settings.events_queue)
+        events = EventPublisher(events_queue, self._topic, telemetry)
+
+        api = Api.CUSTOM_VISION
+        custom_vision = self._new_api(
+            api,
             settings.custom_vision_endpoint,
             "Training-key",
             settings.custom_vision_training_key,
@@ -111,17 +111,22 @@ class App:
         )
         permits = Permits(settings.custom_vision_calls_per_second)
         permit_queue = PermitQueue(self._queues.get_queue_client(settings.permits_queue))
+        self.replenish_permits = partial(replenish_permits, permit_queue, permits.number, permits.lease_seconds)
         limit = SharedLimit(permits, permit_queue, settings.custom_vision_endpoint)
-        self._custom_vision_admission = Admission(Api.CUSTOM_VISION, limit)
+        admission = Admission(api, limit)
         self._batcher = new_batcher(
-            partial(update_image_metadata, self._custom_vision),
-            self._custom_vision_admission,
+            partial(update_image_metadata, custom_vision),
+            admission,
             linger_seconds=settings.linger_seconds,
             max_wait_seconds=settings.max_wait_seconds,
             telemetry=telemetry,
         )
-        self._observe(permits)
-        self.replenish_permits = partial(replenish_permits, permit_queue, permits.number, permits.lease_seconds)
+        observe, breakers = telemetry.observe, admission.breakers
+        observe("vision_relay.images.in_process", "{image}", "Images waiting or on the wire.", self._batcher.__len__)
+        observe("vision_relay.limit.share", "1", "This instance's share of the limit.", lambda: permits.share, api)
+        observe(
+            "vision_relay.circuit_breaker.open", "{breaker}", "Open circuit breakers.", lambda: len(breakers.open), api
+        )
         self.metadata_updates = MetadataUpdates(
             self._batcher,
             self._queue(poison_of(settings.metadata_updates_queue)),
@@ -136,10 +141,29 @@ class App:
             telemetry=telemetry,
             queue=settings.metadata_updates_queue,
         )
+
+        face = self._new_api(
+            Api.FACE, settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY"
+        )
+        trainings = {
+            Api.FACE: Service(
+                partial(poll_face, face, settings.face_api_version),
+                Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second)),
+                settings.face_calls_per_second,
+                source=settings.face_endpoint,
+            ),
+            Api.CUSTOM_VISION: Service(
+                partial(poll_iteration, custom_vision),
+                admission,
+                settings.custom_vision_calls_per_second,
+                source=settings.custom_vision_endpoint,
+                scope_of=project_of,
+            ),
+        }
         self.training_watches = TrainingWatches(
             self._queue(settings.training_watches_queue),
             self._queue(poison_of(settings.training_watches_queue)),
-            {Api.FACE: self._new_face(), Api.CUSTOM_VISION: self._new_iterations()},
+            trainings,
             events,
             source=settings.custom_vision_endpoint,
             lease_seconds=settings.watch_lease_seconds,
@@ -161,45 +185,6 @@ class App:
 
     def _queue(self, name: str) -> Queue:
         return Queue(self._queues.get_queue_client(name), self._settings.message_encoding)
-
-    def _observe(self, permits: Permits) -> None:
-        """Let the state be read whenever metrics are collected, so that it costs no message anything."""
-        api = {"vision_relay.api": Api.CUSTOM_VISION.value}
-        admission, batcher, observe = self._custom_vision_admission, self._batcher, self._telemetry.observe
-        about = "Images that wait or are on the wire."
-        observe("vision_relay.images.in_process", "{image}", about, batcher.__len__, {})
-        about = "Part of the shared limit that this instance holds."
-        observe("vision_relay.limit.share", "1", about, lambda: permits.share, api)
-        about = "Circuit breakers that are open: the service's, and those of projects."
-        observe("vision_relay.circuit_breaker.open", "{breaker}", about, lambda: len(admission.breakers.open), api)
-
-    def _new_topic(self, endpoint: str | None) -> EventGridTopic | None:
-        if endpoint is None:
-            return None
-        access = self._settings.event_grid_topic_key or self._identity()
-        return new_topic(endpoint, access, cloud_of(endpoint).event_grid)
-
-    def _new_face(self) -> Service:
-        settings = self._settings
-        api = self._new_api(
-            Api.FACE, settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY"
-        )
-        return Service(
-            partial(poll_face, api, settings.face_api_version),
-            Admission(Api.FACE, EvenSpacing(settings.face_calls_per_second)),
-            settings.face_calls_per_second,
-            source=settings.face_endpoint,
-        )
-
-    def _new_iterations(self) -> Service:
-        settings = self._settings
-        return Service(
-            partial(poll_iteration, self._custom_vision),
-            self._custom_vision_admission,
-            settings.custom_vision_calls_per_second,
-            source=settings.custom_vision_endpoint,
-            scope_of=project_of,
-        )
 
     def _new_api(self, service: Api, endpoint: str, header: str, key: SecretStr | None, setting: str) -> JsonApi:
         """The way to a resource: with the key that the setting has, or else with the app's identity."""

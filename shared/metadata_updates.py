@@ -84,7 +84,7 @@ class MetadataUpdates:
             try:
                 update, redrives = read_message(UPDATE, delivery.body, self.limits)
                 processing.read(update.traceparent, len(update.image_ids))
-                not_applied = await self.batcher.submit(update.key, update.image_ids, processing.tag, delivery.id)
+                not_applied = await self.batcher.submit(update.key, update.image_ids, processing.span, delivery.id)
                 refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values())
                 processing.answered(refused, len(not_applied) - refused)
                 if self.publish_updated and not not_applied:

@@ -29,28 +29,10 @@ from pydantic import (
     model_validator,
 )
 
+from shared import setting_types as types
 from shared.clouds import cloud_of
 from shared.errors import SettingsError
 from shared.redaction import hide
-from shared.setting_types import (
-    INVISIBLE,
-    AccountName,
-    ApiVersion,
-    ApplicationInsights,
-    Audience,
-    CallsPerSecond,
-    Collector,
-    ConnectionString,
-    Endpoint,
-    Key,
-    QueueName,
-    QueueService,
-    Schedule,
-    TopicEndpoint,
-    as_meant,
-    connection_fields,
-    split_http_url,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,34 +66,34 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
-    storage_connection_string: Annotated[ConnectionString | None, Field(validation_alias=STORAGE)] = None
-    storage_queue_service_uri: Annotated[QueueService | None, Field(validation_alias=f"{STORAGE}__queueServiceUri")] = (
-        None
-    )
-    storage_account_name: Annotated[AccountName | None, Field(validation_alias=f"{STORAGE}__accountName")] = None
+    storage_connection_string: Annotated[types.ConnectionString | None, Field(validation_alias=STORAGE)] = None
+    storage_queue_service_uri: Annotated[
+        types.QueueService | None, Field(validation_alias=f"{STORAGE}__queueServiceUri")
+    ] = None
+    storage_account_name: Annotated[types.AccountName | None, Field(validation_alias=f"{STORAGE}__accountName")] = None
     storage_client_id: Annotated[str | None, Field(validation_alias=f"{STORAGE}__clientId")] = None
 
-    metadata_updates_queue: QueueName
-    training_watches_queue: QueueName
-    events_queue: QueueName | None = "training-events"
+    metadata_updates_queue: types.QueueName
+    training_watches_queue: types.QueueName
+    events_queue: types.QueueName | None = "training-events"
     """None, set as an empty text: events go to the Event Grid topic only."""
-    permits_queue: QueueName = "custom-vision-permits"
-    training_poll_schedule: Schedule
+    permits_queue: types.QueueName = "custom-vision-permits"
+    training_poll_schedule: types.Schedule
     """Read by the host, for the timer trigger; here only so that a missing or wrong one is told with the others."""
 
-    event_grid_topic_endpoint: TopicEndpoint | None = None
-    event_grid_topic_key: Key | None = None
+    event_grid_topic_endpoint: types.TopicEndpoint | None = None
+    event_grid_topic_key: types.Key | None = None
 
-    custom_vision_endpoint: Endpoint
-    custom_vision_training_key: Key | None = None
-    custom_vision_calls_per_second: CallsPerSecond = 10.0
+    custom_vision_endpoint: types.Endpoint
+    custom_vision_training_key: types.Key | None = None
+    custom_vision_calls_per_second: types.CallsPerSecond = 10.0
 
-    face_endpoint: Endpoint
-    face_key: Key | None = None
-    face_api_version: ApiVersion = "v1.2"
-    face_calls_per_second: CallsPerSecond = 10.0
+    face_endpoint: types.Endpoint
+    face_key: types.Key | None = None
+    face_api_version: types.ApiVersion = "v1.2"
+    face_calls_per_second: types.CallsPerSecond = 10.0
 
-    cognitive_services_audience: Audience | None = None
+    cognitive_services_audience: types.Audience | None = None
 
     max_metadata_pairs: Annotated[int, Field(ge=1, le=50)] = 10
     max_metadata_key_characters: Annotated[int, Field(ge=1, le=256)] = 128
@@ -131,8 +113,8 @@ class Settings(BaseModel):
     message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(str.lower)] = "base64"
     """Of all messages that the app writes. What it reads is recognised."""
 
-    applicationinsights_connection_string: ApplicationInsights | None = None
-    otel_exporter_otlp_endpoint: Collector | None = None
+    applicationinsights_connection_string: types.ApplicationInsights | None = None
+    otel_exporter_otlp_endpoint: types.Collector | None = None
 
     @classmethod
     def load(cls) -> Self:
@@ -144,7 +126,7 @@ class Settings(BaseModel):
         given: dict[str, str | None] = {}
         for variable, value in os.environ.items():
             name = known.get(variable.lower())
-            is_empty = not value.strip(INVISIBLE)
+            is_empty = not value.strip(types.INVISIBLE)
             if name is not None and (not is_empty or name == "EVENTS_QUEUE"):
                 given[name] = None if is_empty else value
         try:
@@ -161,7 +143,7 @@ class Settings(BaseModel):
     def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, str):
             return value
-        meant = as_meant(value)
+        meant = types.as_meant(value)
         taken_off = _READ_BY_THE_HOST.get(info.field_name or "")
         if taken_off is not None and value.strip(taken_off) != meant:
             raise ValueError("has a blank or a line break around it: take it off, since the Functions host does not")
@@ -252,7 +234,7 @@ class Settings(BaseModel):
         """Every secret that the app knows, those of the libraries for the identity and the proxies too."""
         found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         if self.storage_connection_string is not None:
-            fields = connection_fields(self.storage_connection_string.get_secret_value())
+            fields = types.connection_fields(self.storage_connection_string.get_secret_value())
             signature = fields.get("sharedaccesssignature", "")
             found += [fields.get("accountkey", ""), signature, *parse_qs(signature).get("sig", [])]
         found += [os.environ.get(name, "") for name in _OF_THE_IDENTITY]
@@ -273,7 +255,7 @@ def _wrong_proxies() -> Iterator[str]:
     for name, url in _proxies().items():
         such_as = "http://PROXY:3128"
         try:
-            split_http_url(url, such_as)
+            types.split_http_url(url, such_as)
         except ValueError:
             yield f"{name}: must be the URL of an HTTP proxy, such as {such_as}; not SOCKS"
 

@@ -18,22 +18,8 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
+from opentelemetry import metrics, trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram, MeterProvider, NoOpMeterProvider, Observation
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    Link,
-    NonRecordingSpan,
-    NoOpTracerProvider,
-    Span,
-    SpanContext,
-    SpanKind,
-    StatusCode,
-    TracerProvider,
-    get_current_span,
-    set_span_in_context,
-    use_span,
-)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
@@ -77,44 +63,36 @@ class Telemetry:
 
     def __init__(
         self,
-        tracers: TracerProvider | None = None,
-        meters: MeterProvider | None = None,
+        tracers: trace.TracerProvider | None = None,
+        meters: metrics.MeterProvider | None = None,
         shutdown: Callable[[], object] = lambda: None,
     ) -> None:
         self.shutdown = shutdown
-        self._tracer = (tracers or NoOpTracerProvider()).get_tracer(SCOPE)
-        self._meter = meter = (meters or NoOpMeterProvider()).get_meter(SCOPE)
+        self._tracer = (tracers or trace.NoOpTracerProvider()).get_tracer(SCOPE)
+        self._meter = meter = (meters or metrics.NoOpMeterProvider()).get_meter(SCOPE)
 
-        def histogram(name: str, unit: str, about: str, limits: Sequence[float]) -> Histogram:
+        def histogram(name: str, unit: str, about: str, limits: Sequence[float]) -> metrics.Histogram:
             return meter.create_histogram(name, unit, about, explicit_bucket_boundaries_advisory=limits)
 
         self._calls = histogram("http.client.request.duration", "s", "Duration of HTTP client requests.", CALL_SECONDS)
         self.processed = histogram("messaging.process.duration", "s", "Duration of processing operation.", WAIT_SECONDS)
         self._batch_size = histogram("vision_relay.batch.size", "{image}", "Images of a call.", BATCH_SIZES)
-        self._batch_wait = histogram(
-            "vision_relay.batch.wait", "s", "How long the oldest image of a call waited for it.", WAIT_SECONDS
-        )
-        self.images = meter.create_counter(
-            "vision_relay.images", "{image}", "Images of messages whose processing has ended, by outcome."
-        )
-        self._sent = meter.create_counter(
-            "messaging.client.sent.messages",
-            "{message}",
-            "Number of messages producer attempted to send to the broker.",
-        )
+        self._batch_wait = histogram("vision_relay.batch.wait", "s", "Wait of a call's oldest image.", WAIT_SECONDS)
+        self.images = meter.create_counter("vision_relay.images", "{image}", "Images of ended updates, by outcome.")
+        self._sent = meter.create_counter("messaging.client.sent.messages", "{message}", "Events sent.")
         self._watches = meter.create_counter("vision_relay.watches", "{watch}", "Watches polled, by outcome.")
 
     @contextmanager
-    def shared_call(self, images: int, waited_seconds: float, tags: Sequence[SpanContext]) -> Iterator[None]:
+    def shared_call(self, images: int, waited_seconds: float, tags: Sequence[trace.Span]) -> Iterator[None]:
         """To be entered around a call that messages share. `tags`: those of its messages that are traced.
 
         The span is the current one inside, so that the request describes it. Its parent is never the current span: a
         call's task begins in any message's.
         """
-        span = self._start_call(images, waited_seconds, tags) or INVALID_SPAN
+        span = self._start_call(images, waited_seconds, tags) or trace.INVALID_SPAN
         attributes: dict[str, str] = {}
         try:
-            with use_span(span, record_exception=False, set_status_on_exception=False):
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 yield
         except BaseException as error:
             attributes["vision_relay.error"] = type(error).__qualname__
@@ -123,15 +101,15 @@ class Telemetry:
             _end(span, attributes, failed=bool(attributes))
 
     @_guarded
-    def _start_call(self, images: int, waited_seconds: float, tags: Sequence[SpanContext]) -> Span:
+    def _start_call(self, images: int, waited_seconds: float, tags: Sequence[trace.Span]) -> trace.Span:
         self._batch_size.record(images)
         self._batch_wait.record(waited_seconds)
         return self._tracer.start_span(
             "shared call",
-            set_span_in_context(NonRecordingSpan(tags[0]), Context()) if tags else Context(),
-            SpanKind.CLIENT,
+            trace.set_span_in_context(tags[0], Context()) if tags else Context(),
+            trace.SpanKind.CLIENT,
             {"vision_relay.batch.size": images, "vision_relay.batch.wait": waited_seconds},
-            [Link(tag) for tag in tags],
+            [trace.Link(span.get_span_context()) for span in tags],
         )
 
     @contextmanager
@@ -161,20 +139,16 @@ class Telemetry:
     @_guarded
     def _record_request(self, seconds: float, attributes: dict[str, str | int], template: str) -> None:
         self._calls.record(seconds, attributes)
-        span = get_current_span()
+        span = trace.get_current_span()
         span.update_name(f"{attributes['http.request.method']} {template}")
         span.set_attributes({**attributes, "url.template": template})
         if "error.type" in attributes:
-            span.set_status(StatusCode.ERROR)
+            span.set_status(trace.StatusCode.ERROR)
 
     @_guarded
     def sent(self, system: str, destination: str, error: BaseException | None) -> None:
         """A message, such as an event, was sent there, or was not."""
-        attributes = {
-            "messaging.system": system,
-            "messaging.operation.name": "send",
-            "messaging.destination.name": destination,
-        }
+        attributes = _messaging(system, "send", destination)
         if error is not None:
             attributes["error.type"] = type(error).__qualname__
         self._sent.add(1, attributes)
@@ -192,21 +166,20 @@ class Telemetry:
         return _traceparent_of(span)
 
     @_guarded
-    def start_span(self, queue: str, traceparent: str, began_ns: int | None = None) -> Span | None:
+    def start_span(self, queue: str, traceparent: str, began_ns: int | None = None) -> trace.Span | None:
         """Begin the span of a message of this queue that its producer has sampled; of no other."""
         producer = TraceContextTextMapPropagator().extract({"traceparent": traceparent}, Context())
-        if not get_current_span(producer).get_span_context().trace_flags.sampled:
+        if not trace.get_current_span(producer).get_span_context().trace_flags.sampled:
             return None
-        span = self._tracer.start_span(
-            f"process {queue}", producer, SpanKind.CONSUMER, _processing_of(queue), start_time=began_ns
-        )
+        attributes = _messaging(STORAGE_QUEUE, "process", queue)
+        kind = trace.SpanKind.CONSUMER
+        span = self._tracer.start_span(f"process {queue}", producer, kind, attributes, start_time=began_ns)
         return span if span.is_recording() else None
 
-    def observe(
-        self, name: str, unit: str, description: str, read: Callable[[], float], attributes: Mapping[str, str]
-    ) -> None:
-        """Let this be read whenever metrics are collected, in another thread."""
-        self._meter.create_observable_gauge(name, [lambda _: [Observation(read(), attributes)]], unit, description)
+    def observe(self, name: str, unit: str, about: str, read: Callable[[], float], api: str | None = None) -> None:
+        """Let this be read whenever metrics are collected, in another thread: so it costs no message anything."""
+        attributes = {"vision_relay.api": api} if api else {}
+        self._meter.create_observable_gauge(name, [lambda _: [metrics.Observation(read(), attributes)]], unit, about)
 
 
 @dataclass(slots=True)
@@ -216,7 +189,7 @@ class Processing:
     telemetry: Telemetry
     queue: str
     began_ns: int = field(default_factory=time.time_ns)
-    span: Span | None = None
+    span: trace.Span | None = None
     reason: str | None = None
     """Why the message is a dead letter, if it is one."""
     applied: int = 0
@@ -231,7 +204,7 @@ class Processing:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Record how it ended: an error brings the message back."""
         failed_by = self.reason if error is None else type(error).__qualname__
-        attributes = _processing_of(self.queue)
+        attributes = _messaging(STORAGE_QUEUE, "process", self.queue)
         if failed_by is not None:
             attributes["error.type"] = failed_by
         self.telemetry.processed.record((time.time_ns() - self.began_ns) / 1e9, attributes)
@@ -259,11 +232,6 @@ class Processing:
         self.reason = reason
         self.refused, self.retry = self.refused + self.retry, 0
 
-    @property
-    def tag(self) -> SpanContext | None:
-        """What the shared call knows it by; None where it is not traced."""
-        return None if self.span is None else self.span.get_span_context()
-
     def onward(self, traceparent: str | None) -> str | None:
         """The `traceparent` of what comes of it: of its own span if it has one, else the one it came with."""
         return traceparent if self.span is None else _traceparent_of(self.span)
@@ -272,23 +240,23 @@ class Processing:
 OFF = Telemetry()
 
 
-def _processing_of(queue: str) -> dict[str, str]:
+def _messaging(system: str, operation: str, destination: str) -> dict[str, str]:
     return {
-        "messaging.system": STORAGE_QUEUE,
-        "messaging.operation.name": "process",
-        "messaging.destination.name": queue,
+        "messaging.system": system,
+        "messaging.operation.name": operation,
+        "messaging.destination.name": destination,
     }
 
 
 @_guarded
-def _end(span: Span, attributes: Mapping[str, str], *, failed: bool) -> None:
+def _end(span: trace.Span, attributes: Mapping[str, str], *, failed: bool) -> None:
     span.set_attributes(attributes)
     if failed:
-        span.set_status(StatusCode.ERROR)
+        span.set_status(trace.StatusCode.ERROR)
     span.end()
 
 
-def _traceparent_of(span: Span) -> str:
+def _traceparent_of(span: trace.Span) -> str:
     """A span as its children's messages name it (W3C Trace Context, version 00)."""
     context = span.get_span_context()
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

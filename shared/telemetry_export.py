@@ -16,19 +16,15 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.metrics import get_meter_provider
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
+from shared.setting_types import connection_fields
 from shared.telemetry import OFF, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from shared.settings import Settings
 
-SERVICE_NAME = "vision-relay"
-AUTHENTICATION = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
-FLUSH_MILLISECONDS = 5000
 QUIET = ("azure.monitor.opentelemetry.exporter", "opentelemetry")
 """Loggers that tell of every export that went well."""
 
@@ -53,20 +49,13 @@ def _azure_monitor(connection_string: str) -> tuple[SpanExporter, MetricExporter
     from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter, AzureMonitorTraceExporter
 
     options: dict[str, Any] = {"connection_string": connection_string}
-    access = _fields(os.environ.get(AUTHENTICATION, ""))
+    access = connection_fields(os.environ.get("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", ""))
     if access.get("authorization", "").upper() == "AAD":
         from azure.identity import DefaultAzureCredential
 
-        client_id = access.get("clientid")
-        options["credential"] = DefaultAzureCredential(
-            **({"managed_identity_client_id": client_id} if client_id else {})
-        )
+        user_assigned = {"managed_identity_client_id": access["clientid"]} if access.get("clientid") else {}
+        options["credential"] = DefaultAzureCredential(**user_assigned)
     return AzureMonitorTraceExporter(**options), AzureMonitorMetricExporter(**options)
-
-
-def _fields(text: str) -> Mapping[str, str]:
-    pairs = (part.partition("=") for part in text.split(";"))
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
 def _otlp(endpoint: str) -> tuple[SpanExporter, MetricExporter]:
@@ -86,7 +75,9 @@ def _sending(exporters: list[tuple[SpanExporter, MetricExporter]]) -> Telemetry:
 
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    resource = Resource.create(_resource())
+    name = os.environ.get("OTEL_SERVICE_NAME") or os.environ.get("WEBSITE_SITE_NAME") or "vision-relay"
+    instance = os.environ.get("WEBSITE_INSTANCE_ID") or str(uuid.uuid4())
+    resource = Resource.create({"service.name": name, "service.instance.id": instance})
     tracers = TracerProvider(resource=resource)
     for spans, _ in exporters:
         tracers.add_span_processor(BatchSpanProcessor(spans))
@@ -97,8 +88,3 @@ def _sending(exporters: list[tuple[SpanExporter, MetricExporter]]) -> Telemetry:
         meters.shutdown()
 
     return Telemetry(tracers, meters, shutdown)
-
-
-def _resource() -> dict[str, str]:
-    name = os.environ.get("OTEL_SERVICE_NAME") or os.environ.get("WEBSITE_SITE_NAME") or SERVICE_NAME
-    return {"service.name": name, "service.instance.id": os.environ.get("WEBSITE_INSTANCE_ID") or str(uuid.uuid4())}
