@@ -170,6 +170,7 @@ class TestTraceparent:
         assert caught.value.traceparent == SAMPLED
 
 
+@pytest.mark.looptime
 class TestTraces:
     async def test_a_call_is_below_its_first_traced_message_and_linked_to_all(self, relay: Relay) -> None:
         other = f"00-{'a' * 32}-{SPAN}-01"
@@ -222,6 +223,7 @@ class TestTraces:
         assert letter["traceparent"] == SAMPLED
 
 
+@pytest.mark.looptime
 class TestMetrics:
     async def test_every_image_is_counted_by_its_outcome(self, relay: Relay) -> None:
         await relay.handle(update(GOOD, GONE), update(GOOD, LATER), update(AWAY, projectId=OTHER_PROJECT), b"{")
@@ -267,6 +269,7 @@ class BrokenAtTheEnd(Broken):
         pass
 
 
+@pytest.mark.looptime
 class TestThatFails:
     @pytest.mark.parametrize("hook", [Broken(), BrokenAtTheEnd()], ids=lambda hook: type(hook).__name__)
     async def test_a_hook_that_raises_costs_no_message(self, hook: SpanProcessor) -> None:
