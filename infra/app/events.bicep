@@ -1,4 +1,4 @@
-// The optional Event Grid topic. Subscriptions belong to those who consume: docs/deploying.md has a command.
+// The optional Event Grid topic. Subscriptions belong to those who consume: docs/events.md has a command.
 param name string
 param location string
 param tags object
