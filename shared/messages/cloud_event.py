@@ -1,7 +1,4 @@
-"""The events that other systems react to, as CloudEvents 1.0: their types, how they are written and read again.
-
-See `event_data` for what is in them, `event_id` for their ids, `services.events` for where they are published.
-"""
+"""The events that other systems react to, as CloudEvents 1.0: their types, how they are written and read again."""
 
 from __future__ import annotations
 

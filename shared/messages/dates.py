@@ -16,8 +16,7 @@ DATE_TIME_PATTERN = (
     "^(?!0000|0001-01-01.*[+](?!00:00)|9999-12-31.{9}.*-(?!00:00))"
     f"{_FULL_DATE}[Tt]{_TIME}:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]{_TIME})(?!\\n)$"
 )
-"""A date-time as RFC 3339 has it. Without a second 60, which no clock here has. On the first and on the last day that
-can be written, without an offset that leads beyond them: every date-time can be written in UTC."""
+"""A date-time of RFC 3339, without a second 60, which no clock here has, and within the years 1 to 9999 also in UTC."""
 
 _DATE_TIME = re.compile(DATE_TIME_PATTERN)
 _EXAMPLE = "2026-01-31T12:00:00Z"
@@ -59,15 +58,14 @@ def is_later(one: datetime, other: datetime) -> bool:
 
 
 def text_of(date: datetime | None, precision: str = "milliseconds") -> str:
-    """A date in UTC, to so much precision; nothing for none."""
+    """A date in UTC, to so much precision; empty for none."""
     return "" if date is None else date.astimezone(UTC).isoformat(timespec=precision)
 
 
 def read_date(value: object) -> datetime | None:
-    """A service's date in UTC, in any of the forms that were seen; None for one that is missing or cannot be read.
+    """A service's date in UTC, in any form that was seen: ISO 8601, or `1/3/2017 4:11:35 AM`; without a zone it is UTC.
 
-    ISO 8601 with 0 to 7 fractional digits, with a time zone or (UTC) without; `1/3/2017 4:11:35 AM`, UTC. The year 1
-    is how some of them say that there is none.
+    None for one that cannot be read, or of the year 1, by which some services mean that there is none.
     """
     read = value if isinstance(value, datetime) else _parse(value.strip()) if isinstance(value, str) else None
     if read is None or read.year == 1:

@@ -96,10 +96,7 @@ def of_text(text: str, failure: Failure) -> str:
 
 
 def _fit(letter: dict[str, Any], size: int = MAX_MESSAGE_BYTES) -> str:
-    """Write a dead letter, leaving out what is needed least until it has this size. What is cut is marked.
-
-    The status of each image goes first, the failure's sentence next, then a body's end; never what a redrive needs.
-    """
+    """Write a dead letter, and cut what is needed least until it has this size, but nothing that a redrive needs."""
     failure = letter["failure"]
     text = to_json(letter)
     sentences = {name: _cut(failure[name], MAX_SENTENCE) for name in ("message", "code")}

@@ -1,8 +1,7 @@
 """Takes a message out of what it came in: a CloudEvents or Event Grid envelope, or a dead letter moved back.
 
-The object in a queue message is the message itself; or a CloudEvents 1.0 or Event Grid envelope, whose `data` is the
-message or its text; or a dead letter that somebody has moved back as it is. Then `failure` is ignored, and a message
-under `body` is taken out. See `validation` for what the message's fields may be.
+The `data` of an envelope is the message or its text. The `failure` of a dead letter is ignored, and a message under
+`body` is taken out. See `validation` for what the message's fields may be.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class TrainingData(EventData):
 
     @classmethod
     def of(cls, watch: TrainingWatch, result: TrainingResult | None) -> TrainingData:
-        """The data of a watch after a poll that found this, if anything."""
+        """The data of a watch after a poll that found this."""
         state = {} if result is None else result.model_dump()
         return cls(**watch.target._asdict(), correlation_id=watch.correlation_id, **state)
 

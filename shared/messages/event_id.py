@@ -1,11 +1,7 @@
-"""What an event's id is made of. The same event always has the same id, and no two events share one.
+"""What an event's id is made of: its type, source, subject and an identity, which only its repetitions share.
 
-An id is made of the event's type, source, subject and an identity, which only this event and its repetitions have:
-
-* an update, or a watch that is rejected: the message's id in its queue;
-* a watch that ends without a completion: the same, and its correlation id;
-* a completion: what tells that training from all others, and the watch's correlation id. So watches of one training
-  share an event if they share their correlation id.
+The identity of an event about an update or a rejected watch is the message's id in its queue. See the functions for the
+others.
 """
 
 from __future__ import annotations
@@ -30,19 +26,18 @@ def new_event_id(kind: str, source: str, subject: str, identity: str) -> str:
 
 
 def of_watch(message_id: str, correlation_id: str | None) -> str:
-    """The identity of an event that is about one watch alone."""
+    """The identity of the event of a watch that ends without a completion."""
     return f"{message_id}\n{correlation_id or ''}"
 
 
 def of_completion(result: TrainingResult, under_way_since: datetime | None, correlation_id: str | None) -> str:
-    """The identity of a completed training, however precisely its dates are told.
+    """The identity of a completion, which all watches of that training with the same correlation id share.
 
     A success is known by its date. A failure has none of its own, so it is known by the group's creation, the success
     before it, and when a poll first saw it under way.
     """
-    if result.succeeded_at is not None:
-        training = text_of(result.succeeded_at)
-    else:
-        dates = map(text_of, (result.created_date_time, result.last_successful_training_date_time))
-        training = " ".join((*dates, str(under_way_since)))
+    training = text_of(result.succeeded_at)
+    if not training:
+        created, before = text_of(result.created_date_time), text_of(result.last_successful_training_date_time)
+        training = f"{created} {before} {under_way_since}"
     return f"{training}\n{correlation_id or ''}"

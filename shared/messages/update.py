@@ -14,10 +14,7 @@ from shared.text import one_line
 
 
 class MetadataLimits(NamedTuple):
-    """How much metadata the service takes, by default as Custom Vision Training 3.3, UpdateImageMetadata, says.
-
-    `settings` has the same defaults, which a test compares: settings know nothing of messages.
-    """
+    """How much metadata the service takes, by default as Custom Vision Training 3.3, UpdateImageMetadata, says."""
 
     pairs: int = 10
     key_characters: int = 128

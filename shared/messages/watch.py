@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
@@ -16,7 +17,6 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -36,8 +36,7 @@ MAX_TIMES = 1_000_000_000
 
 GroupId = Annotated[
     str,
-    StringConstraints(strict=True, pattern=r"^[a-z0-9_-]{1,64}$"),
-    WithJsonSchema({"type": "string", "pattern": r"^[a-z0-9_-]{1,64}(?!\n)$"}),
+    StringConstraints(strict=True, pattern=re.compile(r"^[a-z0-9_-]{1,64}(?!\n)$")),
     error_text("group_id", "must be text of 1 to 64 of the characters a-z, 0-9, - and _"),
 ]
 
