@@ -86,8 +86,7 @@ def _noting(
 class SeenTrainings:
     """Remembers, for each target, when a poll first saw its last training under way, and whether that is over.
 
-    The watches themselves say so too, also after a restart. This memory serves a watch that comes when the training has
-    ended already: it gets the same event as the watches before it.
+    The watches say so too. But one that comes when the training has ended must get the same event as those before it.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,6 @@
-"""How a queue message's bytes become a JSON object, and the other way round.
+"""Reads a queue message's bytes, a JSON object or Base64 of one, and writes a message in the encoding that is set.
 
-The app reads a JSON object, or Base64 of one. It refuses every other form by its name, and fields that are given twice.
-It writes JSON in the encoding of the setting `MESSAGE_ENCODING`. See `envelope` for where in the object the message is.
+Every other form is refused by its name. So are fields given twice. See `envelope` for where in the object a message is.
 """
 
 from __future__ import annotations
@@ -22,10 +21,7 @@ Encoding = Literal["base64", "none"]
 
 
 def encode(text: str, encoding: Encoding) -> str:
-    """A message as it is put into its queue: Base64 of its UTF-8, or the text itself.
-
-    A text of more than 48 KiB goes as it is, since its Base64 would not fit a message.
-    """
+    """A message as it is put into its queue. More than 48 KiB goes as it is, since its Base64 would not fit."""
     if encoding == "none":
         return text
     encoded = base64.b64encode(text.encode()).decode()
@@ -68,14 +64,13 @@ _FORMS = {
     b"<": "XML or HTML: send a JSON object",
     **_COMPRESSED,
 }
-_SAMPLE_BYTES = 64
 
 
 def _form(document: bytes) -> str | None:
     """What a document is and what to do about it, if its first bytes tell."""
     name = json.detect_encoding(document).upper()
     if name.startswith(("UTF-16", "UTF-32")):
-        sample = document[:_SAMPLE_BYTES].decode(name, "ignore").lstrip("\ufeff").strip()
+        sample = document[:64].decode(name, "ignore").lstrip("\ufeff").strip()
         return f"{name[:6]}: send the JSON in UTF-8" if sample and sample.isascii() and sample.isprintable() else None
     return next((form for start, form in _FORMS.items() if document.lstrip().startswith(start)), None)
 
@@ -106,7 +101,7 @@ def _from_base64(body: bytes) -> bytes:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object. Refuse a name given twice: nobody can tell which of the two was meant."""
+    """Refuse a name given twice: nobody can tell which of the two was meant."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
@@ -115,7 +110,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which Python would read although JSON has none."""
+    """Refuse NaN and the infinities, which Python reads although JSON has none."""
     raise ValueError(f"{name} is no JSON value")
 
 

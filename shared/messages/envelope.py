@@ -18,13 +18,8 @@ CUT_MARK = "…[truncated]"
 
 
 class Unwrapped(NamedTuple):
-    """A message's fields, and what they came in.
-
-    Attributes:
-        document: the message as it was first sent, decoded, without the dead letters around it.
-        redrives: how often it has been moved back since.
-        fields: what the message says, or why nothing can be read.
-        traceparent: of its CloudEvent, whatever stands there (CloudEvents, "Distributed Tracing Extension").
+    """A message's fields, or why there are none; the `traceparent` of its CloudEvent, whatever stands there; and
+    the message as it was first sent, decoded, and how often it was dead-lettered and moved back since.
     """
 
     document: bytes
@@ -71,9 +66,9 @@ def _in_envelope(outer: dict[str, Any]) -> dict[str, Any] | str:
     data = outer.get("data")
     if isinstance(data, str):  # what the serializers of several libraries make of a message that they are given as text
         return _read_inner("data", data)
-    return (
-        data if isinstance(data, dict) else "data: the envelope must carry the message as a JSON object or as its text"
-    )
+    if not isinstance(data, dict):
+        return "data: the envelope must carry the message as a JSON object or as its text"
+    return data
 
 
 def _read_inner(name: str, text: str) -> dict[str, Any] | str:

@@ -25,10 +25,7 @@ class TrainingStatus(StrEnum):
 
 
 class TrainingResult(BaseModel):
-    """The last training of a group, list or iteration. Times are UTC.
-
-    `last_action_date_time`: the group's last change, which need not be a training. `message`: why the training failed.
-    """
+    """The last training of a group, list or iteration. The group's last action need not be a training."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 

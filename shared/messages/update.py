@@ -48,16 +48,20 @@ def _too_long(what: str, key: str, longest: int, setting: str) -> PydanticCustom
     return PydanticCustomError("characters", f"the {what} {named} must have at most {longest} characters ({setting})")
 
 
-MetadataKey = Annotated[str, StringConstraints(min_length=1)]
-MetadataValue = Annotated[str, StringConstraints(min_length=0)]
-"""With a constraint of any kind, pydantic refuses text that UTF-8 cannot write; without one it does not look."""
-
-_LIMITS_BY_DEFAULT: dict[str, Any] = {
-    "maxProperties": PAGE_LIMITS.pairs,
-    "propertyNames": {"minLength": 1, "maxLength": PAGE_LIMITS.key_characters},
-    "additionalProperties": {"type": "string", "maxLength": PAGE_LIMITS.value_characters},
-}
-"""What the contract says; three settings of an app can raise it."""
+Metadata = Annotated[
+    # min_length=0, since without any constraint pydantic takes text that UTF-8 cannot write
+    dict[Annotated[str, StringConstraints(min_length=1)], Annotated[str, StringConstraints(min_length=0)]],
+    BeforeValidator(_few_pairs),
+    AfterValidator(_short),
+    Field(
+        description="What each image gets. An app can be set to take more.",
+        json_schema_extra={
+            "maxProperties": PAGE_LIMITS.pairs,
+            "propertyNames": {"minLength": 1, "maxLength": PAGE_LIMITS.key_characters},
+            "additionalProperties": {"type": "string", "maxLength": PAGE_LIMITS.value_characters},
+        },
+    ),
+]
 
 
 class BatchKey(NamedTuple):
@@ -81,25 +85,13 @@ def left_of(older: BatchKey, newer: BatchKey) -> BatchKey | None:
 
 @dataclass(config=WIRE, frozen=True, slots=True)  # a dataclass: a thousand of them wait at the same time
 class MetadataUpdate:
-    """One message of the updates queue: give these images this metadata.
-
-    See `MetadataLimits` for how much metadata. Of images there may be as many as fit a queue message of 64 KiB.
-    """
+    """One message of the updates queue: give these images this metadata."""
 
     project_id: Annotated[ProjectId, Field(description="The Custom Vision project.")]
     image_ids: Annotated[
-        tuple[ImageId, ...],
-        FailFast(),
-        Field(description="As many as fit a message of 64 KiB.", min_length=1),
+        tuple[ImageId, ...], FailFast(), Field(description="As many as fit a message of 64 KiB.", min_length=1)
     ]
-    metadata: Annotated[
-        dict[MetadataKey, MetadataValue],
-        BeforeValidator(_few_pairs),
-        AfterValidator(_short),
-        Field(
-            description="What each image gets. An app can be set to take more.", json_schema_extra=_LIMITS_BY_DEFAULT
-        ),
-    ]
+    metadata: Metadata
     correlation_id: OptionalCorrelationId = None
     traceparent: OptionalTraceparent = None
 

@@ -74,9 +74,9 @@ M = TypeVar("M")
 
 
 def read_message(message: TypeAdapter[M], body: bytes, context: object = None) -> tuple[M, int]:
-    """Read a queue message's body; return the message, and how often it was dead-lettered and moved back before.
+    """Return a queue message, and how often it was dead-lettered and moved back before. Raises `InvalidMessage`.
 
-    `context` is for the message's own validators. Raises `InvalidMessage`.
+    `context` is for the message's own validators.
     """
     document, redrives, fields, traceparent = unwrap(body)
     if isinstance(fields, str):
@@ -118,16 +118,13 @@ def _letters_of(name: str) -> str:
 
 
 def _describe(error: ValidationError, names: dict[str, str]) -> str:
-    """One line for all of pydantic's findings: each field, its problem, and what stood there.
-
-    Misspelt fields come first, and are not said to be missing as well. A list with a wrong item is no empty one.
-    """
+    """One line for all of pydantic's findings. Misspelt fields come first, and are not said to be missing as well."""
     found = error.errors(include_url=False)
     unknown = [str(item["loc"][0]) for item in found if item["type"] in _UNKNOWN and len(item["loc"]) == 1]
     misspelt = {given: names[letters] for given in unknown if names.get(letters := _letters_of(given), given) != given}
     hidden: set[tuple[str, tuple[int | str, ...]]] = {("missing", (name,)) for name in misspelt.values()}
     hidden |= {(kind, (given,)) for given in misspelt for kind in _UNKNOWN}
-    hidden |= {("too_short", item["loc"][:-1]) for item in found}
+    hidden |= {("too_short", item["loc"][:-1]) for item in found}  # a list with a wrong item is not empty
     described = [f"{one_line(given)}: must be written {name}" for given, name in misspelt.items()]
     described += [_finding(item) for item in found if (item["type"], item["loc"]) not in hidden]
     more = len(described) - MAX_ERRORS_DESCRIBED
@@ -153,11 +150,11 @@ _PROBLEMS = {
     "dict_type": "must be an object",
     "model_type": "must be an object",
 }
-"""What is wrong, by pydantic's word for it. Problems that are not here are said in pydantic's sentence."""
+"""By pydantic's word for it. The sentence of any other problem is pydantic's or our validator's."""
 
 
 def _finding(item: ErrorDetails) -> str:
-    """Where something is wrong, what, and what stands there. A problem of the whole message names its field itself."""
+    """Where something is wrong, what, and what stands there."""
     problem, loc, value = _PROBLEMS.get(item["type"]), item["loc"], item["input"]
     said = problem.format_map(item.get("ctx", {})) if problem else item["msg"][:1].lower() + item["msg"][1:]
     is_key = len(loc) > 2 and loc[-1] == "[key]"

@@ -34,12 +34,6 @@ if TYPE_CHECKING:
 MAX_TIMES = 1_000_000_000
 """A watch that has reported so often counts no further."""
 
-GroupId = Annotated[
-    str,
-    StringConstraints(strict=True, pattern=re.compile(r"^[a-z0-9_-]{1,64}(?!\n)$")),
-    error_text("group_id", "must be text of 1 to 64 of the characters a-z, 0-9, - and _"),
-]
-
 
 class Api(StrEnum):
     """The services that train."""
@@ -49,14 +43,7 @@ class Api(StrEnum):
 
 
 class Kind(NamedTuple):
-    """All that differs between the kinds of watches.
-
-    Attributes:
-        api: the service that is polled.
-        path: where it has what is trained; also the subject of the events.
-        id: what the watch's `id` may be.
-        in_project: whether the watch has a `projectId` too.
-    """
+    """A kind of watches: which service is polled, where, and what the `id` may be. The path is the events' subject."""
 
     api: Api
     path: str
@@ -64,8 +51,13 @@ class Kind(NamedTuple):
     in_project: bool = False
 
 
-_GROUP_ID: TypeAdapter[str] = TypeAdapter(GroupId)
-
+_GROUP_ID: TypeAdapter[str] = TypeAdapter(
+    Annotated[
+        str,
+        StringConstraints(strict=True, pattern=re.compile(r"^[a-z0-9_-]{1,64}(?!\n)$")),
+        error_text("group_id", "must be text of 1 to 64 of the characters a-z, 0-9, - and _"),
+    ]
+)
 KINDS: Final[dict[str, Kind]] = {
     "personGroup": Kind(Api.FACE, "persongroups/{id}", _GROUP_ID),
     "largePersonGroup": Kind(Api.FACE, "largepersongroups/{id}", _GROUP_ID),
@@ -90,12 +82,12 @@ class Target(NamedTuple):
 
     @property
     def path(self) -> str:
-        """See `Kind`."""
+        """Where the service has it."""
         return KINDS[self.kind].path.format(id=self.id, project_id=self.project_id)
 
 
 def _null_is(default: bool | int) -> BeforeValidator:
-    """Take null for an absent field."""
+    """Null is as good as absent."""
     return BeforeValidator(lambda value: default if value is None else value)
 
 
