@@ -1,6 +1,6 @@
-"""Where `vision-relay` and `python -m ops` begin.
+"""Starts `vision-relay` and `python -m ops`.
 
-Nothing is imported here that takes time: Ctrl-C ends the command in one line also while its libraries load.
+Nothing slow is imported here, so that Ctrl-C ends the command in one line also while its libraries load.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def main() -> None:
         app(_verbose_first(sys.argv[1:]))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)  # where the signal struck amid an `eval`, `sys.exit` would end as killed by it
+        os._exit(INTERRUPTED)  # after a signal amid an `eval`, `sys.exit` would end as killed by it
 
 
 def _verbose_first(arguments: list[str]) -> list[str]:
-    """Take `--verbose` wherever it stands: it belongs before the command, and people type it at the end."""
+    """Move `--verbose` to the front, where it belongs: people type it at the end."""
     given = [argument for argument in arguments if argument in VERBOSE]
     return [*given[:1], *(argument for argument in arguments if argument not in VERBOSE)]
 

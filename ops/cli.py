@@ -1,4 +1,4 @@
-"""`vision-relay`: the commands and what their help says of them all."""
+"""Lists the commands of `vision-relay`."""
 
 from __future__ import annotations
 

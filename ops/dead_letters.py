@@ -23,7 +23,7 @@ UNREADABLE = "unreadable"
 
 
 class LetterReason(StrEnum):
-    """The reasons of dead letters: those that the app writes, and two for letters that it did not write."""
+    """The reasons of dead letters: three that the app writes, and two for letters that it did not write."""
 
     REFUSED = Reason.REFUSED.value
     INVALID = Reason.INVALID.value
@@ -34,7 +34,7 @@ class LetterReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter; a missing field is empty. `kind` is the queue of the message, `at` when it was dead-lettered."""
+    """A dead letter. `kind` is the queue from which it came, `at` when it was dead-lettered."""
 
     kind: str
     message: Seen
@@ -74,7 +74,7 @@ class Letter:
 
 
 def read_letter(kind: str, message: Seen) -> Letter:
-    """Read a message of a dead-letter queue, whatever it is."""
+    """Read a message of a dead-letter queue, whatever it holds."""
     document = message.json_object()
     if document is None:
         sentence = one_line(message.body.decode("utf-8", "backslashreplace"))

@@ -1,8 +1,4 @@
-"""Checks everything that the app and the command line need: one line for each check, with what to do.
-
-All checks are made, whatever the others find. To try the rights in storage, it puts an invisible message into the
-updates queue and deletes it.
-"""
+"""Checks everything that the app and the command line need. All checks are made, whatever the others find."""
 
 from __future__ import annotations
 
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_SKEW_SECONDS = 10.0
 MAX_SIGNED_SKEW_SECONDS = 600.0
-"""Storage refuses requests that are signed with a clock that is off by more than a quarter of an hour."""
+"""Storage refuses what a clock signs that is off by more than a quarter of an hour."""
 
 
 class Level(StrEnum):
@@ -43,7 +39,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check: its subject, what was found, and what to do."""
+    """A check, what it found, and what to do."""
 
     name: str
     level: Level
@@ -113,7 +109,7 @@ def _described(error: AzureError) -> tuple[str, str]:
 
 
 async def _check_rights(storage: Storage, settings: OpsSettings) -> Check:
-    """Put an invisible message into the updates queue, and delete it."""
+    """Try the rights: put an invisible message into the updates queue, and delete it."""
     how = "a connection string" if settings.storage_connection_string is not None else "an identity"
     queue = storage.queue(settings.metadata_updates_queue)
     try:
@@ -136,7 +132,7 @@ async def _check_clock(storage: Storage, settings: OpsSettings) -> Check:
 
 
 def check_clock(skew_seconds: float) -> Check:
-    """Compare this machine's clock with storage's, which has whole seconds."""
+    """Compare this machine's clock with storage's."""
     found = f"{abs(skew_seconds):.0f} s {'ahead of' if skew_seconds > 0 else 'behind'} storage's"
     if abs(skew_seconds) > MAX_SIGNED_SKEW_SECONDS:
         return Check("clock", Level.FAILED, found, "set this machine's clock: storage will refuse what it signs")
@@ -146,7 +142,7 @@ def check_clock(skew_seconds: float) -> Check:
 
 
 def check_api(api: ApiState) -> Check:
-    """Check the response of an API."""
+    """Check an API by its response."""
     if not api.is_known:
         return Check(api.name, Level.SKIPPED, "no endpoint is set")
     if api.problem:
@@ -175,7 +171,7 @@ def check_host_file(folder: Path) -> Iterator[Check]:
 
 
 def host_file_problems(document: dict[str, Any], queues: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Find values that lose messages or slow the app down, and what to do. A missing value has the host's default."""
+    """Find values that lose messages or slow the app down. A missing value has the host's default."""
     if queues.get("messageEncoding", "base64") != "none":
         yield "messageEncoding is base64: plain JSON would become dead letters at once", 'set "messageEncoding": "none"'
     if queues.get("batchSize", 16) + queues.get("newBatchThreshold", 8) < 64:

@@ -27,7 +27,7 @@ WHAT_QUEUES_HIDE = (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A CloudEvent, and what it says of itself; fields that it does not have are empty."""
+    """A CloudEvent. Fields that it does not have are empty."""
 
     document: dict[str, Any]
     type: str
@@ -46,14 +46,14 @@ def read_event(message: Seen) -> Event | None:
 
 @dataclass(slots=True)
 class Tail:
-    """Yields each event once. `is_full`: the last look found 32 messages, so there may be more."""
+    """Yields each event once. `is_full`: the last look found 32 messages, so more may follow."""
 
     queue: OpsQueue
     is_full: bool = False
     _known: dict[str, None] = field(default_factory=dict)
 
     async def new(self) -> list[Event]:
-        """Look once; return the events that were not there before."""
+        """Look once, and return the events that were not there before."""
         messages = await self.queue.peek()
         self.is_full = len(messages) == MAX_RECEIVE
         new = [message for message in messages if self._is_new(message)]

@@ -31,7 +31,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """A dead-letter queue, and the queue from which its letters came (`home`). `kind` is the name of that one."""
+    """A dead-letter queue, and the queue from which its letters came: `home`, whose name is `kind`."""
 
     kind: str
     letters: OpsQueue
@@ -43,7 +43,7 @@ class DeadLetters:
         return cls(name, storage.queue(poison_of(name)), storage.queue(name))
 
     async def lease_seconds(self) -> int:
-        """How long letters must be leased so that all of them can be handled."""
+        """How long letters must be leased so that all can be handled."""
         return SHORTEST_LEASE_SECONDS + (await self.letters.count() or 0) // LETTERS_PER_SECOND
 
 
@@ -140,7 +140,7 @@ async def _handle(
 
 
 async def _lease_new(queue: OpsQueue, seconds: int, kept: dict[str, Seen]) -> AsyncIterator[list[Seen]]:
-    """Lease letters that are not kept yet, until there are none. Wait `seconds` for those that somebody else leases."""
+    """Lease letters that are not kept, until there are none. Wait `seconds` for those that somebody else leases."""
     clock = asyncio.get_running_loop().time
     until = clock() + seconds
     while True:
@@ -169,7 +169,7 @@ def _is_meant(letter: Letter, wanted: Filter, now: datetime, result: Handled, *,
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:
-    """Wait for everything, then raise the first error: what is under way is finished first."""
+    """Finish everything, then raise the first error."""
     results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

@@ -1,14 +1,13 @@
 """Sends every message of a journal into the queue exactly once, however often it is broken off.
 
-Storage has no idempotent put: who is killed between a put and its response cannot know whether the message is there. So
-each message goes in two steps.
+Storage has no idempotent put: a process that is killed between a put and its response cannot know whether the message
+is there. So each message goes in two steps.
 
 1. Reserve: put an invisible placeholder, and write its id and pop receipt to the journal.
-2. Release: replace its content by the message's, and make it visible. A pop receipt permits this once. A second attempt
-   is refused, which proves that the first succeeded.
+2. Release: replace its content by the message's, and make it visible. A pop receipt permits this once. The refusal of a
+   second attempt therefore proves that the first one succeeded.
 
-A send that resumes releases every placeholder in its journal. At worst, the placeholders of the wave that was being
-reserved stay behind, with nothing in them.
+A send that resumes releases every placeholder in its journal. At worst, one wave of empty placeholders stays behind.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ if TYPE_CHECKING:
     from ops.storage import OpsQueue
 
 WAVE = 32
-"""So many messages are reserved, then released, at the same time."""
+"""How many messages are reserved, then released, at the same time."""
 
 T = TypeVar("T")
 
 
 class Stop:
-    """Is asked for by the first Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once."""
+    """Notes the first Ctrl-C or SIGTERM. A second Ctrl-C ends the process at once."""
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -61,10 +60,10 @@ class Stop:
 
 
 async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[[int], None]) -> int:
-    """Send what is not sent yet; return how many messages may be in the queue twice.
+    """Send what is not sent yet. Return how many messages may be in the queue twice.
 
-    That is 0 unless the send was broken off for longer than a placeholder can be invisible. `on_sent` gets the number
-    of images that were just sent. Raises `AzureError`; what was done before is in the journal.
+    These are 0 unless the send was broken off for longer than a placeholder can be invisible. `on_sent` gets the number
+    of images that were just sent. Raises `AzureError`; the journal has what was done before.
     """
     doubtful = await _release_earlier(journal, queue, on_sent)
     reserved: list[Reservation] = []
@@ -86,7 +85,7 @@ async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[
 
 
 async def _release_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[[int], None]) -> int:
-    """Release what an earlier run had reserved. A message whose placeholder may have expired is planned again."""
+    """Release what an earlier run reserved, and plan messages again whose placeholders may be gone."""
     earlier = journal.reserved()
     doubtful: list[Message] = []
     for first in range(0, len(earlier), WAVE):
@@ -103,7 +102,7 @@ async def _release_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[
 
 
 async def _release_of_earlier_run(queue: OpsQueue, placeholder: Reservation) -> tuple[Message, bool]:
-    """Release a placeholder; whether its message is sent. After its time, a refusal no longer proves that."""
+    """Release a placeholder, and return whether its message is sent. A refusal no longer proves that after its time."""
     is_released = await queue.release(placeholder.id, placeholder.pop_receipt, placeholder.message.body)
     has_lapsed = time.time() - placeholder.at >= RESERVED_FOR.total_seconds()
     return placeholder.message, is_released or not has_lapsed
@@ -116,13 +115,12 @@ async def _reserve(queue: OpsQueue, message: Message) -> Reservation:
 
 
 async def _release(queue: OpsQueue, placeholder: Reservation) -> Message:
-    """Release a placeholder. If it is refused, an attempt before it succeeded: the message is sent."""
     await queue.release(placeholder.id, placeholder.pop_receipt, placeholder.message.body)
     return placeholder.message
 
 
 async def _all(work: Iterable[Awaitable[T]]) -> tuple[list[T], list[AzureError]]:
-    """The results, and the errors of storage. Raises any other error."""
+    """The results, and the errors of storage."""
     done: list[T] = []
     failed: list[AzureError] = []
     for result in await asyncio.gather(*work, return_exceptions=True):

@@ -1,4 +1,4 @@
-"""Keeps the messages of a send and the state of each on disk, so that a send that was broken off can resume."""
+"""Keeps the messages of a send and their states on disk, so that it can resume after it was broken off."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ops.catalogue.database import Group
 
 COMPLETE = "complete"
-"""The name of the fact that says when a send was complete."""
+"""The fact that says when a send was complete."""
 
 _PLANNED, _RESERVED, _RELEASED = 0, 1, 2
 
@@ -68,7 +68,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, groups: Iterable[Group], correlation_id: str | None, facts: dict[str, str]) -> Journal:
-        """Write all messages of a catalogue, and replace an earlier journal. A crash leaves no half of it."""
+        """Write all messages of a catalogue, and replace an earlier journal. A crash leaves the earlier one."""
         unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
         unfinished.unlink(missing_ok=True)
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
@@ -91,17 +91,18 @@ class Journal:
             )
             connection.execute("COMMIT")
             connection.execute("CREATE INDEX reserved ON messages (state) WHERE state = 1")
-        _sync(unfinished)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
         unfinished.replace(path)
         return cls(path)
 
     def close(self) -> None:
-        """Close the file; another process may open it then."""
+        """Close the file, so that another process may open it."""
         self._connection.close()
 
     @property
     def facts(self) -> dict[str, str]:
-        """What was noted about the send: when it began, what it found, when it was complete."""
+        """What was noted about the send."""
         return dict(self._connection.execute("SELECT name, value FROM facts"))
 
     def note(self, name: str, value: str) -> None:
@@ -115,7 +116,7 @@ class Journal:
         self._connection.execute("VACUUM")
 
     def progress(self) -> Progress:
-        """How far the send has come."""
+        """How much is done."""
         messages, images = self._connection.execute("SELECT count(*), total(images) FROM messages").fetchone()
         sent, images_sent = self._connection.execute(
             "SELECT count(*), total(images) FROM messages WHERE state = ?", (_RELEASED,)
@@ -123,7 +124,7 @@ class Journal:
         return Progress(messages, sent, int(images), int(images_sent))
 
     def reserved(self) -> list[Reservation]:
-        """Messages that were reserved, and of which it is not known whether they were released."""
+        """Messages that were reserved, and perhaps released."""
         found = self._connection.execute(
             "SELECT number, body, images, id, receipt, reserved_at FROM messages WHERE state = 1 ORDER BY number"
         )
@@ -140,28 +141,18 @@ class Journal:
     def write(self, *, released: Iterable[Message], reserved: Iterable[Reservation]) -> None:
         """Note that messages were released and others reserved, in one transaction."""
         self._connection.execute("BEGIN IMMEDIATE")
+        self._set_state(_RELEASED, released)
         self._connection.executemany(
-            f"UPDATE messages SET state = {_RELEASED} WHERE number = ?",  # noqa: S608 - a number of ours
-            ((message.number,) for message in released),
-        )
-        self._connection.executemany(
-            f"UPDATE messages SET state = {_RESERVED}, id = ?, receipt = ?, reserved_at = ? WHERE number = ?",  # noqa: S608
-            (
-                (placeholder.id, placeholder.pop_receipt, placeholder.at, placeholder.message.number)
-                for placeholder in reserved
-            ),
+            "UPDATE messages SET state = ?, id = ?, receipt = ?, reserved_at = ? WHERE number = ?",
+            ((_RESERVED, each.id, each.pop_receipt, each.at, each.message.number) for each in reserved),
         )
         self._connection.execute("COMMIT")
 
     def plan_again(self, messages: Iterable[Message]) -> None:
-        """Note that messages have to be reserved again."""
+        """Note that messages must be reserved again."""
+        self._set_state(_PLANNED, messages)
+
+    def _set_state(self, state: int, messages: Iterable[Message]) -> None:
         self._connection.executemany(
-            f"UPDATE messages SET state = {_PLANNED} WHERE number = ?",  # noqa: S608
-            ((message.number,) for message in messages),
+            "UPDATE messages SET state = ? WHERE number = ?", ((state, message.number) for message in messages)
         )
-
-
-def _sync(path: Path) -> None:
-    """Write a file through to the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -1,7 +1,4 @@
-"""The state of the queues, the dead letters, the shared limit and the APIs, and what to do where something is wrong.
-
-`gather` collects the state. `assess` finds what is wrong; it is pure.
-"""
+"""Collects the state of queues, shared limit and APIs (`gather`), and decides what is wrong with it (`assess`)."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ops.dead_letters import read_letter
+from ops.output import plural
 from ops.probing import ApiState, probe
 from shared.limits.distributed_rate_limit import permits_for, read_permit
 from shared.messages.watch import Api
@@ -25,31 +23,27 @@ if TYPE_CHECKING:
     from ops.storage import OpsQueue, Seen, Storage
 
 LATE = timedelta(minutes=15)
-"""An update that waits for longer than this is a finding."""
+"""An update that waits for longer is a finding."""
 
 UNREAD = timedelta(hours=1)
-"""An event that waits for longer than this is a finding: its consumer probably does not run."""
+"""An event that waits for longer is a finding: its consumer probably does not run."""
 
 UNSEEN_WATCH = timedelta(minutes=5)
-"""The timer receives a watch at every tick. If it has not done so for this long, the app does not run."""
+"""A watch that was never received for longer is a finding: the timer receives all watches at every tick."""
 
 SLOW_SECONDS = 5.0
 
 REFUSED_LATELY_SECONDS = 120
-"""A permit carries when a call with it was refused with 429 for the last time. Older refusals are not counted."""
+"""A permit carries the time of its last 429. Older ones are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """The state of a queue.
+    """A queue: its rough number of messages (None if it does not exist), and what a peek at 32 of them shows.
 
-    count           about how many messages it has; None if the queue does not exist
-    visible         how many of them a peek shows, at most 32
-    oldest          when the oldest visible one was put
-    never_received  whether that one has never been received
+    `oldest` is when the oldest visible message was put; `never_received` is about the same message.
     """
 
-    role: str
     name: str
     count: int | None
     visible: int = 0
@@ -58,17 +52,15 @@ class QueueState:
 
     @property
     def is_all_visible(self) -> bool:
-        """Whether every message is visible, so that no instance is processing any."""
+        """Whether every message is visible, so that no instance has received one."""
         return self.count is not None and self.visible == min(self.count, MAX_RECEIVE)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """How the limit is shared.
+    """The permits of the shared limit (None without their queue), the idle ones, and those of these with a late 429.
 
-    permits   how many the queue has; None if there is no queue
-    idle      how many of them no instance holds; a peek shows only these
-    refused   how many idle ones had a 429 within `REFUSED_LATELY_SECONDS`
+    A peek shows only permits that no instance holds.
     """
 
     name: str
@@ -79,16 +71,16 @@ class LimitState:
 
     @property
     def in_use(self) -> int:
-        """Permits that instances hold, or that rest after a 429."""
+        """The number of permits that instances hold, or that rest after a 429."""
         return max((self.permits or 0) - self.idle, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The collected state. `letters` counts reasons and codes of the first 32 dead letters of each queue."""
+    """The collected state. `queues` has a key for each role; `letters` counts the reasons of the letters of a peek."""
 
     at: datetime
-    queues: tuple[QueueState, ...]
+    queues: dict[str, QueueState]
     limit: LimitState
     apis: tuple[ApiState, ...]
     letters: Counter[str] = field(default_factory=Counter)
@@ -96,12 +88,7 @@ class Snapshot:
     @property
     def has_more_letters(self) -> bool:
         """Whether a queue has more dead letters than a peek shows."""
-        letters = (self.queue(role) for role in (UPDATE_LETTERS, WATCH_LETTERS))
-        return any(queue is not None and (queue.count or 0) > queue.visible for queue in letters)
-
-    def queue(self, role: str) -> QueueState | None:
-        """The queue with this role, if there is one."""
-        return next((queue for queue in self.queues if queue.role == role), None)
+        return any((self.queues[role].count or 0) > self.queues[role].visible for role in LETTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +100,11 @@ class Finding:
 
 
 UPDATES, WATCHES, EVENTS = "updates", "watches", "events"
-UPDATE_LETTERS, WATCH_LETTERS = "dead letters of updates", "dead letters of watches"
+LETTERS = UPDATE_LETTERS, WATCH_LETTERS = "dead letters of updates", "dead letters of watches"
 
 
 async def gather(storage: Storage, settings: OpsSettings, *, apis: Sequence[ApiState] | None = None) -> Snapshot:
-    """Collect the state. The APIs are not probed again if `apis` are given. Raises `AzureError`."""
+    """Collect the state. If `apis` are given, the APIs are not probed. Raises `AzureError`."""
     roles = {
         UPDATES: settings.metadata_updates_queue,
         UPDATE_LETTERS: poison_of(settings.metadata_updates_queue),
@@ -126,40 +113,34 @@ async def gather(storage: Storage, settings: OpsSettings, *, apis: Sequence[ApiS
     }
     if settings.events_queue:
         roles[EVENTS] = settings.events_queue
-    looks = await asyncio.gather(*(_look(role, storage.queue(name)) for role, name in roles.items()))
-    limit, permits = await _look("permits", storage.queue(settings.permits_queue))
+    looks = await asyncio.gather(*(_look(storage.queue(name)) for name in roles.values()))
+    limit, permits = await _look(storage.queue(settings.permits_queue))
     if apis is None:
         apis = await asyncio.gather(*(probe(settings, api) for api in (Api.CUSTOM_VISION, Api.FACE)))
-    letters = Counter(
-        _kind(state.role, message)
-        for state, messages in looks
-        if state.role in (UPDATE_LETTERS, WATCH_LETTERS)
-        for message in messages
-    )
+    found = dict(zip(roles, looks, strict=True))
     at = datetime.now(UTC)
     since = at.timestamp() - REFUSED_LATELY_SECONDS
     refused = sum(read_permit(permit).refused_at > since for permit in permits)
     return Snapshot(
         at,
-        tuple(state for state, _ in looks),
+        {role: state for role, (state, _) in found.items()},
         LimitState(limit.name, settings.custom_vision_calls_per_second, limit.count, limit.visible, refused),
         tuple(apis),
-        letters,
+        Counter(_reason(role, message) for role in LETTERS for message in found[role][1]),
     )
 
 
-def _kind(role: str, message: Seen) -> str:
+def _reason(role: str, message: Seen) -> str:
     letter = read_letter(role, message)
     return f"{letter.reason} {letter.code}".rstrip() if letter.reason != "invalid" else letter.reason
 
 
-async def _look(role: str, queue: OpsQueue) -> tuple[QueueState, list[Seen]]:
+async def _look(queue: OpsQueue) -> tuple[QueueState, list[Seen]]:
     count, messages = await asyncio.gather(queue.count(), queue.peek())
     if not messages:
-        return QueueState(role, queue.name, count), []
+        return QueueState(queue.name, count), []
     oldest = min(messages, key=lambda message: message.inserted_at)
-    state = QueueState(role, queue.name, count, len(messages), oldest.inserted_at, oldest.dequeue_count == 0)
-    return state, messages
+    return QueueState(queue.name, count, len(messages), oldest.inserted_at, oldest.dequeue_count == 0), messages
 
 
 def assess(snapshot: Snapshot) -> list[Finding]:
@@ -170,7 +151,7 @@ def assess(snapshot: Snapshot) -> list[Finding]:
 
 def _missing_queues(snapshot: Snapshot) -> Iterator[Finding]:
     for role in (UPDATES, WATCHES, EVENTS):
-        queue = snapshot.queue(role)
+        queue = snapshot.queues.get(role)
         if queue is not None and queue.count is None:
             yield Finding(
                 f"there is no queue {queue.name}",
@@ -187,10 +168,9 @@ def _apis(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _refusals(snapshot: Snapshot) -> Iterator[Finding]:
-    """Find out whether an API refuses calls with 429. The network alone may cause a few of them."""
     limit = snapshot.limit
     told = {api.name: f"{api.name} refused a call with 429" for api in snapshot.apis if api.is_rate_limited}
-    if limit.refused and limit.refused * 2 >= limit.idle:
+    if limit.refused and limit.refused * 2 >= limit.idle:  # the network alone may cause a few
         told["Custom Vision"] = f"Custom Vision refused calls with 429 in the last {REFUSED_LATELY_SECONDS // 60} min"
     for api, problem in told.items():
         setting = f"{api.upper().replace(' ', '_')}_CALLS_PER_SECOND"
@@ -212,8 +192,8 @@ def _permits(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _updates(snapshot: Snapshot) -> Iterator[Finding]:
-    queue = snapshot.queue(UPDATES)
-    if queue is None or queue.oldest is None or not queue.count:
+    queue = snapshot.queues[UPDATES]
+    if queue.oldest is None or not queue.count:
         return
     age = snapshot.at - queue.oldest
     if queue.never_received and queue.is_all_visible and not snapshot.limit.in_use and age > timedelta(minutes=1):
@@ -229,19 +209,17 @@ def _updates(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _watches(snapshot: Snapshot) -> Iterator[Finding]:
-    queue = snapshot.queue(WATCHES)
-    if queue is None or queue.oldest is None or not queue.never_received:
-        return
-    if snapshot.at - queue.oldest > UNSEEN_WATCH:
+    queue = snapshot.queues[WATCHES]
+    if queue.oldest is not None and queue.never_received and snapshot.at - queue.oldest > UNSEEN_WATCH:
         advice = "check that the function app runs, and TRAINING_POLL_SCHEDULE"
         yield Finding("watches wait, and the timer has not received them", advice)
 
 
 def _rest(snapshot: Snapshot) -> Iterator[Finding]:
-    letters = sum(queue.count or 0 for queue in snapshot.queues if queue.role in (UPDATE_LETTERS, WATCH_LETTERS))
+    letters = sum(snapshot.queues[role].count or 0 for role in LETTERS)
     if letters:
-        yield Finding(f"{letters:,} dead letter{'s' if letters > 1 else ''}", "vision-relay dead-letters list")
-    events = snapshot.queue(EVENTS)
+        yield Finding(plural(letters, "dead letter"), "vision-relay dead-letters list")
+    events = snapshot.queues.get(EVENTS)
     if events is not None and events.oldest is not None and snapshot.at - events.oldest > UNREAD:
         yield Finding(
             f"the oldest event has waited for {_minutes(snapshot.at - events.oldest)}", "check that its consumer runs"
@@ -259,14 +237,14 @@ def to_dict(snapshot: Snapshot) -> dict[str, Any]:
         "at": snapshot.at.isoformat(),
         "queues": [
             {
-                "role": queue.role,
+                "role": role,
                 "name": queue.name,
                 "messages": queue.count,
                 "visible": queue.visible,
                 "oldest": queue.oldest.isoformat() if queue.oldest else None,
                 "oldestSeconds": (snapshot.at - queue.oldest).total_seconds() if queue.oldest else None,
             }
-            for queue in snapshot.queues
+            for role, queue in snapshot.queues.items()
         ],
         "deadLetters": dict(snapshot.letters),
         "limit": {

@@ -1,7 +1,7 @@
-"""`verify`: reads the metadata of a catalogue's images from Custom Vision, and compares it with the catalogue.
+"""`verify`: reads the metadata of a catalogue's images from Custom Vision, and decides which are correct.
 
-An image that is not correct is in one of three states. A dead letter names it. Or the updates queue has messages, and
-its update may be among them. Or it is not under way: it was never sent, or something else has changed it since.
+An image that is not correct has one of three states. A dead letter names it. Or the updates queue has messages, and its
+update may be among them. Or it is not under way: it was never sent, or something else has changed it since.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 READERS = 8
 POLL_SECONDS = 1.0
 FIRST_LOOK_SECONDS = 20.0
-"""With --wait, all images are read once the queue is empty, and after this time even if it is not."""
+"""With --wait, all images are first read when the queue is empty, at the latest after this time."""
 
 SHARE_OF_TIME_READING = 0.1
-"""With --wait, at most this share of the time goes into reading the images that were not correct before."""
+"""With --wait, later looks at images that were not correct take at most this share of the time."""
 
 QUIET_SECONDS = 660.0
-"""If nothing moves in the queue for longer than any visibility timeout of the app, nothing more will be applied."""
+"""Longer than any visibility timeout of the app: if nothing moves in the queue for this long, nothing will."""
 
 
 class Fate(StrEnum):
@@ -84,7 +84,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The numbers of a look: all images, the correct ones (`applied`), and messages in the queue."""
+    """The numbers of a look: images, correct ones (`applied`), messages in the queue."""
 
     images: int
     applied: int
@@ -151,8 +151,7 @@ class Verification:
     async def look(self, on_read: Callable[[int], None]) -> None:
         """Read all images, or those that were not correct at the last look. Raises `ApiError`, `AzureError`.
 
-        The queue is counted before, and dead letters are read after. An update that is in neither was applied in
-        between.
+        The queue is counted before and dead letters are read after, so that no update is missed in between.
         """
         self._queued = await self._updates.count() or 0
         work = _chunks(self._open() if self._has_looked else self._database.images())
@@ -188,7 +187,7 @@ class Verification:
         return any(deviation.fate is Fate.QUEUED for deviation in self.deviations())
 
     async def _queue_moves(self, activity: _Activity, seconds: float, on_state: Callable[[Standing], None]) -> None:
-        """Wait until the queue has nothing that could be applied, for at most `seconds`."""
+        """Wait until the queue is empty or nothing moves in it, at most for `seconds`."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         while True:
@@ -200,7 +199,7 @@ class Verification:
             await asyncio.sleep(POLL_SECONDS)
 
     def _open(self) -> Iterator[ExpectedImage]:
-        """The images that were not correct at the last look. It reads in pieces, since the table changes meanwhile."""
+        """The images that were not correct at the last look, in pieces, since the table changes meanwhile."""
         last: tuple[str, bytes] = ("", b"")
         while rows := self._connection.execute(
             "SELECT line, project, image, wanted FROM deviations WHERE (project, image) > (?, ?) "
@@ -242,7 +241,7 @@ class Verification:
 
 @dataclass(slots=True)
 class _Activity:
-    """Notices whether anything moves in a queue. Messages that nobody processes must not be waited for."""
+    """Notices whether anything moves in a queue, so that `verify` does not wait for messages that nobody processes."""
 
     since: float
     count: int = -1

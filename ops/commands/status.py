@@ -11,7 +11,7 @@ import typer
 from rich.console import Group
 from rich.live import Live
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ops.commands.options import JsonOption, SettingsOption
@@ -19,13 +19,11 @@ from ops.commands.running import run
 from ops.output import Exit, Output, duration
 from ops.status import (
     EVENTS,
+    LETTERS,
     REFUSED_LATELY_SECONDS,
-    UPDATE_LETTERS,
     UPDATES,
-    WATCH_LETTERS,
     WATCHES,
     Finding,
-    QueueState,
     Snapshot,
     assess,
     gather,
@@ -36,19 +34,15 @@ from shared.services.queues import MAX_RECEIVE
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.console import RenderableType
 
     from ops.settings import OpsSettings
 
 FOLLOW_SECONDS = 2.0
-LABELS = {UPDATES: "updates", WATCHES: "watches", EVENTS: "events"} | dict.fromkeys(
-    (UPDATE_LETTERS, WATCH_LETTERS), "  dead letters"
-)
+LABELS = {UPDATES: "updates", WATCHES: "watches", EVENTS: "events"} | dict.fromkeys(LETTERS, "  dead letters")
 
 PROBE_SECONDS = 15.0
-"""With --follow, the APIs are probed only this often, since each call counts towards the limit."""
+"""With --follow, the APIs are probed no more often than this, since each call counts towards the limit."""
 
 
 def status_command(
@@ -120,31 +114,20 @@ def render(snapshot: Snapshot, findings: list[Finding]) -> RenderableType:
 
 
 def _queues(snapshot: Snapshot) -> Table:
-    table = Table(title="Queues", title_justify="left", title_style="bold")
-    table.add_column("what")
-    table.add_column("queue", overflow="fold")
-    table.add_column("messages", justify="right")
-    table.add_column("oldest", justify="right")
-    for queue in snapshot.queues:
-        count = _missing(queue) if queue.count is None else f"{queue.count:,}"
-        table.add_row(LABELS[queue.role], queue.name, count, _age(snapshot.at, queue.oldest))
+    numbers = (Column(name, justify="right") for name in ("messages", "oldest"))
+    queue_column = Column("queue", overflow="fold")
+    table = Table("what", queue_column, *numbers, title="Queues", title_justify="left", title_style="bold")
+    for role, queue in snapshot.queues.items():
+        missing = "none yet" if role in LETTERS else "does not exist"  # the first dead letter creates its queue
+        count = missing if queue.count is None else f"{queue.count:,}"
+        age = "" if queue.oldest is None else duration(max((snapshot.at - queue.oldest).total_seconds(), 0))
+        table.add_row(LABELS[role], queue.name, count, age)
     return table
-
-
-def _missing(queue: QueueState) -> str:
-    """Name the state of a queue that does not exist. The app creates a dead-letter queue with its first message."""
-    return "none yet" if queue.role in (UPDATE_LETTERS, WATCH_LETTERS) else "does not exist"
-
-
-def _age(now: datetime, since: datetime | None) -> str:
-    return "" if since is None else duration(max((now - since).total_seconds(), 0))
 
 
 def _letters(snapshot: Snapshot) -> RenderableType:
     title = Text("Dead letters by reason", style="bold")  # as the table's own it would not be wider than the table
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
+    table = Table("", Column(justify="right"), show_header=False)
     for kind, count in snapshot.letters.most_common():
         table.add_row(Text(one_line(kind, 60)), f"{count:,}")
     more = f"of the first {MAX_RECEIVE} of a queue; to look at all:\nvision-relay dead-letters list"
@@ -168,9 +151,8 @@ def _limit(snapshot: Snapshot) -> Text:
 
 
 def _apis(snapshot: Snapshot) -> Table:
-    table = Table(title="APIs", title_justify="left", title_style="bold", show_header=False)
-    for _ in range(3):
-        table.add_column(overflow="fold")
+    columns = (Column(overflow="fold") for _ in range(3))
+    table = Table(*columns, title="APIs", title_justify="left", title_style="bold", show_header=False)
     for api in snapshot.apis:
         if not api.is_known:
             table.add_row(api.name, "", Text("no endpoint is set", style="dim"))

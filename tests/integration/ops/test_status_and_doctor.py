@@ -172,6 +172,7 @@ class TestDoctor:
         result = bench.run("send", str(bench.catalogue(bench.ids(1))), environment={"AzureWebJobsStorage": nowhere})
         assert result.code == 4
         assert "storage cannot be reached" in result.err
+        assert "start `make run`, or Azurite, or correct AzureWebJobsStorage" in result.err
         found = checks(bench, AzureWebJobsStorage=nowhere)
         assert [found[name]["level"] for name in ("rights in storage", "clock")] == ["skipped"] * 2, "one wait only"
 

@@ -28,7 +28,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ROLES = (UPDATES, UPDATE_LETTERS, WATCHES, WATCH_LETTERS, EVENTS)
 WELL = Snapshot(
     NOW,
-    tuple(QueueState(role, role.replace(" ", "-"), 0) for role in ROLES),
+    {role: QueueState(role.replace(" ", "-"), 0) for role in ROLES},
     LimitState("permits", 10, 10, 10),
     (ApiState("Custom Vision", "https://cv.example", 0.1), ApiState("Face", "")),
     Counter(),
@@ -36,8 +36,8 @@ WELL = Snapshot(
 
 
 def with_queue(role: str, age: timedelta, count: int = 1, *, never_received: bool = False) -> Snapshot:
-    changed = QueueState(role, role, count, min(count, 32), NOW - age, never_received=never_received)
-    return replace(WELL, queues=tuple(changed if queue.role == role else queue for queue in WELL.queues))
+    changed = QueueState(role, count, min(count, 32), NOW - age, never_received=never_received)
+    return replace(WELL, queues={**WELL.queues, role: changed})
 
 
 def test_nothing_is_wrong_where_nothing_waits() -> None:
@@ -101,7 +101,7 @@ def test_what_a_peek_at_the_permits_cannot_show_is_said() -> None:
 
 
 def test_advice_and_titles_keep_their_form_in_80_columns() -> None:
-    gone = replace(WELL, queues=(QueueState(UPDATES, "updates", None), *WELL.queues[1:]), letters=Counter(host=1))
+    gone = replace(WELL, queues={**WELL.queues, UPDATES: QueueState("updates", None)}, letters=Counter(host=1))
     lines = printed(gone, width=80).splitlines()
     assert "Dead letters by reason" in lines
     advice = lines[lines.index("! there is no queue updates") + 1 :]
@@ -110,7 +110,8 @@ def test_advice_and_titles_keep_their_form_in_80_columns() -> None:
 
 
 def test_a_queue_that_is_missing_comes_first() -> None:
-    gone = replace(WELL, queues=(QueueState(UPDATES, "updates", None), QueueState(UPDATE_LETTERS, "letters", 1)))
+    changed = {UPDATES: QueueState("updates", None), UPDATE_LETTERS: QueueState("letters", 1)}
+    gone = replace(WELL, queues={**WELL.queues, **changed})
     assert [finding.problem for finding in assess(gone)] == ["there is no queue updates", "1 dead letter"]
 
 
