@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
@@ -27,6 +27,8 @@ WATCHES = "training-watches"
 EVENTS = "training-events"
 UPDATES_POISON = f"{UPDATES}-poison"
 WATCHES_POISON = f"{WATCHES}-poison"
+
+QUEUE_SETTINGS = {"METADATA_UPDATES_QUEUE": UPDATES, "TRAINING_WATCHES_QUEUE": WATCHES, "EVENTS_QUEUE": EVENTS}
 
 SENDERS = 16
 FOREVER = -1
@@ -52,9 +54,7 @@ class LocalCloud:
         """The app settings that point at this cloud."""
         return {
             "AzureWebJobsStorage": self._azurite.connection_string,
-            "METADATA_UPDATES_QUEUE": UPDATES,
-            "TRAINING_WATCHES_QUEUE": WATCHES,
-            "EVENTS_QUEUE": EVENTS,
+            **QUEUE_SETTINGS,
             "TRAINING_POLL_SCHEDULE": "*/2 * * * * *",
             "CUSTOM_VISION_ENDPOINT": self._simulation.address,
             "CUSTOM_VISION_TRAINING_KEY": self._simulation.credentials.custom_vision_key,
@@ -77,8 +77,7 @@ class LocalCloud:
             self.control: SimulationControl = await undo.enter_async_context(self._simulation.control())
             connection = self._azurite.connection_string
             self.queues = await undo.enter_async_context(QueueServiceClient.from_connection_string(connection))
-            for name in (UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, EVENTS):
-                await self._create(name)
+            await create_queues(self.queues)
             self._stop = undo.pop_all()
         return self
 
@@ -125,11 +124,12 @@ class LocalCloud:
             found[project_id] = {image_id: state.metadata for image_id, state in states.items()}
         return found
 
-    async def _create(self, name: str) -> None:
-        try:
-            await self.queues.create_queue(name)
-        except ResourceExistsError:
-            return
+
+async def create_queues(service: QueueServiceClient) -> None:
+    """Create the app's queues and those of its dead letters, unless they exist."""
+    for name in (UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, EVENTS):
+        with suppress(ResourceExistsError):
+            await service.create_queue(name)
 
 
 def text_of(message: QueueMessage) -> str:

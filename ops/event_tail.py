@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,6 @@ from shared.messages.cloud_event import EventType
 from shared.services.queues import MAX_RECEIVE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from ops.storage import OpsQueue, Seen
 
 POLL_SECONDS = 1.0
@@ -58,13 +55,6 @@ class Tail:
         self.is_full = len(messages) == MAX_RECEIVE
         new = [message for message in messages if self._is_new(message)]
         return [event for event in map(read_event, new) if event is not None]
-
-    async def follow(self) -> AsyncIterator[Event]:
-        """Look every second, for ever."""
-        while True:
-            for event in await self.new():
-                yield event
-            await asyncio.sleep(POLL_SECONDS)
 
     def _is_new(self, message: Seen) -> bool:
         if message.id in self._known:

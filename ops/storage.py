@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -23,21 +23,20 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.storage.queue.aio import QueueServiceClient
 
 from ops.output import Exit
 from shared.messages.encoding import encode, read_object
 from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
 from shared.services.permits import PermitQueue
-from shared.services.queues import CONNECT_TIMEOUT_SECONDS, FOREVER, MAX_RECEIVE, READ_TIMEOUT_SECONDS
+from shared.services.queues import FOREVER, MAX_RECEIVE, new_queue_service
 from shared.text import error_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from azure.storage.queue import QueueMessage
-    from azure.storage.queue.aio import QueueClient
+    from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
     from ops.settings import OpsSettings
     from shared.messages.encoding import Encoding
@@ -48,6 +47,9 @@ QUEUE_NOT_FOUND = "QueueNotFound"
 
 REFUSED = (401, 403)
 _ON_THIS_MACHINE = re.compile(r"\b(127\.0\.0\.1|localhost)\b")
+
+BACKOFF_SECONDS = 0.2
+"""A person waits: a missing connection is reported within 7 s."""
 
 RESERVED_FOR = timedelta(days=7)
 """The longest visibility timeout that Storage allows."""
@@ -272,21 +274,8 @@ class Storage:
 @asynccontextmanager
 async def open_storage(settings: OpsSettings) -> AsyncIterator[Storage]:
     """Connect to the storage account of the settings, by its connection string or by identity."""
-    options: dict[str, Any] = {
-        "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-        "read_timeout": READ_TIMEOUT_SECONDS,
-        "initial_backoff": 0.2,  # a person waits: a missing connection is reported within 7 s
-        "increment_base": 2,
-        "random_jitter_range": 0.2,
-        "retry_total": 3,
-    }
-    if settings.storage_connection_string is not None:
-        secret = settings.storage_connection_string.get_secret_value()
-        async with QueueServiceClient.from_connection_string(secret, **options) as service:
-            yield Storage(service, settings)
-        return
-    async with (
-        new_credential(settings.storage_client_id) as credential,
-        QueueServiceClient(settings.storage_endpoint or "", credential=credential, **options) as service,
-    ):
+    by_key = settings.storage_connection_string is not None
+    async with AsyncExitStack() as stop:
+        credential = None if by_key else await stop.enter_async_context(new_credential(settings.storage_client_id))
+        service = await stop.enter_async_context(new_queue_service(settings, credential, BACKOFF_SECONDS))
         yield Storage(service, settings)

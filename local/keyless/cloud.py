@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.azurite.server import ACCOUNT, Azurite
-from local.cloud import EVENTS, UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON
+from local.cloud import QUEUE_SETTINGS, create_queues
 from local.keyless.azure_proxy import AzureProxy, Target
 from local.keyless.certificates import Certificates
 from local.simulation.models import Api
@@ -75,9 +74,7 @@ class KeylessCloud:
         names = self._names
         return {
             "AzureWebJobsStorage__queueServiceUri": f"https://{ACCOUNT}.{names.storage}",
-            "METADATA_UPDATES_QUEUE": UPDATES,
-            "TRAINING_WATCHES_QUEUE": WATCHES,
-            "EVENTS_QUEUE": EVENTS,
+            **QUEUE_SETTINGS,
             "TRAINING_POLL_SCHEDULE": "* * * * * *",
             "CUSTOM_VISION_ENDPOINT": f"https://vision.{names.cognitive_services}",
             "FACE_ENDPOINT": f"https://face.{names.cognitive_services}",
@@ -120,11 +117,7 @@ class KeylessCloud:
 
     async def _prepare(self) -> None:
         """As it is before an app is deployed: queues exist, and services take tokens for their own cloud only."""
-        for name in (UPDATES, UPDATES_POISON, WATCHES, WATCHES_POISON, EVENTS):
-            try:
-                await self.queues.create_queue(name)
-            except ResourceExistsError:
-                continue
+        await create_queues(self.queues)
         for api in (Api.CUSTOM_VISION, Api.FACE):
             await self.control.set_audience(api, self._names.cognitive_services_audience)
         await self.control.set_audience(Api.EVENT_GRID, self._names.event_grid_audience)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ops.commands.options import SettingsOption
 from ops.commands.running import need_queue, run
-from ops.event_tail import WHAT_QUEUES_HIDE, Event, Tail, check_types, matches
+from ops.event_tail import POLL_SECONDS, WHAT_QUEUES_HIDE, Event, Tail, check_types, matches
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output
 from ops.storage import open_storage
 from shared.text import one_line
@@ -56,30 +57,24 @@ def tail_command(
         raise typer.BadParameter(str(error), param_hint="--type") from None
 
     async def work(loaded: OpsSettings) -> Exit:
+        left = count
         async with open_storage(loaded) as storage:
             queue = await _queue(storage, loaded)
-            output.hint(f"{queue.name}. {WHAT_QUEUES_HIDE}")
+            if not once:
+                output.hint(f"{queue.name}. {WHAT_QUEUES_HIDE}")
             tail = Tail(queue)
-            left = count
-            async for event in tail.follow():
-                if matches(event.type, wanted):
-                    show_event(output, event)
-                    left = None if left is None else left - 1
-                if left == 0:
+            while True:
+                for event in await tail.new():
+                    if left != 0 and matches(event.type, wanted):
+                        show_event(output, event)
+                        left = None if left is None else left - 1
+                if once and tail.is_full:
+                    output.hint("there may be more behind these 32")
+                if once or left == 0:
                     return Exit.OK
-        return Exit.OK
+                await asyncio.sleep(POLL_SECONDS)
 
-    async def look(loaded: OpsSettings) -> Exit:
-        async with open_storage(loaded) as storage:
-            tail = Tail(await _queue(storage, loaded))
-            events = [event for event in await tail.new() if matches(event.type, wanted)]
-            for event in events[:count]:
-                show_event(output, event)
-            if tail.is_full:
-                output.hint("there may be more behind these 32")
-        return Exit.OK
-
-    run(output, settings, look if once else work)
+    run(output, settings, work)
 
 
 async def _queue(storage: Storage, settings: OpsSettings) -> OpsQueue:

@@ -46,28 +46,6 @@ STATE_VARIABLE = "VISION_RELAY_STATE"
 FORMAT_NAMES = {Format.CSV: "CSV", Format.XLSX: "workbook", Format.JSONL: "JSON Lines", Format.JSON: "JSON"}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line asks for, besides the file and how it is read."""
-
-    correlation_id: str | None
-    skip_invalid: bool
-    dry_run: bool
-    again: bool
-    ask: bool
-    state: Path
-
-    @property
-    def flags(self) -> list[str]:
-        """The options that decide what is sent, as they are typed."""
-        said = {
-            "--skip-invalid": self.skip_invalid,
-            "--again": self.again,
-            f"--correlation-id={self.correlation_id}": self.correlation_id is not None,
-        }
-        return [option for option, is_said in said.items() if is_said]
-
-
 @with_options_of(catalogue_options)
 def send_command(
     options: CatalogueOptions,
@@ -120,8 +98,12 @@ def send_command(
     """
     output = Output(as_json)
     ask = not yes and sys.stdin.isatty() and output.human.is_terminal
-    asked = Asked(correlation_id, skip_invalid, dry_run, again, ask, state or default_state_folder())
-    run(output, options.settings, lambda loaded: _Send(options, asked, output, loaded).run())
+    folder = state or default_state_folder()
+    run(
+        output,
+        options.settings,
+        lambda loaded: _Send(options, output, loaded, correlation_id, skip_invalid, dry_run, again, ask, folder).run(),
+    )
 
 
 def default_state_folder() -> Path:
@@ -131,40 +113,47 @@ def default_state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vision-relay"
 
 
+@dataclass
 class _Send:
-    """One run of the command. `_result` becomes the JSON document."""
+    """One run of the command. `result` becomes the JSON document."""
 
-    def __init__(self, options: CatalogueOptions, asked: Asked, output: Output, settings: OpsSettings) -> None:
-        self._options = options
-        self._asked = asked
-        self._output = output
-        self._settings = settings
-        self._result: dict[str, Any] = {"file": one_line(options.file)}
-        self._database: CatalogueDatabase | None = None
+    options: CatalogueOptions
+    output: Output
+    settings: OpsSettings
+    correlation_id: str | None
+    skip_invalid: bool
+    dry_run: bool
+    again: bool
+    ask: bool
+    state: Path
+    database: CatalogueDatabase | None = None
+
+    def __post_init__(self) -> None:
+        self.result: dict[str, Any] = {"file": one_line(self.options.file)}
 
     async def run(self) -> Exit:
-        asked, limits = self._asked, self._settings.metadata_limits
-        if asked.correlation_id is not None:
-            _check_correlation_id(asked.correlation_id, limits)
+        limits = self.settings.metadata_limits
+        if self.correlation_id is not None:
+            _check_correlation_id(self.correlation_id, limits)
         with ExitStack() as stop:
             scratch = Path(stop.enter_context(TemporaryDirectory(prefix="vision-relay-")))
-            source = self._options.open_source(scratch)
-            with bar(self._output.err, "reading", source.size, BYTES) as progress:
+            source = self.options.open_source(scratch)
+            with bar(self.output.err, "reading", source.size, BYTES) as progress:
                 digest = source.digest(progress)
-            correlation_id = asked.correlation_id or default_correlation_id(source, digest)
-            rows = stop.enter_context(source.open(self._options.choices, limits, correlation_id))
-            show_mapping(self._output, source, rows.reader.mapping)
-            async with open_storage(self._settings) as storage:
-                queue = storage.queue(self._settings.metadata_updates_queue)
+            correlation_id = self.correlation_id or default_correlation_id(source, digest)
+            rows = stop.enter_context(source.open(self.options.choices, limits, correlation_id))
+            show_mapping(self.output, source, rows.reader.mapping)
+            async with open_storage(self.settings) as storage:
+                queue = storage.queue(self.settings.metadata_updates_queue)
                 where = [storage.address, queue.name]
-                path = asked.state / f"{_identity(self._options, asked, digest, correlation_id, where)}.journal"
-                self._result |= {"queue": queue.name, "correlationId": correlation_id}
-                if path.exists() and not asked.again and not asked.dry_run:
+                path = self.state / f"{self._identity(digest, correlation_id, where)}.journal"
+                self.result |= {"queue": queue.name, "correlationId": correlation_id}
+                if path.exists() and not self.again and not self.dry_run:
                     journal = stop.enter_context(closing(self._known(path)))
                 else:
                     database = stop.enter_context(closing(CatalogueDatabase(scratch / "catalogue.db")))
-                    self._database = database
-                    read_rows(self._output, source, rows, database, limits)
+                    self.database = database
+                    read_rows(self.output, source, rows, database, limits)
                     code = self._check(database, source)
                     if code is not None:
                         return code
@@ -176,19 +165,19 @@ class _Send:
         """The journal of a send that was broken off, or is complete."""
         journal = Journal(path)
         facts = journal.facts
-        self._result |= json.loads(facts["result"])
+        self.result |= json.loads(facts["result"])
         if COMPLETE in facts:
-            self._output.hint(f"sent before, complete on {facts[COMPLETE]}; --again sends it once more")
+            self.output.hint(f"sent before, complete on {facts[COMPLETE]}; --again sends it once more")
         else:
-            self._output.hint(f"resumes the send of {facts['begun']}; --again would begin anew")
+            self.output.hint(f"resumes the send of {facts['begun']}; --again would begin anew")
         return journal
 
     def _check(self, database: CatalogueDatabase, source: Source) -> Exit | None:
         """Show what the valid rows cost. Return an exit code if nothing is to be sent."""
-        output, asked = self._output, self._asked
+        output = self.output
         seen, bad = database.rows_read, database.count_bad_rows()
-        self._result |= {"rows": seen, "badRows": bad}
-        if bad and not asked.skip_invalid:
+        self.result |= {"rows": seen, "badRows": bad}
+        if bad and not self.skip_invalid:
             output.error(
                 f"{plural(bad, 'row')} of {seen:,} cannot be sent, so nothing is; correct them, or use --skip-invalid"
             )
@@ -198,31 +187,31 @@ class _Send:
             output.error(f"no row can be sent{'' if seen else ': the file has none'}")
             return self._end(Exit.PROBLEM)
         self._show_costs(costs, costliest_columns(database, costs))
-        if asked.dry_run:
-            if Path(self._options.file).is_file():
-                output.hint("nothing is sent yet; to send it", self._options.command("send", *asked.flags))
+        if self.dry_run:
+            if Path(self.options.file).is_file():
+                output.hint("nothing is sent yet; to send it", self.options.command("send", *self._flags()))
             return self._end(Exit.OK)
-        if asked.ask and not confirm("Send?", default=True):
+        if self.ask and not confirm("Send?", default=True):
             return Exit.INTERRUPTED
         if bad:
             path = invalid_rows_path(source)
-            write_invalid_rows(source, self._options.choices, self._settings.metadata_limits, database.problems(), path)
-            self._result["badRowsFile"] = str(path)
-            mended = self._options.command("send", file=str(path), as_csv=True)
+            write_invalid_rows(source, self.options.choices, self.settings.metadata_limits, database.problems(), path)
+            self.result["badRowsFile"] = str(path)
+            mended = self.options.command("send", file=str(path), as_csv=True)
             output.hint(f"{plural(bad, 'row')} left out. Mend {one_line(path)}, then", mended)
         return None
 
     def _end(self, code: Exit) -> Exit:
         """Print the JSON document with every problem, however many there are."""
-        database = self._database
+        database = self.database
         found = (database.problems(), database.problems(warnings=True)) if database else ((), ())
         problems, warnings = ((problem.to_dict() for problem in each) for each in found)
-        self._output.document(self._result, problems=problems, warnings=warnings)
+        self.output.document(self.result, problems=problems, warnings=warnings)
         return code
 
     def _show_costs(self, costs: Estimate, columns: tuple[tuple[str, ...], int] | None) -> None:
-        rate = self._settings.custom_vision_calls_per_second
-        self._result |= {
+        rate = self.settings.custom_vision_calls_per_second
+        self.result |= {
             "images": costs.images,
             "metadataSets": costs.metadata_sets,
             "calls": costs.calls,
@@ -231,11 +220,11 @@ class _Send:
             "seconds": costs.calls / rate,
             "costliestColumns": {"names": columns[0], "callsWithout": columns[1]} if columns else None,
         }
-        self._output.show(estimate_table(costs, rate, columns))
+        self.output.show(estimate_table(costs, rate, columns))
 
     def _write(self, path: Path, database: CatalogueDatabase, correlation_id: str) -> Journal:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        facts = {"begun": _now(), "result": json.dumps(self._result)}
+        facts = {"begun": _now(), "result": json.dumps(self.result)}
         return Journal.create(path, database.groups(), correlation_id, facts)
 
     async def _transmit(self, journal: Journal, queue: OpsQueue) -> Exit:
@@ -243,7 +232,7 @@ class _Send:
         stop = Stop()
         trouble: AzureError | None = None
         doubtful = 0
-        with stop.listening(), bar(self._output.err, "sending", before.images, "images", before.images_sent) as shown:
+        with stop.listening(), bar(self.output.err, "sending", before.images, "images", before.images_sent) as shown:
             images = before.images_sent
 
             def on_sent(sent: int) -> None:
@@ -260,7 +249,7 @@ class _Send:
     def _report(self, journal: Journal, before: Progress, doubtful: int, trouble: AzureError | None) -> Exit:
         after = journal.progress()
         now = after.messages_sent - before.messages_sent
-        self._result |= {
+        self.result |= {
             "messages": after.messages,
             "messagesSent": after.messages_sent,
             "imagesSent": after.images_sent,
@@ -270,25 +259,40 @@ class _Send:
         }
         if after.is_complete and not before.is_complete:
             journal.finish(_now())
-        self._output.say(
+        self.output.say(
             f"{plural(now, 'message')} sent, {after.messages_sent:,} of {after.messages:,} in all, "
             f"with {plural(after.images_sent, 'image')}"
         )
         if doubtful:
-            self._output.hint(
+            self.output.hint(
                 f"{plural(doubtful, 'message')} may be there twice: the send was broken off over a week ago"
             )
         self._end(Exit.OK)
         if trouble is not None:
             text, code = describe_storage(trouble)
-            self._output.error(f"{text}\ntype the same again, and it resumes")
+            self.output.error(f"{text}\ntype the same again, and it resumes")
             return code
         if not after.is_complete:
-            self._output.hint("stopped; type the same again, and it resumes")
+            self.output.hint("stopped; type the same again, and it resumes")
             return Exit.INTERRUPTED
-        if Path(self._options.file).is_file():
-            self._output.hint("to see what comes of it", self._options.command("verify", "--wait"))
+        if Path(self.options.file).is_file():
+            self.output.hint("to see what comes of it", self.options.command("verify", "--wait"))
         return Exit.OK
+
+    def _flags(self) -> list[str]:
+        """The options that decide what is sent, as they are typed."""
+        said = {
+            "--skip-invalid": self.skip_invalid,
+            "--again": self.again,
+            f"--correlation-id={self.correlation_id}": self.correlation_id is not None,
+        }
+        return [option for option, is_said in said.items() if is_said]
+
+    def _identity(self, digest: str, correlation_id: str, where: list[str]) -> str:
+        """What makes two sends the same: the content, how it is read, and where it goes."""
+        options = self.options
+        what = [digest, repr(options.choices), repr(options.reading), self.skip_invalid, correlation_id, *where]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
 def default_correlation_id(source: Source, digest: str) -> str:
@@ -340,12 +344,6 @@ def estimate_table(costs: Estimate, calls_per_second: float, columns: tuple[tupl
         label = Text(f"  without {' and '.join(map(repr, names))}")
         table.add_row(label, f"{calls:,}", duration(calls / calls_per_second))
     return table
-
-
-def _identity(options: CatalogueOptions, asked: Asked, digest: str, correlation_id: str, where: list[str]) -> str:
-    """What makes two sends the same: the content, how it is read, and where it goes."""
-    what = [digest, repr(options.choices), repr(options.reading), asked.skip_invalid, correlation_id, *where]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
 def _now() -> str:

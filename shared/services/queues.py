@@ -153,14 +153,16 @@ def _received(message: QueueMessage) -> Received:
     )
 
 
-def new_queue_service(settings: Settings, credential: AsyncTokenCredential | None) -> QueueServiceClient:
+def new_queue_service(
+    settings: Settings, credential: AsyncTokenCredential | None, backoff_seconds: float = 1
+) -> QueueServiceClient:
     """The library's client of the storage account. It connects when it is first used, and has to be closed."""
     options: dict[str, Any] = {
         "connection_timeout": CONNECT_TIMEOUT_SECONDS,
         "read_timeout": READ_TIMEOUT_SECONDS,
-        "initial_backoff": 1,
+        "initial_backoff": backoff_seconds,
         "increment_base": 2,
-        "random_jitter_range": 1,
+        "random_jitter_range": backoff_seconds,
         "retry_total": 3,
     }
     if settings.storage_connection_string is not None:
