@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Hold what is logged until an invocation can write it, and say on stderr why the app cannot start.
-
-    The host keeps an error of the import to itself and says "No job functions found". It does show stderr.
-    """
+    """Say on stderr why the app cannot start: the host keeps an error of the import to itself, but shows stderr."""
     invocations.install()
     try:
         yield

@@ -62,10 +62,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class MetadataUpdates:
-    """Handles the messages of the updates queue. `source`: the Custom Vision resource's URL, for events.
-
-    `limits`: how much metadata the service takes. `queue`: the queue's name, for `telemetry`.
-    """
+    """Handles the messages of the updates queue. `source`: as events name it. `queue`: as `telemetry` names it."""
 
     batcher: Batcher[BatchKey]
     poison: Queue
@@ -123,8 +120,7 @@ class MetadataUpdates:
     ) -> None:
         """Publish the event of a failure, then write its dead letter.
 
-        If the dead letter cannot be written, the next delivery repeats the event under its id. In the other order, the
-        next delivery would write a second dead letter.
+        If that fails, the next delivery repeats the event under its id. The other order could leave two dead letters.
         """
         processing.dead_lettered(failure.reason)
         data = RejectedData(

@@ -35,11 +35,11 @@ class Backlog:
         self._bisected_last = False
 
     def __len__(self) -> int:
-        """How many images wait or are on the wire, one behind another not counted."""
-        return len(self._order)
+        """How many images wait or are on the wire."""
+        return len(self._order.lines)
 
     def add(self, waiter: Waiter, now: float) -> bool:
-        """Let a caller wait for what its message lacks. Returns whether something may be ready, now or soon."""
+        """Let a caller wait for what its message lacks. Returns whether something may have become ready."""
         changed = False
         for image_id, key in waiter.message.lacking.items():
             item = self._order.add(waiter, image_id, key, now)

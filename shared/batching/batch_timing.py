@@ -3,8 +3,8 @@
 * **Partition.** Everything that waits under one key: only it can share a call.
 * **Ready.** A partition is ready once it can fill a batch, or once its oldest item has lingered.
 * **Fullest first.** The fullest ready partition goes first, of equals the least recently served.
-* **Starvation.** If the oldest item of the least recently served one has waited for `starvation`, that one goes first:
-  a rare key gets through beside keys that always fill their batches.
+* **Starvation.** The least recently served goes before it once its oldest item has waited for `starvation`: a rare key
+  gets through beside keys that always fill their batches.
 
 Each call looks at all partitions: at ten calls a second, a thousand of them cost a few percent of a core.
 """
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from shared.batching.items import Item, Most
 
-    Partition = dict[Item, None]
-    """Its items in order; a dict, for an item leaves from anywhere."""
+    Partition = dict[Item, None]  # in order; an item leaves from anywhere
 
 
 class Partitions:
@@ -41,7 +40,7 @@ class Partitions:
         return len(partition) in (1, self._batch_size)
 
     def discard(self, item: Item) -> None:
-        """Let an item go, if it waits here."""
+        """Let an item go, if it is here."""
         partition = self._partitions.get(item.key, {})
         partition.pop(item, None)
         if not partition:
@@ -49,7 +48,7 @@ class Partitions:
 
     def next_due(self, now: float) -> float:
         """When the next partition will have lingered; infinity if none is lingering."""
-        due = (_oldest(partition) + self._linger for partition in self._partitions.values())
+        due = (_oldest_arrival(partition) + self._linger for partition in self._partitions.values())
         return min((at for at in due if at > now), default=float("inf"))
 
     def count_calls(self, most: Most) -> int:
@@ -67,7 +66,7 @@ class Partitions:
         if not ready:
             return None
         chosen = next(iter(ready))
-        if _oldest(self._partitions[chosen]) + self._starvation > now:
+        if _oldest_arrival(self._partitions[chosen]) + self._starvation > now:
             chosen = max(ready, key=lambda key: min(len(self._partitions[key]), self._batch_size))
         if ready[chosen] > 1:
             return self._take(chosen, list(islice(self._partitions[chosen], ready[chosen])))
@@ -76,9 +75,8 @@ class Partitions:
         return self._take(chosen, [probes[chosen] or next(iter(self._partitions[chosen]))])
 
     def _ready_images(self, key: Hashable, now: float, most: Most) -> int:
-        """How many images of a key may go in a call now, 0 if it is not ready."""
         partition = self._partitions[key]
-        if len(partition) < self._batch_size and _oldest(partition) + self._linger > now:
+        if len(partition) < self._batch_size and _oldest_arrival(partition) + self._linger > now:
             return 0
         images = most(key, True)
         return most(key, False) if images == 1 and _untried(partition) is None else images
@@ -92,11 +90,9 @@ class Partitions:
         return Batch(key, items)
 
 
-def _oldest(partition: Partition) -> float:
-    """When the item arrived that is first in line."""
+def _oldest_arrival(partition: Partition) -> float:
     return next(iter(partition)).arrived
 
 
 def _untried(partition: Partition) -> Item | None:
-    """The first item that no failed call had."""
     return next((item for item in partition if not item.failed_calls), None)

@@ -31,12 +31,10 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 
 Send = Callable[[K, Sequence[str]], Awaitable[Mapping[str, ImageOutcome]]]
-"""Makes one call, with the key that the updates share and 1 to `batch_size` distinct images. Returns the outcome of
-each image. Raises `ApiError`."""
+"""Makes one call, with what the updates share and their images. Returns each image's outcome. Raises `ApiError`."""
 
 Around = Callable[[int, float, Sequence[Any]], AbstractContextManager[Any]]
-"""Measures or traces a call: how many images it has, for how many seconds the oldest has waited, and its callers' tags.
-What it returns is entered around the call."""
+"""Measures a call: with how many images, for how many seconds the oldest has waited, and the tags of its callers."""
 
 
 class Batcher(Generic[K]):

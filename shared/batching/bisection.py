@@ -9,8 +9,7 @@
 * **Turns.** Groups go in the order in which they became ready, so that no search waits for the end of another.
 * **Memory.** Suspects are remembered while their message is back in its queue, and go on where they stopped: a search
   of any length ends, however short a message's wait is.
-* **Witness.** Images are also suspected if the service failed to respond to a call with them. Then their group is no
-  witness against the service, see `circuit_breaker`.
+* **Witness.** A group is none against the service if it is suspected because the service failed to respond.
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from shared.batching.items import Item, Most
 
 MAX_REMEMBERED = 10_000
-"""Images whose message is back in its queue. One that is forgotten, or that another instance receives, is found by a
-new search: it costs some calls, nothing else."""
+"""Images whose message is back in its queue. One that is forgotten costs the calls of a new search, nothing else."""
 
 MAX_AT_FAULT = 3
 """If more images than that have failed alone when calls are resumed, the service was at fault, and not they."""
@@ -151,8 +149,9 @@ class Bisection:
             del self._remembered[oldest], self._groups[oldest]
 
     def _halve(self, items: list[Item], *, is_witness: bool) -> None:
-        """Divide between two messages: the images of one need not be told apart, they have one outcome."""
-        middle, key = _middle(items), items[0].key
+        """Divide between two messages, near the middle: the images of one message have one outcome."""
+        borders = [n for n in range(1, len(items)) if items[n].waiters != items[n - 1].waiters]
+        middle, key = min(borders, key=lambda border: abs(border - len(items) / 2)), items[0].key
         second = Group(key, is_witness, is_held=True)
         self._group(items[:middle], Group(key, is_witness, other_half=second))
         self._group(items[middle:], second)
@@ -173,9 +172,3 @@ class Bisection:
                 self.join(item)
         elif items:
             self._ready[half] = None
-
-
-def _middle(items: list[Item]) -> int:
-    """Where to halve: the border between two messages that is nearest to the middle."""
-    borders = [n for n in range(1, len(items)) if items[n].waiters != items[n - 1].waiters]
-    return min(borders, key=lambda border: abs(border - len(items) / 2), default=len(items) // 2)

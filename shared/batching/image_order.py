@@ -20,15 +20,11 @@ class ImageOrder:
     """The lines of all images."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, list[Item]] = {}  # by image
-
-    def __len__(self) -> int:
-        """How many images have a line."""
-        return len(self._lines)
+        self.lines: dict[str, list[Item]] = {}  # by image
 
     def add(self, waiter: Waiter, image_id: str, key: Hashable, now: float) -> Item | None:
         """Let a caller wait at the end of an image's line. Returns the item if it is new and may be sent."""
-        line = self._lines.setdefault(image_id, [])
+        line = self.lines.setdefault(image_id, [])
         if line and line[-1].key == key and not line[-1].is_sent:
             line[-1].join(waiter)
             return None
@@ -39,16 +35,16 @@ class ImageOrder:
 
     def remove(self, item: Item) -> Item | None:
         """Take an item out of its line. Returns the one that may be sent instead, if any."""
-        line = self._lines[item.image_id]
+        line = self.lines[item.image_id]
         was_first = line[0] is item
         line.remove(item)
         if not line:
-            del self._lines[item.image_id]
+            del self.lines[item.image_id]
         return line[0] if line and was_first else None
 
     def cut_behind(self, item: Item) -> list[Item]:
         """Take all that is behind an item out of its line, and return it."""
-        line = self._lines[item.image_id]
+        line = self.lines[item.image_id]
         first = line.index(item) + 1
         behind = line[first:]
         del line[first:]

@@ -40,7 +40,7 @@ def left_in(batcher: Batcher[str]) -> set[object]:
     """The images, waiting keys and suspected images that are left; without those whose message has left."""
     backlog = batcher._backlog
     suspects = backlog._bisection._groups.keys() - backlog._bisection._remembered.keys()
-    return {*backlog._order._lines, *backlog._partitions._partitions, *suspects}
+    return {*backlog._order.lines, *backlog._partitions._partitions, *suspects}
 
 
 def always(_: object, is_witness: bool) -> int:
