@@ -38,49 +38,40 @@ def decide(
     """
     if isinstance(finding, NotFound):
         return EventType.TRAINING_NOT_FOUND, watch
-    if finding is not None and _is_new(watch, finding):
+    last = watch.reported or Reported(status="", times=0)
+    if finding is not None and _is_new(watch, last, finding):
+        dates = (last.completed_at, finding.completed_at, finding.created_date_time)
+        reported = Reported(
+            status=finding.status,
+            completed_at=max(filter(None, dates), default=None),
+            under_way_since=under_way_since,
+            times=min(last.times + 1, MAX_TIMES),
+        )
         is_failure = finding.status is TrainingStatus.FAILED
         event = EventType.TRAINING_FAILED if is_failure else EventType.TRAINING_SUCCEEDED
-        return event, _noting(watch, finding, under_way_since, is_new=True) if watch.repeat else watch
+        return event, watch.model_copy(update={"reported": reported}) if watch.repeat else watch
     if watch.expires_at is not None and watch.expires_at <= now:
         return EventType.WATCH_EXPIRED, watch
-    if finding is not None and finding.is_under_way and (watch.reported is None or watch.reported.is_complete):
-        return None, _noting(watch, finding, under_way_since, is_new=False)
+    if finding is not None and finding.is_under_way and (watch.reported is None or last.is_complete):
+        reported = last.model_copy(update={"status": finding.status, "under_way_since": under_way_since})
+        return None, watch.model_copy(update={"reported": reported})
     return None, watch
 
 
-def _is_new(watch: TrainingWatch, result: TrainingResult) -> bool:
-    if not result.is_complete or _is_reported(watch.reported, result):
+def _is_new(watch: TrainingWatch, last: Reported, result: TrainingResult) -> bool:
+    if not result.is_complete or _is_reported(last, result):
         return False
-    completed_at = result.completed_at
-    return watch.after is None or completed_at is None or completed_at > watch.after
+    return watch.after is None or result.completed_at is None or result.completed_at > watch.after
 
 
-def _is_reported(last: Reported | None, result: TrainingResult) -> bool:
+def _is_reported(last: Reported, result: TrainingResult) -> bool:
     """Whether this completion, or a later one, was reported: one replica of a service can be behind another."""
-    if last is None:
-        return False
     if last.completed_at is not None:
         if result.created_date_time is not None and is_later(result.created_date_time, last.completed_at):
             return False  # the group was deleted and made anew
         if result.succeeded_at is not None:
             return not is_later(result.succeeded_at, last.completed_at)
     return last.status == result.status
-
-
-def _noting(
-    watch: TrainingWatch, result: TrainingResult, under_way_since: datetime | None, *, is_new: bool
-) -> TrainingWatch:
-    """The watch with what a poll found, to which the next poll is compared."""
-    last = watch.reported or Reported(status="", times=0)
-    ended = [last.completed_at, *((result.completed_at, result.created_date_time) if is_new else ())]
-    reported = Reported(
-        status=result.status,
-        completed_at=max(filter(None, ended), default=None),
-        under_way_since=under_way_since,
-        times=min(last.times + is_new, MAX_TIMES),
-    )
-    return watch.model_copy(update={"reported": reported})
 
 
 class SeenTrainings:

@@ -88,11 +88,6 @@ class WrittenEvent(BaseModel):
     traceparent: Traceparent | None = None
     data: dict[str, str]
 
-    @classmethod
-    def of(cls, event: Event) -> WrittenEvent:
-        """Write an event."""
-        return cls.model_validate_json(to_structured(event))
-
     def to_event(self) -> Event:
         """The event that was written."""
         return Event.from_json(self.model_dump_json(exclude_none=True))

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from shared.messages.cloud_event import WrittenEvent
+from shared.messages.cloud_event import WrittenEvent, to_structured
 from shared.messages.custom_vision_ids import ProjectId
 from shared.messages.dates import DateTime
 from shared.messages.training import TrainingStatus
@@ -184,7 +184,8 @@ class TrainingWatch(BaseModel):
 
     def telling(self, event: Event | None) -> TrainingWatch:
         """The watch with the event that is about to be published, or without one after that."""
-        return self.model_copy(update={"event": None if event is None else WrittenEvent.of(event)})
+        written = None if event is None else WrittenEvent.model_validate_json(to_structured(event))
+        return self.model_copy(update={"event": written})
 
 
 _WATCH = TypeAdapter(TrainingWatch)

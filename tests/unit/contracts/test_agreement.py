@@ -10,7 +10,7 @@ import pytest
 
 from contracts.documents import FOLDER
 from shared.errors import InvalidMessage
-from shared.messages.cloud_event import EventType, WrittenEvent, new_event
+from shared.messages.cloud_event import EventType, new_event, to_structured
 from shared.messages.dead_letter import Failure, Reason, of_text, of_update
 from shared.messages.update import parse_update
 from shared.messages.watch import KINDS, parse_watch
@@ -92,7 +92,7 @@ def written(**changes: Any) -> dict[str, Any]:
         time=NOON,
         data={"kind": "personGroup"},
     )
-    return {**WrittenEvent.of(made).model_dump(mode="json", exclude_none=True), **changes}
+    return {**json.loads(to_structured(made)), **changes}
 
 
 EVENTS = [
