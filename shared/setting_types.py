@@ -40,32 +40,27 @@ def as_meant(value: str) -> str:
     return value
 
 
-def split_http_url(url: str, such_as: str) -> SplitResult:
+def split_http_url(url: str, such_as: str = "https://NAME.cognitiveservices.azure.com") -> SplitResult:
     """Take a URL apart. Raises `ValueError` unless it is one of HTTP, with a host and a port that can be."""
     if not url.isprintable() or " " in url:
         raise ValueError("has a blank or a line break in it")
     try:
         parts = urlsplit(url)
-        is_port = parts.port != 0
+        port = parts.port
     except ValueError:
-        is_port = False
-    if not is_port:
+        port = 0
+    if port == 0:
         raise ValueError("is not a URL, or its port is not from 1 to 65535")
     if not parts.hostname or parts.scheme not in ("http", "https"):
         raise ValueError(f"must be a URL such as {such_as}")
     return parts
 
 
-def _split(url: str, such_as: str = "https://NAME.cognitiveservices.azure.com") -> SplitResult:
-    """Take apart a URL of a host and at most a path."""
-    parts = split_http_url(url, such_as)
+def _split_https_url(url: str) -> SplitResult:
+    """Take apart a URL that is called with a key or a token: a host and at most a path."""
+    parts = split_http_url(url)
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise ValueError("must not carry a user, a query or a fragment")
-    return parts
-
-
-def _split_https(url: str) -> SplitResult:
-    parts = _split(url)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("must be https: http would send the key in the clear (it is taken for loopback only)")
     return parts
@@ -79,14 +74,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _endpoint(url: str) -> str:
-    path = _split_https(url).path
+    path = _split_https_url(url).path
     if re.search(r"^/(face|customvision)(/|$)|/(face|customvision)/v\d", path, re.IGNORECASE):
         raise ValueError("must end before the API's own path (/face/…, /customvision/…), which the app adds")
     return url.rstrip("/")
 
 
 def _queue_service(url: str) -> str:
-    parts = _split_https(url)
+    parts = _split_https_url(url)
     host = parts.hostname or ""
     if re.search(r"\.(blob|table|file|dfs|web)\.", host):
         raise ValueError("must be the account's queue service, such as https://ACCOUNT.queue.core.windows.net")
@@ -97,7 +92,7 @@ def _queue_service(url: str) -> str:
 
 def _topic_endpoint(url: str) -> str:
     """Add the path, which the portal shows and other places leave out."""
-    if _split_https(url).path.rstrip("/") not in ("", TOPIC_PATH):
+    if _split_https_url(url).path.rstrip("/") not in ("", TOPIC_PATH):
         raise ValueError(
             f"must be the topic's endpoint, such as https://TOPIC.REGION-1.eventgrid.azure.net{TOPIC_PATH}"
         )
@@ -106,15 +101,16 @@ def _topic_endpoint(url: str) -> str:
 
 def _audience(url: str) -> str:
     """An audience, also given as the scope that is made from it."""
-    _split_https(url)
+    _split_https_url(url)
     return url.rstrip("/").removesuffix("/.default")
 
 
 def _collector(url: str) -> str:
     """The URL of a collector of OTLP over HTTP. Inside a cluster http is usual."""
-    if "@" in url:
-        raise ValueError("must not carry a user: OTEL_EXPORTER_OTLP_HEADERS says who may send")
-    if re.search(r"/v1/(traces|metrics|logs)/?$", _split(url, "http://COLLECTOR:4318").path):
+    path = split_http_url(url, "http://COLLECTOR:4318").path
+    if "@" in url or "?" in url or "#" in url:
+        raise ValueError("must not carry a user, a query or a fragment; OTEL_EXPORTER_OTLP_HEADERS says who may send")
+    if re.search(r"/v1/(traces|metrics|logs)/?$", path):
         raise ValueError("must end before /v1/traces and the like, which are added")
     return url.rstrip("/")
 

@@ -64,7 +64,7 @@ def poison_of(queue: str) -> str:
 class Settings(BaseModel):
     """Everything that can be set. Without a key, the app's managed identity is used."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
+    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     storage_connection_string: Annotated[types.ConnectionString | None, Field(validation_alias=STORAGE)] = None
     storage_queue_service_uri: Annotated[
@@ -253,11 +253,10 @@ def _proxies() -> dict[str, str]:
 
 def _wrong_proxies() -> Iterator[str]:
     for name, url in _proxies().items():
-        such_as = "http://PROXY:3128"
         try:
-            types.split_http_url(url, such_as)
+            types.split_http_url(url)
         except ValueError:
-            yield f"{name}: must be the URL of an HTTP proxy, such as {such_as}; not SOCKS"
+            yield f"{name}: must be the URL of an HTTP proxy, such as http://PROXY:3128; not SOCKS"
 
 
 def setting_names() -> list[str]:

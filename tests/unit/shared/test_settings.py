@@ -588,6 +588,10 @@ class TestSecrets:
         ):
             assert without_secrets(f"<{secret}>") == "<[secret]>"
 
+    def test_a_proxys_password_is_one_with_and_without_a_scheme(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        load(monkeypatch, HTTPS_PROXY="me:marked-first@proxy:3128", HTTP_PROXY="http://me:marked-second@proxy:3128")
+        assert without_secrets("marked-first marked-second") == "[secret] [secret]"
+
     def test_of_a_shared_access_signature_the_signature_is_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         load(monkeypatch, **{STORAGE: f"{SAS}sv=2024&sig=marked%2Bsignature"})
         for told in ("sig=marked%2Bsignature", "sig=marked+signature"):

@@ -233,6 +233,11 @@ class TestMetrics:
             (("vision_relay.image.outcome", "retry"),): 2,
         }
 
+    async def test_images_without_an_outcome_count_as_refused_once_they_are_dead_lettered(self, relay: Relay) -> None:
+        unknown = image(9)  # an unforeseen error: it has no outcome
+        await relay.handle(update(unknown), deliveries=5)
+        assert relay.metric("vision_relay.images") == {(("vision_relay.image.outcome", "refused"),): 1}
+
     async def test_a_batch_has_its_size_and_how_long_it_waited(self, relay: Relay) -> None:
         await relay.handle(update(GOOD), update(GONE))
         assert relay.metric("vision_relay.batch.size") == {(): (1, 2)}
