@@ -46,9 +46,8 @@ QUIET = {
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
 }
-"""Loggers that write a line for each request or token, and the level from which their lines are kept. Why there is no
-token, the client says that asked for it. `azure` as a whole is not silenced: from Python 3.13 on, the worker's own
-logger is `azure.functions`."""
+"""Loggers that write a line for each request or token, and the level from which their lines are kept. Not `azure` as a
+whole: from Python 3.13 on, the worker's own logger is `azure.functions`."""
 
 
 def project_of(call: BatchKey | Target) -> str:

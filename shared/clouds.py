@@ -7,10 +7,7 @@ from urllib.parse import urlsplit
 
 
 class Cloud(NamedTuple):
-    """The audiences of the identity's tokens, and the end of a storage account's address.
-
-    Storage's own audience is the same in all clouds.
-    """
+    """The audiences of the identity's tokens (storage's is the same everywhere), and storage's domain."""
 
     cognitive_services: str
     event_grid: str

@@ -18,7 +18,7 @@ _COMPILED = re.compile(r"(.+)\.(?:cpython-|cp)3(\d+)[a-z]*-.+\.(?:so|pyd)")
 
 
 def python_and_packages() -> str:
-    """What a start that failed says of its Python: for a person who reads one line."""
+    """For the one line that a failed start leaves."""
     folders = [path for path in map(Path, sys.path) if path.name == "site-packages"]
     return describe(sys.version_info[:2], (file for folder in folders for file in folder.rglob("*.*")))
 

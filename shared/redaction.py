@@ -52,10 +52,7 @@ def hide_token(token: str) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` without the registered secrets.
-
-    For messages and events, which carry other people's data: what merely looks like a secret stays as it is.
-    """
+    """For messages and events: they carry other people's data, where what merely looks like a secret stays."""
     for secret in sorted({*_lasting, *_tokens}, key=len, reverse=True):  # one within another leaves no rest
         longest_word, in_any_spelling = _pattern_of(secret)
         if longest_word in text:
@@ -64,10 +61,7 @@ def without_secrets(text: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """Return `text` without the registered secrets, and without what looks like one, such as `sig=…`.
-
-    Redact before cutting: half a key would not be found.
-    """
+    """For logs and errors, before they are cut: without what looks like a secret too, such as `sig=…`."""
     return _LOOKS_SECRET.sub(
         lambda found: "".join(part for part in found.group("name", "scheme", "user") if part) + REPLACEMENT,
         without_secrets(text),
@@ -86,7 +80,6 @@ def redacted_error(error: BaseException) -> BaseException:
 
 
 def _texts(error: BaseException) -> Iterator[str]:
-    """What is to be seen of an error, its causes and its parts."""
     to_see, seen = [error], set()
     while to_see:
         one = to_see.pop()
@@ -100,7 +93,7 @@ def _texts(error: BaseException) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=128)
 def _pattern_of(secret: str) -> tuple[str, re.Pattern[str]]:
-    """The secret in any spelling, and a part that stands in each of them: a text without it is searched no further."""
+    """A part that all spellings of the secret have, for a quick search, and the pattern of all spellings."""
     longest_word = max(re.findall("[0-9A-Za-z]*", secret), key=len)
     pattern = "".join(char if char.isascii() and char.isalnum() else _spellings(char) for char in secret)
     return longest_word, re.compile(pattern)

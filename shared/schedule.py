@@ -2,8 +2,7 @@
 
 The host reads NCRONTAB: six fields, with seconds in front. A name may be cut short (`J` is January), a range may be
 turned round (`22-2` is `2-22`), a step of 0 is a step of 1, and day and weekday must both fit. Other crons' `?`, `L`,
-`W` and `#` mean nothing. The scale controller of Flex Consumption reads six fields only: what has five, or is a time
-span, is taken by the host and never fires there.
+`W` and `#` mean nothing. Five fields and time spans are taken by the host, but never fire on Flex Consumption.
 """
 
 from __future__ import annotations
@@ -56,7 +55,6 @@ def check_schedule(expression: str) -> str:
 
 
 def _values(field: str, text: str) -> set[int]:
-    """What a field's text stands for."""
     try:
         return {value for item in text.split(",") for value in _range(field, item)}
     except ValueError:

@@ -122,7 +122,6 @@ def _application_insights(connection_string: str) -> str:
 
 
 def _key(secret: SecretStr) -> SecretStr:
-    """Check that a key can stand in a header."""
     if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
         raise ValueError("must be one word of ASCII characters, without a blank or a line break in it")
     return secret

@@ -1,9 +1,8 @@
-"""The app settings, read once into one typed object.
+"""The app settings, read from the environment into one typed object.
 
-A setting's name in the app is the field's name in capitals. An error names the setting and not its value, which may be
-a secret. The storage connection follows the Functions convention: `AzureWebJobsStorage` is a connection string.
-Without one the app's identity is used: `AzureWebJobsStorage__queueServiceUri` or `AzureWebJobsStorage__accountName`
-says for which account, and `AzureWebJobsStorage__clientId` names a user-assigned identity.
+A setting's name is the field's name in capitals. An error names the setting and not its value, which may be a secret.
+Storage follows the Functions convention: `AzureWebJobsStorage` is a connection string; without one the app's identity
+is used, and `AzureWebJobsStorage__queueServiceUri` or `…__accountName` says for which account.
 """
 
 from __future__ import annotations
@@ -45,8 +44,7 @@ FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end 
 _READ_BY_THE_HOST = {"metadata_updates_queue": "", "training_poll_schedule": " "}
 """Settings that the bindings name, and what the host takes off around them."""
 
-_OF_THE_IDENTITY = ("IDENTITY_HEADER", "MSI_SECRET", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD")
-"""Secrets of the environment that only the identity's library reads."""
+_SECRETS_OF_LIBRARIES = ("IDENTITY_HEADER", "MSI_SECRET", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD")
 
 _NEXT_LINE = ";\n  "
 _REGIONAL = (".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us", ".api.cognitive.azure.cn")
@@ -177,7 +175,6 @@ class Settings(BaseModel):
             )
 
     def _times(self) -> Iterator[str]:
-        """What waits longer than it may can never be sent."""
         if self.linger_seconds >= self.max_wait_seconds:
             yield "LINGER_SECONDS: must be less than MAX_WAIT_SECONDS: each update would be sent away before it is sent"
             return
@@ -231,19 +228,18 @@ class Settings(BaseModel):
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret that the app knows, those of the libraries for the identity and the proxies too."""
+        """Every secret that the app knows, those that only libraries read too."""
         found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         if self.storage_connection_string is not None:
             fields = types.connection_fields(self.storage_connection_string.get_secret_value())
             signature = fields.get("sharedaccesssignature", "")
             found += [fields.get("accountkey", ""), signature, *parse_qs(signature).get("sig", [])]
-        found += [os.environ.get(name, "") for name in _OF_THE_IDENTITY]
+        found += [os.environ.get(name, "") for name in _SECRETS_OF_LIBRARIES]
         found += [urlsplit(url).password or "" for url in _proxies().values()]
         return [secret for secret in found if secret]
 
 
 def _proxies() -> dict[str, str]:
-    """The proxies that the environment names, by setting; the libraries obey them."""
     return {
         f"{kind.upper()}_PROXY": url if "://" in url else f"http://{url}"
         for kind, url in getproxies().items()

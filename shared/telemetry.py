@@ -1,12 +1,10 @@
 """What is measured and traced, through OpenTelemetry's API alone.
 
-Names are those of its semantic conventions (HTTP, messaging) where there are some, and begin with `vision_relay.`
-otherwise; `docs/telemetry.md` lists them. Without an exporter the API records nothing, by the same path. Whatever a
-processor or an exporter raises is logged and never reaches the message that is measured.
+Names are those of its semantic conventions where there are some; `docs/telemetry.md` lists them. Without an exporter
+the API records nothing. What a processor or an exporter raises is logged and never reaches the message.
 
-A trace goes from the producer's `traceparent` (W3C Trace Context) over the call that a message shares with others to
-its outcome. The span of the call has one parent, the first message of the call that is traced, and links to all of
-them. A message without a sampled `traceparent` has no span of its own.
+A message has a span if its producer has sampled its `traceparent` (W3C Trace Context). The span of the call that
+messages share is a child of the first one's span, and links to all of theirs.
 """
 
 from __future__ import annotations
@@ -84,10 +82,9 @@ class Telemetry:
 
     @contextmanager
     def shared_call(self, images: int, waited_seconds: float, tags: Sequence[trace.Span]) -> Iterator[None]:
-        """To be entered around a call that messages share. `tags`: those of its messages that are traced.
+        """To be entered around a call that messages share. `tags` are the spans of its messages.
 
-        The span is the current one inside, so that the request describes it. Its parent is never the current span: a
-        call's task begins in any message's.
+        Its own span is the current one inside. Its parent is never the current one: its task begins in any message's.
         """
         span = self._start_call(images, waited_seconds, tags) or trace.INVALID_SPAN
         attributes: dict[str, str] = {}
@@ -116,10 +113,7 @@ class Telemetry:
     def api_call(
         self, method: str, host: str, template: str, deadline: asyncio.Timeout
     ) -> Iterator[Callable[[int], None]]:
-        """To be entered around an HTTP request. Yields what is to be called with the status of the response.
-
-        `template` is the request's path without what differs from one request to the next.
-        """
+        """To be entered around an HTTP request, whose path has this template. Yields what takes its status."""
         attributes: dict[str, str | int] = {"http.request.method": method, "server.address": host}
         began = time.perf_counter()
 
@@ -154,10 +148,7 @@ class Telemetry:
         self._sent.add(1, attributes)
 
     def watch(self, queue: str, outcome: str, traceparent: str | None) -> str | None:
-        """A watch has come to this outcome. Returns the `traceparent` of what comes of it.
-
-        The span of a watch marks its outcome; polls, which many watches share, have none.
-        """
+        """A watch has come to this outcome. Returns the `traceparent` of what comes of it. Polls have no spans."""
         _guarded(self._watches.add)(1, {"vision_relay.watch.outcome": outcome})
         span = None if traceparent is None else self.start_span(queue, traceparent)
         if span is None:
@@ -190,19 +181,16 @@ class Processing:
     queue: str
     began_ns: int = field(default_factory=time.time_ns)
     span: trace.Span | None = None
-    reason: str | None = None
-    """Why the message is a dead letter, if it is one."""
+    reason: str | None = None  # of its dead letter
     applied: int = 0
     refused: int = 0
-    retry: int = 0
-    """Images by outcome. Those without one will be tried again."""
+    retry: int = 0  # also without an outcome
 
     def __enter__(self) -> Self:
         return self
 
     @_guarded
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Record how it ended: an error brings the message back."""
         failed_by = self.reason if error is None else type(error).__qualname__
         attributes = _messaging(STORAGE_QUEUE, "process", self.queue)
         if failed_by is not None:

@@ -1,9 +1,8 @@
 """Where telemetry goes: the one place that knows exporters, and imports them only where one is set.
 
-Azure Monitor with `APPLICATIONINSIGHTS_CONNECTION_STRING`, OTLP over HTTP with `OTEL_EXPORTER_OTLP_ENDPOINT`, both with
-both, none with neither. What else OpenTelemetry's own environment variables say is obeyed, such as
-`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_EXPORTER_OTLP_HEADERS` and
-`OTEL_SDK_DISABLED`. Where the Functions worker has set providers itself, those are used.
+Azure Monitor with `APPLICATIONINSIGHTS_CONNECTION_STRING`, OTLP over HTTP with `OTEL_EXPORTER_OTLP_ENDPOINT`.
+OpenTelemetry's other variables, such as `OTEL_TRACES_SAMPLER`, are obeyed. Where the Functions worker has set providers
+itself, those are used.
 """
 
 from __future__ import annotations
