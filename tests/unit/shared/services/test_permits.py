@@ -100,6 +100,18 @@ class TestUnforeseenErrors:
         assert "nobody foresaw this" in caplog.text
 
 
+def test_once_it_is_closed_no_request_is_on_its_way() -> None:
+    async def close_while_asking() -> None:
+        limit = limit_of(SimulatedPermitQueue(PermitStore(PERMITS, random.Random(1))))
+        limit.want(1, asyncio.get_running_loop().time())
+        await asyncio.sleep(0.001)
+        assert len(asyncio.all_tasks()) == 2
+        await limit.aclose()
+        assert len(asyncio.all_tasks()) == 1
+
+    run_virtual(close_while_asking())
+
+
 HOUR = 3600.0
 
 
