@@ -36,13 +36,13 @@ ACCESS = "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY"  # to look at if t
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class EventPublisher:
     """Publishes events to the queue and the topic, as far as they are configured."""
 
-    def __init__(self, queue: Queue | None, topic: EventGridTopic | None = None, telemetry: Telemetry = OFF) -> None:
-        self._queue = queue
-        self._topic = topic
-        self._telemetry = telemetry
+    queue: Queue | None
+    topic: EventGridTopic | None = None
+    telemetry: Telemetry = OFF
 
     async def publish(self, event: Event) -> None:
         """Publish one event. Raises `StorageTrouble` if the queue or the topic has not accepted it."""
@@ -50,14 +50,14 @@ class EventPublisher:
         if (clean := without_secrets(text)) != text:
             event = Event.from_json(clean)
         sendings: dict[tuple[str, str], Awaitable[None]] = {}
-        if self._queue is not None:
-            sendings[STORAGE_QUEUE, self._queue.name] = self._queue.send(clean)
-        if self._topic is not None:
-            sendings[EVENT_GRID, self._topic.host] = self._topic.publish(event)
+        if self.queue is not None:
+            sendings[STORAGE_QUEUE, self.queue.name] = self.queue.send(clean)
+        if self.topic is not None:
+            sendings[EVENT_GRID, self.topic.host] = self.topic.publish(event)
         # a failure of one must not interrupt the other
         errors = await asyncio.gather(*sendings.values(), return_exceptions=True)
         for (system, destination), error in zip(sendings, errors, strict=True):
-            self._telemetry.sent(system, destination, error)
+            self.telemetry.sent(system, destination, error)
         if failed := [error for error in errors if error is not None]:
             raise failed[0]
         # events of updated metadata are too many for the log
