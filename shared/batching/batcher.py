@@ -136,10 +136,9 @@ class Batcher(Generic[K]):
                 return 0
             return 1 if breakers.is_suspended(scope) else self._batch_size
 
-        while (next_at := self._admission.ready_at(now)) <= now and len(self._calls) < self._max_in_flight:
+        while (ready_at := self._admission.ready_at(now)) <= now and len(self._calls) < self._max_in_flight:
             batch = self._backlog.next_batch(now, most)
             if batch is None:
-                next_at = min(self._partitions.next_due(now), breakers.next_at(now))
                 break
             admitted = self._admission.admit(now, self._scope_of(batch.key), is_witness=batch.is_witness)
             call = loop.create_task(self._call(batch, admitted))
@@ -148,7 +147,9 @@ class Batcher(Generic[K]):
         if self._timer is not None:
             self._timer.cancel()
         # The end of a call comes here again, and so does a change of the admission.
-        self._timer = loop.call_at(next_at, self._advance) if now < next_at < math.inf else None
+        times = (ready_at, self._partitions.next_due(now), breakers.next_at(now))
+        next_at = min(at for at in times if at > now)
+        self._timer = loop.call_at(next_at, self._advance) if next_at < math.inf else None
         calls = self._backlog.count_calls(most, self._calls.values())
         self._admission.want(calls if self._max_in_flight else 0, now)
 

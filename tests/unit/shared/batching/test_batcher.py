@@ -6,12 +6,14 @@ import asyncio
 import gc
 import itertools
 import logging
+import random
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.permits import PermitStore, SimulatedPermitQueue
 from shared.batching.failed_calls import MAX_FAILED_CALLS
 from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
@@ -23,7 +25,9 @@ from shared.errors import (
     Unavailable,
     UnexpectedResponse,
 )
+from shared.limits.distributed_rate_limit import Permits
 from shared.messages.custom_vision_ids import ImageId
+from shared.services.permits import SharedLimit
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
 
 if TYPE_CHECKING:
@@ -601,6 +605,18 @@ class TestProjects:
         assert turns < 10
         api.answer = FakeApi().answer
         assert await batcher.submit("x", [image(1)]) == {}
+
+    async def test_a_suspended_project_is_tried_again_although_no_permit_is_held_meanwhile(self, api: FakeApi) -> None:
+        rng = random.Random(1)
+        limiter = SharedLimit(Permits(10.0, rng), SimulatedPermitQueue(PermitStore(10, rng)))
+        api.answer = raising(Unavailable("500"))
+        batcher = new_batcher(api, scope_of=lambda key: key[0], limiter=limiter)
+        waiting = asyncio.ensure_future(submit(batcher, "x", [image(1)]))
+        await asyncio.sleep(10)
+        api.answer = FakeApi().answer
+        async with asyncio.timeout(60):
+            assert await waiting == {}
+        await batcher.aclose()
 
     async def test_two_images_that_break_the_service_do_not_stop_their_project(self) -> None:
         bad = {image(3), image(40)}
