@@ -127,7 +127,7 @@ async def _check_clock(storage: Storage, settings: OpsSettings) -> Check:
     try:
         there = await storage.queue(settings.metadata_updates_queue).server_time()
     except AzureError:
-        return Check("clock", Level.SKIPPED, "storage does not tell its time")
+        return Check("clock", Level.SKIPPED, "storage does not respond")
     return check_clock((datetime.now(UTC) - there).total_seconds())
 
 
@@ -135,7 +135,7 @@ def check_clock(skew_seconds: float) -> Check:
     """Compare this machine's clock with storage's."""
     found = f"{abs(skew_seconds):.0f} s {'ahead of' if skew_seconds > 0 else 'behind'} storage's"
     if abs(skew_seconds) > MAX_SIGNED_SKEW_SECONDS:
-        return Check("clock", Level.FAILED, found, "set this machine's clock: storage will refuse what it signs")
+        return Check("clock", Level.FAILED, found, "set this machine's clock: storage refuses requests that it signs")
     if abs(skew_seconds) > MAX_SKEW_SECONDS:
         return Check("clock", Level.WARNING, found, "set this machine's clock, so that ages and --after are right")
     return Check("clock", Level.OK, "as storage's")
@@ -177,8 +177,11 @@ def host_file_problems(document: dict[str, Any], queues: dict[str, Any]) -> Iter
     if queues.get("batchSize", 16) + queues.get("newBatchThreshold", 8) < 64:
         yield "fewer than 64 messages at a time: calls cannot be full", "raise newBatchThreshold"
     if queues.get("maxDequeueCount", 5) < 10:
-        yield "maxDequeueCount is low: a short outage would make dead letters of messages", "raise it, such as to 288"
+        yield "maxDequeueCount is low: a short outage would dead-letter messages", "raise it, for example to 288"
     if queues.get("visibilityTimeout", "00:00:00") == "00:00:00":
-        yield "visibilityTimeout is 0: deliveries are used up in no time", 'set "visibilityTimeout": "00:01:00"'
+        yield (
+            "visibilityTimeout is 0: a failing message uses up its deliveries at once",
+            'set "visibilityTimeout": "00:01:00"',
+        )
     if document.get("functionTimeout") != "00:10:00":
         yield f"functionTimeout is {document.get('functionTimeout', 'not set')}", 'set "functionTimeout": "00:10:00"'

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops.dead_letters import Letter, read_letter
+from ops.storage import finish_all
 from shared.services.queues import MAX_RECEIVE
 from shared.settings import poison_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from datetime import datetime
 
     from ops.dead_letters import Filter
@@ -132,8 +133,10 @@ async def _handle(
         await queue.letters.delete(message)
 
     try:
-        async for message_batch in _lease_new(queue.letters, seconds, kept):
-            await _all(handle(message) for message in message_batch)
+        async for messages in _lease_new(queue.letters, seconds, kept):
+            _, failures = await finish_all(handle(message) for message in messages)
+            for failed in failures:
+                raise failed
     finally:
         await _give_back(queue.letters, kept)
     result.leased += max((await queue.letters.count() or 0) - len(kept), 0)
@@ -166,11 +169,3 @@ def _is_meant(letter: Letter, wanted: Filter, now: datetime, result: Handled, *,
         result.never_valid += 1
         return False
     return True
-
-
-async def _all(work: Iterable[Awaitable[None]]) -> None:
-    """Finish everything, then raise the first error."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result

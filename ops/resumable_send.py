@@ -16,15 +16,13 @@ import asyncio
 import signal
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
-
-from azure.core.exceptions import AzureError
+from typing import TYPE_CHECKING
 
 from ops.send_journal import Reservation
-from ops.storage import RESERVED_FOR
+from ops.storage import RESERVED_FOR, finish_all
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from ops.catalogue.packing import Message
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 WAVE = 32
 """How many messages are reserved, then released, at the same time."""
-
-T = TypeVar("T")
 
 
 class Stop:
@@ -74,8 +70,8 @@ async def send(journal: Journal, queue: OpsQueue, stop: Stop, on_sent: Callable[
             return doubtful
         after = planned[-1].number if planned else after
         releasing, reserving = await asyncio.gather(
-            _all(_release(queue, placeholder) for placeholder in reserved),
-            _all(_reserve(queue, message) for message in planned),
+            finish_all(_release(queue, placeholder) for placeholder in reserved),
+            finish_all(_reserve(queue, message) for message in planned),
         )
         released, reserved = releasing[0], reserving[0]
         journal.write(released=released, reserved=reserved)
@@ -90,7 +86,7 @@ async def _release_earlier(journal: Journal, queue: OpsQueue, on_sent: Callable[
     doubtful: list[Message] = []
     for first in range(0, len(earlier), WAVE):
         wave = earlier[first : first + WAVE]
-        found, failures = await _all(_release_of_earlier_run(queue, placeholder) for placeholder in wave)
+        found, failures = await finish_all(_release_of_earlier_run(queue, placeholder) for placeholder in wave)
         released = [message for message, is_sent in found if is_sent]
         doubtful += [message for message, is_sent in found if not is_sent]
         journal.write(released=released, reserved=())
@@ -117,17 +113,3 @@ async def _reserve(queue: OpsQueue, message: Message) -> Reservation:
 async def _release(queue: OpsQueue, placeholder: Reservation) -> Message:
     await queue.release(placeholder.id, placeholder.pop_receipt, placeholder.message.body)
     return placeholder.message
-
-
-async def _all(work: Iterable[Awaitable[T]]) -> tuple[list[T], list[AzureError]]:
-    """The results, and the errors of storage."""
-    done: list[T] = []
-    failed: list[AzureError] = []
-    for result in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(result, AzureError):
-            failed.append(result)
-        elif isinstance(result, BaseException):
-            raise result
-        else:
-            done.append(result)
-    return done, failed

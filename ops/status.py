@@ -204,7 +204,7 @@ def _updates(snapshot: Snapshot) -> Iterator[Finding]:
     elif age > LATE:
         yield Finding(
             f"the oldest update has waited for {_minutes(age)}",
-            "if the APIs respond, more comes than the limit allows: vision-relay send --dry-run shows what it costs",
+            "if the APIs respond, more updates come than the limit allows: send --dry-run shows what a catalogue costs",
         )
 
 

@@ -6,6 +6,7 @@ that say what to do (`describe_storage`).
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,7 +34,7 @@ from shared.services.queues import FOREVER, MAX_RECEIVE, new_queue_service
 from shared.text import error_line, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from azure.storage.queue import QueueMessage
     from azure.storage.queue.aio import QueueClient, QueueServiceClient
@@ -252,6 +253,20 @@ def describe_storage(error: AzureError) -> tuple[str, Exit]:
         advice = "start `make run`, or Azurite" if _ON_THIS_MACHINE.search(said) else "check the network"
         return f"storage cannot be reached ({said}): {advice}, or correct AzureWebJobsStorage", Exit.UNREACHABLE
     return f"storage responded with an error: {error_code(error) or said}", Exit.UNREACHABLE
+
+
+async def finish_all(work: Iterable[Awaitable[R]]) -> tuple[list[R], list[AzureError]]:
+    """Finish everything. Return the results and the errors of storage; raise any other error."""
+    done: list[R] = []
+    failed: list[AzureError] = []
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, AzureError):
+            failed.append(result)
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            done.append(result)
+    return done, failed
 
 
 class Storage:

@@ -48,7 +48,9 @@ def lines_of(text: TextIO) -> Iterator[str]:
     try:
         for number, line in enumerate(iter(lambda: text.readline(MAX_LINE), ""), start=1):
             if len(line) == MAX_LINE:
-                raise CatalogueError(f"line {number:,} has more than {MAX_LINE:,} characters: this is no file of rows")
+                raise CatalogueError(
+                    f"line {number:,} has more than {MAX_LINE:,} characters: this is not a file of rows"
+                )
             yield line
     except UnicodeError as error:  # some codecs ignore the error handler
         raise CatalogueError(f"the file has another encoding: {one_line(error)}; --encoding names it") from None

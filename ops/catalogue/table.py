@@ -78,7 +78,7 @@ class Table:
         for position, key in self.mapping.metadata:
             hint = hint_of_encoding(names[position] + key, self._encoding)
             if hint:
-                raise CatalogueError(f"column {shown(names[position])}: bytes that are no characters{hint}")
+                raise CatalogueError(f"column {shown(names[position])}: has bytes that are no characters{hint}")
             problem = problem_of(self._limits, {key: "x"})
             if problem:
                 raise CatalogueError(

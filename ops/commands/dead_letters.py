@@ -55,22 +55,24 @@ class Origin(StrEnum):
 
 
 _which = partial(typer.Option, rich_help_panel="Which letters")
-OriginOption = Annotated[Origin, _which("--queue", help="Dead letters of which queue.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show which letters it would be; touch none.")]
+OriginOption = Annotated[Origin, _which("--queue", help="The queue from which the letters came.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show which letters are meant; change nothing.")]
 
 
 def letter_filter(
-    reason: Annotated[list[LetterReason] | None, _which("--reason", case_sensitive=False, help="Repeat it.")] = None,
+    reason: Annotated[
+        list[LetterReason] | None, _which("--reason", case_sensitive=False, help="May be repeated.")
+    ] = None,
     code: Annotated[
         list[str] | None,
-        _which("--code", metavar="CODE", help="Such as ErrorImageNotFound or 'BadRequest*'; repeat it."),
+        _which("--code", metavar="CODE", help="Such as ErrorImageNotFound or 'BadRequest*'; may be repeated."),
     ] = None,
     project_id: Annotated[
-        list[str] | None, _which("--project-id", metavar="UUID", help="Or its beginning; repeat it.")
+        list[str] | None, _which("--project-id", metavar="UUID", help="The id or its beginning; may be repeated.")
     ] = None,
     correlation_id: Annotated[
-        list[str] | None, _which("--correlation-id", metavar="TEXT", help="Such as 'catalogue-*'; repeat it.")
+        list[str] | None, _which("--correlation-id", metavar="TEXT", help="Such as 'catalogue-*'; may be repeated.")
     ] = None,
     older_than: Annotated[
         timedelta | None,
@@ -79,7 +81,9 @@ def letter_filter(
     newer_than: Annotated[
         timedelta | None, _which("--newer-than", metavar="DURATION", parser=parse_duration, help="Such as 90m.")
     ] = None,
-    id_: Annotated[list[str] | None, _which("--id", metavar="ID", help="Or its beginning; repeat it.")] = None,
+    id_: Annotated[
+        list[str] | None, _which("--id", metavar="ID", help="The id or its beginning; may be repeated.")
+    ] = None,
 ) -> Filter:
     """What the options say about the letters."""
     return Filter(
@@ -261,7 +265,7 @@ def drop_command(
     wanted: Filter,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
-    everything: Annotated[bool, typer.Option("--all", help="All of them; else say which.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All letters.")] = False,
     save: Annotated[
         Path | None,
         typer.Option(

@@ -30,9 +30,9 @@ app = typer.Typer(
 def tail_command(
     types: Annotated[
         list[str] | None,
-        typer.Option("--type", metavar="TYPE", help="Such as Training.Failed or 'ImageMetadata.*'; repeat it."),
+        typer.Option("--type", metavar="TYPE", help="Such as Training.Failed or 'ImageMetadata.*'; may be repeated."),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Only events that are there now.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show only the events that are there now.")] = False,
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many events.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One event per line, as JSON.")] = False,
     settings: SettingsOption = None,

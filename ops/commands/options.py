@@ -109,11 +109,11 @@ def catalogue_options(
         _column(
             "--metadata",
             metavar="COLUMN[=KEY]",
-            help="A column that is metadata, under its own name or another key; repeat it. By default all others are.",
+            help="A metadata column, under its own name or another key; may be repeated. By default all others.",
         ),
     ] = None,
     ignore: Annotated[
-        list[str] | None, _column("--ignore", metavar="COLUMN", help="A column to leave out; repeat it.")
+        list[str] | None, _column("--ignore", metavar="COLUMN", help="A column to leave out; may be repeated.")
     ] = None,
     correlation: Annotated[
         str | None,
@@ -126,9 +126,7 @@ def catalogue_options(
     sheet: Annotated[str | None, _column("--sheet", metavar="NAME", help="The sheet of a workbook.")] = None,
     delimiter: Annotated[
         str | None,
-        _column(
-            "--delimiter", metavar="CHARACTER", help="A character or 'tab'; by default what the header has most of."
-        ),
+        _column("--delimiter", metavar="CHARACTER", help="A character or 'tab'; by default, found from the header."),
     ] = None,
     quoting: Annotated[
         Quoting | None,

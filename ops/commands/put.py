@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 def put_command(
     pairs: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="The metadata: collection=Harbour.")],
     project_id: Annotated[str, typer.Option("--project-id", metavar="UUID", help="The images' project.")],
-    image_ids: Annotated[list[str], typer.Option("--image-id", metavar="UUID", help="An image; repeat it.")],
+    image_ids: Annotated[list[str], typer.Option("--image-id", metavar="UUID", help="An image; may be repeated.")],
     correlation_id: Annotated[
         str | None,
         typer.Option(
             "--correlation-id",
             metavar="TEXT",
-            help="Comes back in logs, dead letters and events.",
+            help="Logs, dead letters and events carry it.",
             show_default="a new one",
         ),
     ] = None,

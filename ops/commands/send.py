@@ -56,13 +56,13 @@ def send_command(
     again: Annotated[
         bool, typer.Option("--again", help="Send from the beginning, even if it was sent before.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     correlation_id: Annotated[
         str | None,
         typer.Option(
             "--correlation-id",
             metavar="TEXT",
-            help="Comes back in dead letters and events.",
+            help="Dead letters and events carry it.",
             show_default="the file's name and digest",
         ),
     ] = None,
@@ -265,7 +265,7 @@ class _Send:
         )
         if doubtful:
             self.output.hint(
-                f"{plural(doubtful, 'message')} may be there twice: the send was broken off over a week ago"
+                f"{plural(doubtful, 'message')} may be there twice, since the send was broken off over a week ago"
             )
         self._end(Exit.OK)
         if trouble is not None:

@@ -60,7 +60,7 @@ def verify_command(
         typer.Option(
             "--calls-per-second",
             min=0.01,
-            help="Reads of up to 256 images, besides what the app calls.",
+            help="Reads (of up to 256 images each) besides the app's own calls.",
             show_default="a share of the app's limit, by its permits",
         ),
     ] = None,
@@ -190,6 +190,6 @@ def _advise(output: Output, options: CatalogueOptions, counts: Counter[Fate], ba
     if counts[Fate.NOWHERE]:
         output.hint("some images are not under way; to send all of it once more", options.command("send", "--again"))
     if not is_over:
-        output.hint("the time is over; what is queued may still come")
+        output.hint("the time is over; queued updates may still be applied")
     elif counts[Fate.QUEUED]:
         output.hint("to wait for what is queued", options.command("verify", "--wait"))

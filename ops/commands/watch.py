@@ -48,9 +48,9 @@ def watch_command(
         str,
         typer.Argument(metavar="KIND", parser=as_kind, help=f"{', '.join(KINDS)}."),
     ],
-    target_id: Annotated[str, typer.Argument(metavar="ID", help="Its id.")],
+    target_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the group, list or iteration.")],
     project_id: Annotated[
-        str | None, typer.Option("--project-id", metavar="UUID", help="Of an iteration, its project.")
+        str | None, typer.Option("--project-id", metavar="UUID", help="The project of an iteration.")
     ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Continue after the first completion.")] = False,
     after: Annotated[
@@ -62,12 +62,12 @@ def watch_command(
     expires_in: Annotated[
         timedelta | None,
         typer.Option(
-            "--expires-in", metavar="DURATION", parser=parse_duration, help="Give up after so long, such as 2h."
+            "--expires-in", metavar="DURATION", parser=parse_duration, help="End the watch after this time, such as 2h."
         ),
     ] = None,
     correlation_id: Annotated[
         str | None,
-        typer.Option("--correlation-id", metavar="TEXT", help="Comes back in the event.", show_default="a new one"),
+        typer.Option("--correlation-id", metavar="TEXT", help="The event carries it.", show_default="a new one"),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show its state until the event arrives.")] = False,
     timeout: Annotated[

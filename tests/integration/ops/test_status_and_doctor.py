@@ -153,7 +153,7 @@ class TestDoctor:
             ({"messageEncoding": "base64"}, "messageEncoding"),
             ({"newBatchThreshold": 1}, "calls cannot be full"),
             ({"maxDequeueCount": 5}, "a short outage"),
-            ({"visibilityTimeout": "00:00:00"}, "used up in no time"),
+            ({"visibilityTimeout": "00:00:00"}, "uses up its deliveries at once"),
         ],
     )
     def test_what_is_wrong_in_host_json_is_told(
