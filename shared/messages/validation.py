@@ -121,7 +121,7 @@ def _describe(error: ValidationError, names: dict[str, str]) -> str:
     """One line for all of pydantic's findings. Misspelt fields come first, and are not said to be missing as well."""
     found = error.errors(include_url=False)
     unknown = [str(item["loc"][0]) for item in found if item["type"] in _UNKNOWN and len(item["loc"]) == 1]
-    misspelt = {given: names[letters] for given in unknown if names.get(letters := _letters_of(given), given) != given}
+    misspelt = {given: name for given in unknown if (name := names.get(_letters_of(given), given)) != given}
     hidden: set[tuple[str, tuple[int | str, ...]]] = {("missing", (name,)) for name in misspelt.values()}
     hidden |= {(kind, (given,)) for given in misspelt for kind in _UNKNOWN}
     hidden |= {("too_short", item["loc"][:-1]) for item in found}  # a list with a wrong item is not empty
@@ -155,14 +155,15 @@ _PROBLEMS = {
 
 def _finding(item: ErrorDetails) -> str:
     """Where something is wrong, what, and what stands there."""
-    problem, loc, value = _PROBLEMS.get(item["type"]), item["loc"], item["input"]
-    said = problem.format_map(item.get("ctx", {})) if problem else item["msg"][:1].lower() + item["msg"][1:]
+    loc, value, message = item["loc"], item["input"], item["msg"]
+    template = _PROBLEMS.get(item["type"])
+    problem = one_line(template.format_map(item.get("ctx", {})) if template else message[:1].lower() + message[1:])
     is_key = len(loc) > 2 and loc[-1] == "[key]"
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in (loc[:-2] if is_key else loc))
     where = f"{one_line(path.removeprefix('.'))}: " if path else ""
     if is_key:
-        return f"{where}the key {one_line(repr(value), MAX_QUOTED)} {one_line(said)}"
+        return f"{where}the key {one_line(repr(value), MAX_QUOTED)} {problem}"
     if not isinstance(value, str | int | float | None):
-        return f"{where}{one_line(said)}"
+        return f"{where}{problem}"
     given = repr(value) if isinstance(value, str) else json.dumps(value)
-    return f"{where}{one_line(said)}, not {one_line(given, MAX_QUOTED)}"
+    return f"{where}{problem}, not {one_line(given, MAX_QUOTED)}"
