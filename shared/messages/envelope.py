@@ -31,7 +31,7 @@ class Unwrapped(NamedTuple):
 def unwrap(body: bytes, redrives: int = 0) -> Unwrapped:
     """Take a message out of whatever it came in. `redrives` counts the dead letters around it."""
     document, outer = read_object(body)
-    fields = _in_envelope(outer) if isinstance(outer, dict) else outer
+    fields, traceparent = (_in_envelope(outer), outer.get("traceparent")) if isinstance(outer, dict) else (outer, None)
     if isinstance(fields, str):
         if redrives and document.endswith(CUT_MARK.encode()):
             fields = "body: it was cut when it was dead-lettered, so the message must be sent anew"
@@ -42,7 +42,6 @@ def unwrap(body: bytes, redrives: int = 0) -> Unwrapped:
         given = {name for name, value in fields.items() if value is not None}
         if given == {"body", "failure"} and isinstance(fields["body"], str):  # of a message that was never valid
             return unwrap(fields["body"].encode("utf-8", "backslashreplace"), redrives)
-    traceparent = outer.get("traceparent") if isinstance(outer, dict) and fields is not outer else None
     if "failure" in fields:  # whoever wrote the letter again may have written null for what it does not have
         fields = {name: value for name, value in fields.items() if name != "failure" and value is not None}
     return Unwrapped(document, redrives, fields, traceparent)

@@ -22,7 +22,7 @@ Sentence = Annotated[str, Field(description="A sentence that says more, if there
 class EventData(BaseModel):
     """What is not known is absent."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
     def to_dict(self) -> dict[str, Any]:
         """The `data` as it stands in the event."""

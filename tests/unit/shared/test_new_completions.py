@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from shared import new_completions
 from shared.messages.cloud_event import EventType
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import MAX_TIMES, Reported, TrainingWatch, parse_watch
-from shared.new_completions import COMPLETIONS, Finding, decide
+from shared.new_completions import COMPLETIONS, Finding, SeenTrainings, decide
 from tests.unit.shared.trainings import (
     EARLIER,
     EDITED,
@@ -164,6 +165,40 @@ def test_what_becomes_of_a_watch(
     assert decide(before, finding, NOON, SINCE) == (event, following or before)
     goes_on = event is None or (before.repeat and event in COMPLETIONS)
     assert goes_on is (following is not None)
+
+
+class TestSeenTrainings:
+    def test_a_watch_that_comes_late_gets_what_a_poll_saw_before(self) -> None:
+        seen, target = SeenTrainings(), watch().target
+        assert seen.note(target, RUNNING, [], SINCE) == SINCE
+        assert seen.note(target, RUNNING, [], NOON) == SINCE
+        assert seen.note(target, STRANGE, [], NOON) == SINCE
+        assert seen.note(target, FAILED, [], NOON) == SINCE
+        assert seen.note(target, RUNNING, [], LATER) == LATER
+
+    def test_what_the_watches_say_counts_before_what_is_remembered(self) -> None:
+        seen, target = SeenTrainings(), watch().target
+        assert seen.note(target, RUNNING, [noted(watch(), RUNNING, since=EARLIER), watch()], NOON) == EARLIER
+        both = [noted(watch(), FAILED, since=LATER), noted(watch(), RUNNING, since=SINCE)]
+        assert seen.note(target, FAILED, both, NOON) == SINCE
+        assert seen.note(target, FAILED, both[:1], NOON) == LATER
+
+    def test_a_watch_whose_event_is_not_published_yet_tells_of_its_training(self) -> None:
+        seen = SeenTrainings()
+        seen.recall(noted(watch(), RUNNING, since=EARLIER))
+        assert seen.note(watch().target, FAILED, [], NOON) == EARLIER
+        seen.recall(noted(watch(), RUNNING, since=LATER))
+        assert seen.note(watch().target, FAILED, [], NOON) == EARLIER
+        assert seen.note(watch().target, RUNNING, [], NOON) == NOON
+
+    def test_those_are_forgotten_first_that_were_not_polled_for_longest(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(new_completions, "MAX_TRAININGS", 2)
+        seen = SeenTrainings()
+        first, second, third = (watch(id=str(number)).target for number in range(3))
+        for target in (first, second, first, third):
+            seen.note(target, RUNNING, [], SINCE)
+        assert [seen.note(target, FAILED, [], NOON) for target in (first, third)] == [SINCE, SINCE]
+        assert seen.note(second, FAILED, [], NOON) is None
 
 
 def test_a_repeating_watch_is_the_same_after_it_was_written_and_read() -> None:

@@ -95,6 +95,12 @@ def test_it_is_written_in_structured_mode() -> None:
     }
 
 
+def test_it_names_the_span_that_it_comes_of() -> None:
+    span = f"00-{'a' * 32}-{'b' * 16}-01"
+    assert json.loads(to_structured(event(traceparent=span)))["traceparent"] == span
+    assert "traceparent" not in json.loads(to_structured(event()))
+
+
 def test_what_is_not_known_is_left_out() -> None:
     bare: CloudEvent[dict[str, Any]] = CloudEvent(source="/s", type="t", data={}, time=None)
     assert not {"time", "subject"} & json.loads(to_structured(bare)).keys()

@@ -226,6 +226,11 @@ class TestOfABody:
         assert letter["failure"]["message"] == "imageIDs: unknown field"
         assert "truncated" not in letter["failure"]
 
+    def test_one_that_fills_a_message_to_the_last_byte_is_not_cut(self) -> None:
+        room = MAX_MESSAGE_BYTES - len(of_text("", failure()).encode())
+        assert json.loads(of_text("x" * room, failure()))["body"] == "x" * room
+        assert json.loads(of_text("x" * (room + 1), failure()))["body"].endswith(CUT_MARK)
+
     def test_moved_back_as_it_is_it_is_not_wrapped_once_more(self) -> None:
         letter = of_body(b'{"imageIDs": []}', failure())
         again = of_body(base64.b64encode(letter.encode()), failure("still wrong"))
