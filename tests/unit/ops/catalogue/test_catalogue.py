@@ -39,14 +39,30 @@ class TestMapping:
 
     def test_the_name_that_says_most_goes_first(self) -> None:
         assert map_columns(["guid", "image id", "project"], ColumnChoices()).image == 1
+        assert map_columns(["image id", "guid", "project"], ColumnChoices()).image == 0
         assert map_columns(["id 2", "image 2", "project"], ColumnChoices()).image == 1
 
     @pytest.mark.parametrize(("ids", "image"), [(("x", IMAGE), 0), (("x", "y", IMAGE), 1), (("", " ", IMAGE), 0)])
     def test_a_column_holds_ids_if_half_of_its_cells_do(self, ids: tuple[str, ...], image: int) -> None:
-        sample = [[cell, IMAGE, "x"] for cell in ids]
-        mapping = map_columns(["image", "guid", "a"], ColumnChoices(project_id=PROJECT), [*sample, []])
+        sample = [[cell, IMAGE, "x", " "] for cell in ids]
+        mapping = map_columns(["image", "guid", "a", "empty"], ColumnChoices(project_id=PROJECT), [*sample, []])
         assert mapping.image == image
         assert mapping.ids == tuple(range(image, 2))
+
+    @pytest.mark.parametrize(
+        ("header", "advice"),
+        [
+            (["a", "project", ""], "'a' holds UUIDs: --image 'a'"),
+            (["a", "b", "project"], "'a', 'b' hold UUIDs: --image 'a'"),
+            (["project", "", "project no"], "'project no' holds UUIDs: --image 'project no'"),
+        ],
+    )
+    def test_columns_of_ids_are_proposed_but_not_the_projects_and_none_without_a_name(
+        self, header: list[str], advice: str
+    ) -> None:
+        with pytest.raises(CatalogueError) as caught:
+            map_columns(header, ColumnChoices(project="project"), [[IMAGE, IMAGE, IMAGE]])
+        assert str(caught.value).endswith(f"; {advice}")
 
     def test_a_project_that_is_said_leaves_a_column_of_projects_out(self) -> None:
         sample = [[IMAGE, PROJECT, "x"]]
@@ -503,6 +519,12 @@ class TestCosts:
         rows = [row(n, str(UUID(int=n)), a=str(n % 8), b=str(n // 8)) for n in range(64)]
         with database_of(tmp_path, *rows) as database:
             assert costliest_columns(database, estimate(database)) == (("a",), 8)
+
+    def test_half_of_the_extra_calls_is_enough(self, tmp_path: Path) -> None:
+        pairs = [(1, 1), (1, 2), (2, 2), (2, 3), (3, 3)]
+        rows = [row(n, str(UUID(int=n)), a=str(a), b=str(b)) for n, (a, b) in enumerate(pairs)]
+        with database_of(tmp_path, *rows) as database:
+            assert costliest_columns(database, estimate(database)) == (("a",), 3)  # of 5, and 1 at least
 
     def test_images_without_a_pair_are_no_set_with_it(self, tmp_path: Path) -> None:
         rows = [row(n, str(UUID(int=n)), kept="x", **({"rare": str(n)} if n % 2 else {})) for n in range(64)]

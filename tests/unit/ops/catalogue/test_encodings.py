@@ -64,6 +64,10 @@ def test_bytes_that_are_no_characters_are_the_same_when_they_are_written_again(d
     assert data.decode(encoding, KEEP).encode(encoding, KEEP) == data
 
 
+def test_every_byte_can_be_kept() -> None:
+    assert "".join(chr(0xDC00 | byte) for byte in range(256)).encode("ascii", KEEP) == bytes(range(256))
+
+
 def test_one_wrong_byte_does_not_take_the_next_along() -> None:
     assert b"\xe2\x82,x".decode("utf-8", KEEP) == "\udce2\udc82,x"
 

@@ -3,8 +3,10 @@
 import base64
 import json
 from collections import Counter
+from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from ops.catalogue.database import Group
 from ops.catalogue.packing import capacity, pack
 from shared.messages.encoding import MAX_MESSAGE_BYTES
 from shared.messages.update import parse_update
+from shared.text import to_json
 
 PROJECT = str(uuid4())
 
@@ -35,8 +38,19 @@ def test_a_full_message_is_full_calls() -> None:
     assert capacity({"projectId": PROJECT, "metadata": {"a": "b"}}) == 1216  # 19 * 64
 
 
-def test_messages_are_as_few_as_possible() -> None:
-    assert [message.images for message in pack([group(3000)])] == [1216, 1216, 568]
+@pytest.mark.parametrize(
+    ("fits", "images"), [(0, 1), (1, 1), (2, 2), (63, 63), (64, 64), (65, 64), (127, 64), (128, 128)]
+)
+def test_a_message_has_whole_calls_or_less_than_one(fits: int, images: int) -> None:
+    fields: dict[str, Any] = {"projectId": PROJECT, "metadata": {"a": ""}}
+    space = 48 * 1024 - len(to_json({**fields, "imageIds": []}))
+    fields["metadata"] = {"a": "x" * (space - 39 * fits)}
+    assert capacity(fields) == images
+
+
+def test_messages_are_as_few_as_possible_and_numbered_from_one_on() -> None:
+    found = [(message.number, message.images) for message in pack([group(3000), group(1)])]
+    assert found == [(1, 1216), (2, 1216), (3, 568), (4, 1)]
 
 
 def test_a_group_without_a_correlation_id_gets_the_sends() -> None:

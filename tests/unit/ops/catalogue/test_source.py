@@ -575,6 +575,17 @@ class TestOptions:
             read(f"id,a,p\n{IMAGE},x,{PROJECT}\n", **choices)
         assert told in str(caught.value)
 
+    @pytest.mark.parametrize(("said", "shown"), [("x" * 40, "x" * 40), ("x" * 41, "x" * 40 + "…")])
+    def test_what_was_typed_is_shown_up_to_a_length(self, read: Read, said: str, shown: str) -> None:
+        with pytest.raises(CatalogueError, match=f"--project-id '{shown}': must be a UUID"):
+            read(f"id,a\n{IMAGE},x\n", project_id=said)
+        with pytest.raises(CatalogueError, match=f"--delimiter '{shown}': must be one character"):
+            read(f"id,a\n{IMAGE},x\n", reading=Reading(delimiter=said))
+
+    def test_a_delimiter_that_is_said_is_used(self, read: Read) -> None:
+        rows = read(f"id#a,b\n{IMAGE}#x,y\n", reading=Reading(delimiter="#"))
+        assert rows == [Row(2, PROJECT, (IMAGE,), (("a,b", "x,y"),))]
+
     def test_a_key_that_the_queue_refuses_is_told_once(self, read: Read) -> None:
         with pytest.raises(CatalogueError, match=r"must have at most 128 characters.*--metadata COLUMN=KEY"):
             read(f"id,{'x' * 129}\n{IMAGE},y\n")
