@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from ops.catalogue.encodings import KEEP
 from ops.catalogue.records import Quoting, Record, csv_records, lines_of, parse_delimiter
 from ops.catalogue.row import CatalogueError
 
@@ -94,3 +95,9 @@ def test_a_line_that_memory_should_not_hold_is_refused() -> None:
     assert sum(map(len, lines_of(io.StringIO("x" * (most - 2) + "\n")))) == most - 1
     with pytest.raises(CatalogueError, match=r"line 2 has more than 16,777,216 characters"):
         list(lines_of(io.StringIO("a\n" + "x" * most)))
+
+
+def test_a_codec_that_gives_up_ends_in_a_sentence() -> None:
+    """UTF-16 without its byte order mark, for one."""
+    with pytest.raises(CatalogueError, match="the file has another encoding: .*; --encoding names it"):
+        list(lines_of(io.TextIOWrapper(io.BytesIO(b"id,a\n"), encoding="utf-16", errors=KEEP)))
