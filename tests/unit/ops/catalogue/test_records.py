@@ -99,5 +99,5 @@ def test_a_line_that_memory_should_not_hold_is_refused() -> None:
 
 def test_a_codec_that_gives_up_ends_in_a_sentence() -> None:
     """UTF-16 without its byte order mark, for one."""
-    with pytest.raises(CatalogueError, match="the file has another encoding: .*; --encoding names it"):
+    with pytest.raises(CatalogueError, match=r"the file has another encoding: .*; --encoding names it"):
         list(lines_of(io.TextIOWrapper(io.BytesIO(b"id,a\n"), encoding="utf-16", errors=KEEP)))
