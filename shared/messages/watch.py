@@ -100,7 +100,7 @@ def _known(kind: str) -> str:
 class Reported(BaseModel):
     """The completion that a watch has reported last, or the state that a poll has seen after it."""
 
-    model_config = ConfigDict(**WIRE, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(**WIRE, populate_by_name=True)
 
     status: Annotated[str, Field(max_length=64, description="Its state, or that of the training after it.")]
     completed_at: Annotated[DateTime | None, Field(description="When the training reported last ended.")] = None
@@ -126,9 +126,7 @@ class TrainingWatch(BaseModel):
     model_config = ConfigDict(**WIRE, frozen=True)
 
     kind: Annotated[
-        str,
-        AfterValidator(_known),
-        Field(json_schema_extra={"enum": list(KINDS)}, description="What is trained."),
+        str, AfterValidator(_known), Field(json_schema_extra={"enum": list(KINDS)}, description="What is trained.")
     ]
     id: Annotated[str, Field(description="The id of what is trained.")]
     project_id: Annotated[ProjectId | None, Field(description="Of an iteration, and only of that: its project.")] = None
