@@ -93,7 +93,7 @@ class TestOtherForms:
     def test_base64_of_base64_is_told(self) -> None:
         assert why_not(base64.b64encode(BASE64)).startswith("Base64 of Base64: ")
 
-    @pytest.mark.parametrize("text", ['{"k": "???>>>"}', '{"k": 1}'])
+    @pytest.mark.parametrize("text", ['{"k": "???>>>"}', '{"k": 1}', '{"k": 123}'])
     def test_base64_of_another_alphabet_or_without_padding_is_told(self, text: str) -> None:
         encoded = base64.urlsafe_b64encode(text.encode()).rstrip(b"=")
         assert why_not(encoded).startswith("Base64 for URLs or without its padding: ")
