@@ -361,6 +361,16 @@ class TestErrors:
         keys = [call.key for call in api.calls if call.began >= 3]
         assert set(keys[:4]) == {"suspect", "other"}
 
+    async def test_who_wants_the_same_as_a_suspect_that_waits_shares_its_call_and_its_outcome(self) -> None:
+        api = FakeApi(answer=refusing({image(1)}, CallRefused("BadRequest", "")))
+        batcher = new_batcher(api, calls_per_second=0.5)
+        first = submit_each(batcher, images(2))
+        await asyncio.sleep(1.5)
+        assert api.sizes == [2]
+        outcomes = await asyncio.gather(*first, *submit_each(batcher, [image(1)]))
+        assert outcomes == [{}, *[{image(1): Refused("BadRequest", "")}] * 2]
+        assert api.sizes == [2, 1, 1]
+
     async def test_an_unforeseen_answer_costs_only_the_message_that_provokes_it(
         self, api: FakeApi, batcher: Batcher[str]
     ) -> None:
