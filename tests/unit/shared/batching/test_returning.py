@@ -227,25 +227,3 @@ class TestPairsOfTheirOwn:
         assert sent == [old, new, *([left] if left is not None else [])]
         assert len(batcher) == 0
         assert not batcher._memory._lacking
-
-
-@pytest.mark.parametrize(
-    ("older", "newer", "left"),
-    [
-        ({"a": "1"}, {"a": "2"}, None),
-        ({"a": "1"}, {"a": "2", "b": "2"}, None),
-        ({"a": "1", "b": "1"}, {"a": "2"}, {"b": "1"}),
-        ({"a": "1"}, {"b": "2"}, {"a": "1"}),
-        ({}, {"b": "2"}, None),
-    ],
-)
-def test_what_is_left_of_an_older_update(
-    older: dict[str, str], newer: dict[str, str], left: dict[str, str] | None
-) -> None:
-    keys = [BatchKey("p", frozenset(pairs.items())) for pairs in (older, newer)]
-    assert left_of(*keys) == (None if left is None else BatchKey("p", frozenset(left.items())))
-
-
-def test_an_update_in_another_project_replaces_nothing() -> None:
-    older, newer = (BatchKey(project, frozenset({("a", "1")})) for project in "pq")
-    assert left_of(older, newer) == older

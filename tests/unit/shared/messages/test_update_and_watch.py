@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
-from shared.messages.update import MetadataUpdate, parse_update
+from shared.messages.update import BatchKey, MetadataUpdate, left_of, parse_update
 from shared.messages.validation import MAX_ERRORS_DESCRIBED
 from shared.messages.watch import KINDS, MAX_TIMES, Reported, TrainingWatch, parse_watch
 
@@ -284,6 +284,28 @@ class TestUpdate:
         assert hash(one.key) == hash(other.key)
         assert one.key != parse_update(update(metadata={"a": "1"})).key
         assert one.key != parse_update(update(metadata={"a": "1", "b": "2"}, projectId=IMAGE)).key
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "left"),
+    [
+        ({"a": "1"}, {"a": "2"}, None),
+        ({"a": "1"}, {"a": "2", "b": "2"}, None),
+        ({"a": "1", "b": "1"}, {"a": "2"}, {"b": "1"}),
+        ({"a": "1"}, {"b": "2"}, {"a": "1"}),
+        ({}, {"b": "2"}, None),
+    ],
+)
+def test_what_is_left_of_an_older_update(
+    older: dict[str, str], newer: dict[str, str], left: dict[str, str] | None
+) -> None:
+    keys = [BatchKey("p", frozenset(pairs.items())) for pairs in (older, newer)]
+    assert left_of(*keys) == (None if left is None else BatchKey("p", frozenset(left.items())))
+
+
+def test_an_update_in_another_project_replaces_nothing() -> None:
+    older, newer = (BatchKey(project, frozenset({("a", "1")})) for project in "pq")
+    assert left_of(older, newer) == older
 
 
 class TestJson:
