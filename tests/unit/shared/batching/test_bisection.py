@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.batching import bisection
-from shared.batching.bisection import MAX_AT_FAULT, Bisection
+from shared.batching.bisection import Bisection
 from tests.unit.shared.batching.waiting import always, new_batch, new_item
 
 if TYPE_CHECKING:
     from shared.batching.items import Batch, Item
+
+
+MOST_AT_FAULT = 3
 
 
 def leave(search: Bisection, *items: Item) -> None:
@@ -161,17 +163,17 @@ class TestThoseThatFailedAlone:
 
     def test_if_they_are_many_the_service_was_at_fault_and_they_wait_with_all_others(self) -> None:
         search = Bisection()
-        for number in range(MAX_AT_FAULT + 1):
+        for number in range(MOST_AT_FAULT + 1):
             accuse(search, new_batch([str(number)], key=str(number)))
         suspended = search.pardon(lambda _key, _is_witness: 1)
         assert suspended == []
-        assert len(search.pardon(always)) == MAX_AT_FAULT + 1
+        assert len(search.pardon(always)) == MOST_AT_FAULT + 1
         assert not search._groups
         assert search.next_batch(always) is None
 
     def test_none_is_pardoned_twice(self) -> None:
         search = Bisection()
-        batches = [new_batch([str(number)]) for number in range(MAX_AT_FAULT + 1)]
+        batches = [new_batch([str(number)]) for number in range(MOST_AT_FAULT + 1)]
         for batch in batches:
             accuse(search, batch)
         search.pardon(always)
@@ -222,15 +224,16 @@ class TestMemory:
         assert search.join(new_item("a"))
         assert {taken(search), taken(search)} == {"a", "b"}
 
-    def test_not_more_is_remembered_than_there_is_room_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bisection, "MAX_REMEMBERED", 2)
+    def test_ten_thousand_images_are_remembered_and_the_longest_ago_is_forgotten(self) -> None:
         search = Bisection()
-        batch = new_batch("abc")
+        batch = new_batch([str(number) for number in range(10_001)])
         split(search, batch)
-        leave(search, *batch.items)
-        assert (len(search._groups), len(search._remembered)) == (2, 2)
-        assert not search.join(new_item("a"))
-        assert search.join(new_item("c"))
+        leave(search, *batch.items[:10_000])
+        assert (len(search._groups), len(search._remembered)) == (10_001, 10_000)
+        leave(search, batch.items[10_000])
+        assert (len(search._groups), len(search._remembered)) == (10_000, 10_000)
+        assert not search.join(new_item("0"))
+        assert search.join(new_item("1"))
 
 
 def refused(batch: Batch, bad: set[str]) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.batching import message_memory
 from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded
@@ -144,17 +143,20 @@ async def test_the_same_message_delivered_twice_at_a_time_is_as_old_as_its_first
     assert service.values == {A: "new"}
 
 
-async def test_not_more_images_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(message_memory, "MAX_REMEMBERED", 4)
-    service = Service(*((name, image(n)) for n, name in ((0, "1"), (10, "2"), (20, "3"))))
+async def test_ten_thousand_images_are_remembered_and_the_longest_ago_are_forgotten() -> None:
+    service = Service(("1", image(0)), ("2", image(10)))
     batcher = new_batcher(service.api)
-    for n, name in ((0, "1"), (10, "2"), (20, "3")):
-        await submit(batcher, name, images(2, first=n))
-    memory = batcher._memory
-    assert set(memory._messages) == {"2", "3"}
-    assert set(memory._lacking) == {image(10), image(20)}
     await submit(batcher, "1", images(2))
-    assert service.api.times_sent[image(1)] == 2, "one that is forgotten sends all of its images again"
+    await submit(batcher, "2", images(9_998, first=10))
+    await submit(batcher, "1", images(2))
+    assert service.api.times_sent[image(1)] == 1
+    service.again.add(("3", image(20_000)))
+    await submit(batcher, "3", images(2, first=20_000))
+    memory = batcher._memory
+    assert set(memory._messages) == {"1", "3"}
+    assert set(memory._lacking) == {image(20_000)}
+    await submit(batcher, "2", [image(11)])
+    assert service.api.times_sent[image(11)] == 2, "one that is forgotten sends all of its images again"
 
 
 class TestPairsOfTheirOwn:

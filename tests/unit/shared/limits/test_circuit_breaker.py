@@ -20,12 +20,7 @@ from shared.errors import (
     UnexpectedResponse,
 )
 from shared.limits import circuit_breaker
-from shared.limits.circuit_breaker import (
-    MAX_BACK_OFF_SECONDS,
-    MIN_BACK_OFF_SECONDS,
-    CircuitBreakers,
-    trips,
-)
+from shared.limits.circuit_breaker import CircuitBreakers, trips
 
 DOWN = Unavailable("503")
 TRIPPING: list[ApiError] = [DOWN, AccessDenied("401")]
@@ -37,6 +32,9 @@ OTHERS: list[ApiError | None] = [
     NotFound("c", "m"),
     UnexpectedResponse("418"),
 ]
+
+
+MIN_BACK_OFF_SECONDS, MAX_BACK_OFF_SECONDS = 0.5, 60.0
 
 
 def longest(low: float, high: float) -> float:
@@ -188,16 +186,21 @@ class TestWitnesses:
 
 
 class TestScopes:
-    def test_those_that_have_a_breaker_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(circuit_breaker, "MAX_SCOPES", 10)
+    def test_a_thousand_have_a_breaker_and_then_the_first_loses_it(self) -> None:
         breakers = new_breakers()
-        for number in range(100):
-            scope = f"project {number}"
+
+        def fail(scope: str) -> None:
             breakers.report(breakers.admit(0, scope), DOWN, 0)
             breakers.report(breakers.admit(0, "well"), None, 0)
-        assert len(breakers.open) == 10
-        assert breakers.is_suspended("project 99")
+
+        for number in range(1000):
+            fail(f"project {number}")
+        assert len(breakers.open) == 1000
+        assert breakers.is_suspended("project 0")
+        fail("project 1000")
+        assert len(breakers.open) == 1000
         assert not breakers.is_suspended("project 0")
+        assert breakers.is_suspended("project 1000")
 
     def test_a_probe_of_one_that_lost_its_breaker_does_not_count_for_the_next(
         self, monkeypatch: pytest.MonkeyPatch

@@ -14,23 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.limits.distributed_rate_limit import (
-    APART,
-    APART_AFTER_REFUSAL,
-    FORGIVEN_AFTER,
-    MAX_DOUBLINGS,
-    MAX_PERMITS,
-    NETWORK_DOUBLINGS,
-    NEW_PERMIT,
-    TURN_SECONDS,
-    Permits,
-    permits_for,
-)
+from shared.limits.distributed_rate_limit import NEW_PERMIT, Permits, permits_for, read_permit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.limits.distributed_rate_limit import Permit
+
+TURN_SECONDS = 6.0
+APART, APART_AFTER_REFUSAL = 1.015, 1.045
+NETWORK_DOUBLINGS = 3
+MAX_DOUBLINGS = 6
+FORGIVEN_AFTER = 100
+MAX_PERMITS = 32
 
 ALL = 1000
 WAY_SECONDS = 0.01
@@ -57,6 +53,14 @@ def holding(messages: int = 1, rate: float = 10.0, at: float = 0.0, calls: int =
     assert permits.to_ask(at)
     permits.received([Message(str(number)) for number in range(messages)], at, at)
     return permits
+
+
+def an_instance_with_one(seed: int) -> Permit:
+    """The permit that an instance has received at 0.0."""
+    permits = an_instance(seed=seed)
+    permits.to_ask(0.0)
+    (permit,) = permits.received([Message()], 0.0, 0.0)
+    return permit
 
 
 def others_waited(seconds: float, doublings: float = 0) -> bytes:
@@ -96,6 +100,8 @@ class TestNumber:
             (1 / 3, 1, 3.0),
             (1 / 7, 1, 7.0),
             (9.7, 10, 1.0309),
+            (32, 32, 1.0),
+            (33, 17, 17 / 33),
             (40, 20, 0.5),
             (10_000, 32, 0.0032),
         ],
@@ -124,8 +130,78 @@ class TestNumber:
         with pytest.raises(ValueError, match="positive and finite"):
             Permits(rate)
 
+    @pytest.mark.parametrize(("rate", "seconds"), [(10, 8), (1 / 7, 13), (10_000, 8)])
+    def test_a_lease_is_longer_than_a_turn_and_the_rest_of_a_period_after_it(self, rate: float, seconds: int) -> None:
+        assert Permits(rate).lease_seconds == seconds
+
+    def test_the_share_of_the_limit_is_that_of_the_permits_that_are_held(self) -> None:
+        assert [holding(held).share for held in (0, 5, 10)] == [0.0, 0.5, 1.0]
+
+
+class TestWhatAPermitCarries:
+    def test_it_is_carried_from_one_holder_to_the_next(self) -> None:
+        permit = read_permit(Message(body=NEW_PERMIT.encode()))
+        assert (permit.doublings, permit.mean_wait, permit.refused_at, permit.resource) == (0, 0, 0, "")
+        permit.doublings, permit.mean_wait, permit.refused_at, permit.resource = 1.23456, 0.98765, 7, "ab"
+        assert json.loads(permit.text) == {
+            "doublings": 1.235,
+            "meanWaitSeconds": 0.988,
+            "refusedAt": 7,
+            "resource": "ab",
+        }
+        read = read_permit(Message(body=permit.text.encode()))
+        assert (read.doublings, read.mean_wait, read.refused_at, read.resource) == (1.235, 0.988, 7, "ab")
+
+    def test_one_of_an_older_version_carries_less(self) -> None:
+        permit = read_permit(Message(body=others_waited(3, doublings=6)))
+        assert (permit.doublings, permit.mean_wait, permit.refused_at, permit.resource) == (6, 3, 0, "")
+
+    def test_a_wait_is_believed_up_to_half_as_long_again_as_ones_own_and_a_turn(self) -> None:
+        for says, believed in ((20.9, 20.9), (21.1, 21.0)):
+            permits = an_instance()
+            permits.to_ask(0.0)
+            permits.received([], 0.0, 0.0)
+            permits.to_ask(10.0)
+            (permit,) = permits.received([Message(body=others_waited(says))], 10.0, 10.0)
+            assert [permits.to_ask(10 + 0.85 * believed + late) for late in (-0.01, 0.01)] == [0, 1]
+            assert permit.mean_wait == pytest.approx((believed + 10) / 2)
+
 
 class TestAsking:
+    def test_requests_that_find_nothing_follow_one_another_in_a_quarter_of_a_second(self) -> None:
+        pauses = []
+        for seed in range(200):
+            permits = an_instance(seed=seed)
+            permits.to_ask(0.0)
+            permits.received([], 0.0, 0.0)
+            pauses.append(permits.next_step_at(0.0))
+        assert min(pauses) == pytest.approx(0.85 * 0.28, rel=0.01)
+        assert max(pauses) == pytest.approx(0.28, rel=0.01)
+
+    def test_ones_own_permits_are_asked_for_together_and_after_the_others_had_a_head_start(self) -> None:
+        permits = an_instance()
+        permits.to_ask(0.0)
+        messages = [Message(str(number), body=others_waited(6)) for number in range(3)]
+        held = permits.received(messages, 0.0, 0.0)
+        permits.want(0, 0.1)
+        assert [permit for permit, _ in permits.leaving(0.1)] == held
+        for permit in held:
+            permits.gone_back(permit, 0, 0.1)
+        permits.want(ALL, 0.2)
+        assert permits.to_ask(0.2) == 1
+        permits.received([], 0.2, 0.2)
+        assert permits.next_step_at(0.2) == pytest.approx(0.1 + 0.035 * 10)  # ten instances share ten permits
+        assert permits.to_ask(0.451) == 3
+
+    def test_a_permit_that_rests_is_not_asked_for(self) -> None:
+        permits = holding(1)
+        permits.limited(permits.take(1.0), 60.0, 1.0)
+        ((permit, unseen_seconds),) = permits.leaving(1.0)
+        permits.gone_back(permit, unseen_seconds, 1.0)
+        assert permits.to_ask(61.0) == 1
+        permits.received([], 61.0, 61.0)
+        assert permits.next_step_at(61.0) >= 61.2
+
     def test_nothing_is_asked_for_while_nothing_waits(self) -> None:
         permits = Permits(10.0)
         assert permits.next_step_at(5.0) == math.inf
@@ -220,6 +296,12 @@ class TestCalls:
         assert permits.ready_at(TURN_SECONDS) == math.inf
         with pytest.raises(RuntimeError):
             permits.take(TURN_SECONDS)
+
+    def test_a_turn_has_six_seconds_or_a_little_less(self) -> None:
+        turns = [read.ends_at for read in (an_instance_with_one(seed) for seed in range(200))]
+        assert min(turns) == pytest.approx(0.85 * 6, rel=0.01)
+        assert max(turns) == pytest.approx(6, rel=0.01)
+        assert max(turns) <= 6
 
     def test_after_the_pause_all_permits_go_back(self) -> None:
         permits = holding(10)
