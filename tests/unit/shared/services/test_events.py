@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.eventgrid import EventGridPublisherClient
+from pydantic import SecretStr
 
 from shared.errors import StorageTrouble
 from shared.messages.cloud_event import Event, EventType, new_event
 from shared.redaction import hide
-from shared.services.events import ACCESS, PUBLISH_SECONDS, EventGridTopic, EventPublisher, _ForAudience
+from shared.services.events import ACCESS, EventGridTopic, EventPublisher, _ForAudience, new_topic
+from shared.telemetry import Telemetry
 from tests.unit.shared.queues import FakeOutbox, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PUBLISH_SECONDS = 60.0
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -133,3 +136,50 @@ class TestIdentity:
         assert await access.get_token("https://eventgrid.azure.net/.default") == "token"
         assert asked == [("https://eventgrid.azure.us/.default",)]
         assert EventGridPublisherClient("https://topic.example", access)  # type: ignore[arg-type]
+
+
+async def test_a_call_to_the_topic_is_tried_four_times_and_waits_20_seconds_for_each_response() -> None:
+    made = new_topic("https://topic.example/api/events", SecretStr("key"), "https://eventgrid.azure.net")
+    assert made.host == "topic.example"
+    generated: Any = made.client._client._client  # type: ignore[attr-defined]
+    retry, transport = generated._config.retry_policy, generated._client._pipeline._transport
+    assert (retry.total_retries, retry.backoff_factor) == (3, 0.5)
+    assert (transport.connection_config.timeout, transport.connection_config.read_timeout) == (5, 20)
+    await made.client.close()
+
+
+class TestLog:
+    @pytest.mark.parametrize(
+        ("kind", "level"), [(EventType.METADATA_UPDATED, "DEBUG"), (EventType.TRAINING_SUCCEEDED, "INFO")]
+    )
+    async def test_an_event_is_a_line_but_those_of_updates_are_too_many(
+        self, kind: EventType, level: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG", "shared.services.events")
+        told = new_event(kind, source="https://x", subject="projects/1", identity="1", time=NOON, data={})
+        await EventPublisher(FakeOutbox()).publish(told)
+        assert [(line.levelname, line.getMessage()) for line in caplog.records] == [
+            (level, f"published {kind} of projects/1")
+        ]
+
+
+@dataclass
+class Counting(Telemetry):
+    """Keeps what counts as sent, and what does not."""
+
+    told: list[tuple[str, str, BaseException | None]] = field(default_factory=list)
+
+    def sent(self, system: str, destination: str, error: BaseException | None) -> None:
+        self.told.append((system, destination, error))
+
+
+async def test_telemetry_counts_a_sending_to_each_destination_and_which_of_them_failed() -> None:
+    error = answered(503)
+    counting = Counting()
+    published = EventPublisher(FakeOutbox(name="events"), topic(FakeClient(refuses=lambda _: error)), counting)
+    with pytest.raises(StorageTrouble) as raised:
+        await published.publish(event(1))
+    assert counting.told == [("azure_storage_queue", "events", None), ("eventgrid", "topic.example", raised.value)]
+    counting.told.clear()
+    await EventPublisher(FakeOutbox(name="events"), None, counting).publish(event(1))
+    assert counting.told == [("azure_storage_queue", "events", None)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -15,7 +16,7 @@ from shared.errors import Unavailable
 from shared.redaction import hide
 from shared.services.api_errors import read_error
 from shared.services.authentication import key_authentication
-from shared.services.http import MAX_RESPONSE_BYTES, MAX_RETRY_AFTER_SECONDS, read_json, retry_after_seconds
+from shared.services.http import MAX_RESPONSE_BYTES, MAX_RETRY_AFTER_SECONDS, new_client, read_json, retry_after_seconds
 from tests.unit.shared.answers import (
     ANYTHING,
     ENDPOINT,
@@ -123,7 +124,7 @@ class TestSecrets:
         ("7", 7),
         (" 7 ", 7),
         ("600", 600),
-        ("601", MAX_RETRY_AFTER_SECONDS),
+        ("601", 600),
         ("9" * 400, MAX_RETRY_AFTER_SECONDS),
         ("Sat, 31 Jan 2026 12:00:09 GMT", 9),
         ("Saturday, 31-Jan-26 12:00:09 GMT", 9),
@@ -166,3 +167,19 @@ class TestJson:
 
     def test_json_is_read(self) -> None:
         assert read_json(answer(200, json.dumps({"a": "ü"}).encode())) == {"a": "ü"}
+
+
+async def test_the_pool_has_a_connection_for_each_call_on_its_way_and_keeps_it_for_half_a_minute() -> None:
+    client = new_client()
+    pool = client._transport._pool  # type: ignore[attr-defined]
+    assert (pool._max_connections, pool._max_keepalive_connections, pool._keepalive_expiry) == (64, 64, 30.0)
+    assert client.timeout == httpx.Timeout(None, connect=10.0)  # `JsonApi` bounds the whole call
+    assert not client.follow_redirects
+    await client.aclose()
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(2**20, True), (2**20 + 1, False)])
+async def test_a_response_may_have_a_mebibyte(size: int, *, is_read: bool) -> None:
+    api, _ = api_answering(httpx.Response(200, content=b"x" * size))
+    with nullcontext() if is_read else pytest.raises(Unavailable, match="answered with more than 1 MiB"):
+        assert len((await api.call("GET", "/")).content) == size

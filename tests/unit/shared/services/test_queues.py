@@ -6,6 +6,7 @@ import asyncio
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +18,11 @@ from azure.core.exceptions import (
     ServiceRequestError,
 )
 from azure.storage.queue import QueueMessage
+from pydantic import SecretStr
 
 from shared.errors import StorageTrouble
 from shared.redaction import hide
-from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received
+from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received, new_queue_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -224,3 +226,26 @@ class TestTrouble:
     async def test_who_cancels_is_obeyed(self) -> None:
         with pytest.raises(asyncio.CancelledError):
             await use(queue_of(Failing(asyncio.CancelledError())), "send")  # type: ignore[arg-type]
+
+
+async def test_an_operation_is_tried_four_times_and_waits_20_seconds_for_each_response() -> None:
+    name = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=YQ==;EndpointSuffix=core.windows.net"
+    settings: Any = SimpleNamespace(storage_connection_string=SecretStr(name))
+    service: Any = new_queue_service(settings, None)
+    retry, connection = service._config.retry_policy, service._pipeline._transport.connection_config
+    assert (retry.total_retries, retry.initial_backoff, retry.increment_base, retry.random_jitter_range) == (3, 1, 2, 1)
+    assert (connection.timeout, connection.read_timeout) == (5, 20)
+    await service.close()
+
+
+@pytest.mark.looptime
+async def test_an_operation_ends_after_two_minutes_whatever_storage_does() -> None:
+    client = FakeClient()
+
+    async def hang(*_: Any) -> None:
+        await asyncio.sleep(1e9)
+
+    client.delete_message = hang  # type: ignore[method-assign]
+    with pytest.raises(StorageTrouble):
+        await queue_of(client).delete(Received("id", "receipt", b"", 1, None))
+    assert asyncio.get_running_loop().time() == 120
