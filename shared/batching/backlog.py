@@ -132,8 +132,9 @@ class Backlog:
 
     def _end(self, item: Item) -> None:
         """Take an item away, and let the next one of its image wait that its messages still lack."""
+        if not item.is_sent:
+            self._partitions.discard(item)
         item.is_sent = False
-        self._partitions.discard(item)
         self._bisection.remember(item)
         following = self._order.remove(item)
         while following is not None and not following.reduce():

@@ -96,8 +96,7 @@ class Batcher(Generic[K]):
         loop = asyncio.get_running_loop()
         message = self._memory.begin(message_id, key, image_ids)
         waiter = Waiter(loop.create_future(), message, tag)
-        late = MaxWaitExceeded(f"no outcome within {self._max_wait_seconds:g} s; it will be delivered again")
-        timer = loop.call_later(self._max_wait_seconds, waiter.end, late)
+        timer = loop.call_later(self._max_wait_seconds, self._give_up, waiter)
         try:
             if self._backlog.add(waiter, loop.time()):
                 self._advance()
@@ -123,6 +122,10 @@ class Batcher(Generic[K]):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         await self._admission.aclose()
+
+    def _give_up(self, waiter: Waiter) -> None:
+        waited = f"no outcome within {self._max_wait_seconds:g} s; it will be delivered again"
+        waiter.end(MaxWaitExceeded(waited))
 
     def _advance(self) -> None:
         """Make the calls that may be made now, say how many are left, and come back when more may be."""
