@@ -17,8 +17,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ops.commands.options import JsonOption, SettingsOption, parse_duration, with_options_of
-from ops.commands.running import run
+from ops.commands.options import parse_duration
+from ops.commands.running import Call, command
 from ops.dead_letters import Filter, Letter, LetterReason, advice
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output, confirm, duration, plural, printable, printable_json
 from ops.progress_bar import bar
@@ -118,13 +118,12 @@ async def _find(queues: list[DeadLetters], wanted: Filter) -> tuple[list[Letter]
 
 
 @app.command("list", epilog=EXIT_CODES_HELP)
-@with_options_of(letter_filter)
-def list_command(
+@command(wanted=letter_filter)
+async def list_command(
+    call: Call,
     wanted: Filter,
     origin: OriginOption = Origin.ALL,
-    as_json: JsonOption = False,
-    settings: SettingsOption = None,
-) -> None:
+) -> Exit:
     """List dead letters: the causes first, with what to do, then the letters.
 
     Storage shows no more than 32 messages of a queue. Where there are as
@@ -137,15 +136,11 @@ def list_command(
       vision-relay dead-letters list --reason refused --newer-than 2h
       vision-relay dead-letters list --json | jq -r '.[].imageIds[]'
     """
-    output = Output(as_json)
-
-    async def work(loaded: OpsSettings) -> Exit:
-        async with open_storage(loaded) as storage:
-            letters, others = await _find(_queues(storage, loaded, origin), wanted)
-        _show(output, letters, others)
-        return Exit.OK
-
-    run(output, settings, work)
+    output = call.output
+    async with open_storage(call.settings) as storage:
+        letters, others = await _find(_queues(storage, call.settings, origin), wanted)
+    _show(output, letters, others)
+    return Exit.OK
 
 
 def _show(output: Output, letters: list[Letter], others: int) -> None:
@@ -182,35 +177,31 @@ def _about(letter: Letter) -> str:
 
 
 @app.command("show", epilog=EXIT_CODES_HELP)
-def show_command(
+@command()
+async def show_command(
+    call: Call,
     id_: Annotated[str, typer.Argument(metavar="ID", help="A letter's id, or its beginning.")],
     origin: OriginOption = Origin.ALL,
-    as_json: JsonOption = False,
-    settings: SettingsOption = None,
-) -> None:
+) -> Exit:
     """Show one dead letter in full.
 
     [bold]Example[/bold]
 
       vision-relay dead-letters show 6c0b3b1e
     """
-    output = Output(as_json)
+    output = call.output
     wanted = Filter(ids=_given("ID", [id_]))
-
-    async def work(loaded: OpsSettings) -> Exit:
-        async with open_storage(loaded) as storage:
-            letters, _ = await _find(_queues(storage, loaded, origin), wanted)
-        if not letters:
-            raise OpsError(f"there is no dead letter {id_}", Exit.PROBLEM)
-        for letter in letters:
-            output.line({**letter.to_dict(), "body": _body(letter)})
-            output.say(f"{letter.message.id}, {letter.kind}, since {letter.at.isoformat(timespec='seconds')}")
-            if not output.as_json:
-                output.say(_body_text(letter))
-            output.hint(advice(letter))
-        return Exit.OK
-
-    run(output, settings, work)
+    async with open_storage(call.settings) as storage:
+        letters, _ = await _find(_queues(storage, call.settings, origin), wanted)
+    if not letters:
+        raise OpsError(f"there is no dead letter {id_}", Exit.PROBLEM)
+    for letter in letters:
+        output.line({**letter.to_dict(), "body": _body(letter)})
+        output.say(f"{letter.message.id}, {letter.kind}, since {letter.at.isoformat(timespec='seconds')}")
+        if not output.as_json:
+            output.say(_body_text(letter))
+        output.hint(advice(letter))
+    return Exit.OK
 
 
 def _body(letter: Letter) -> object:
@@ -223,15 +214,14 @@ def _body_text(letter: Letter) -> str:
 
 
 @app.command("redrive", epilog=EXIT_CODES_HELP)
-@with_options_of(letter_filter)
-def redrive_command(
+@command(wanted=letter_filter)
+async def redrive_command(
+    call: Call,
     wanted: Filter,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     origin: OriginOption = Origin.ALL,
-    as_json: JsonOption = False,
-    settings: SettingsOption = None,
-) -> None:
+) -> Exit:
     """Move dead letters back to their queue, so that they are tried again.
 
     If the command is killed, no letter is lost. At worst one is moved twice,
@@ -245,23 +235,20 @@ def redrive_command(
       vision-relay dead-letters redrive --code ErrorImageNotFound
       vision-relay dead-letters redrive --reason host --older-than 1d --yes
     """
-    output = Output(as_json)
-
-    async def work(loaded: OpsSettings) -> Exit:
-        async with open_storage(loaded) as storage:
-            queues = _queues(storage, loaded, origin)
-            question = "Move {} back?"
-            if not await _may(output, queues, wanted, question, "moved back", dry_run=dry_run, yes=yes, moves=True):
-                return Exit.OK
-            handled = await _handle_all(output, queues, "moving", redrive, wanted)
-        return _report(output, handled, "moved back")
-
-    run(output, settings, work)
+    output = call.output
+    async with open_storage(call.settings) as storage:
+        queues = _queues(storage, call.settings, origin)
+        question = "Move {} back?"
+        if not await _may(output, queues, wanted, question, "moved back", dry_run=dry_run, yes=yes, moves=True):
+            return Exit.OK
+        handled = await _handle_all(output, queues, "moving", redrive, wanted)
+    return _report(output, handled, "moved back")
 
 
 @app.command("drop", epilog=EXIT_CODES_HELP)
-@with_options_of(letter_filter)
-def drop_command(
+@command(wanted=letter_filter)
+async def drop_command(
+    call: Call,
     wanted: Filter,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -273,9 +260,7 @@ def drop_command(
         ),
     ] = None,
     origin: OriginOption = Origin.ALL,
-    as_json: JsonOption = False,
-    settings: SettingsOption = None,
-) -> None:
+) -> Exit:
     """Delete dead letters for ever.
 
     [bold]Examples[/bold]
@@ -283,23 +268,19 @@ def drop_command(
       vision-relay dead-letters drop --reason invalid --older-than 30d --dry-run
       vision-relay dead-letters drop --reason invalid --save dropped.jsonl
     """
-    output = Output(as_json)
+    output = call.output
     if wanted.is_empty and not everything:
         raise typer.BadParameter("name the letters, such as --reason invalid or --older-than 30d, or use --all")
     if not (yes or dry_run or sys.stdin.isatty()):
         raise typer.BadParameter("this is not a terminal, so nobody can confirm: use --yes")
-
-    async def work(loaded: OpsSettings) -> Exit:
-        async with open_storage(loaded) as storage:
-            queues = _queues(storage, loaded, origin)
-            if not await _may(output, queues, wanted, "Drop {} for ever?", "dropped", dry_run=dry_run, yes=yes):
-                return Exit.OK
-            with ExitStack() as stop:
-                file = stop.enter_context(save.open("a", encoding="utf-8")) if save is not None else None
-                handled = await _handle_all(output, queues, "dropping", drop, wanted, file)
-        return _report(output, handled, "dropped")
-
-    run(output, settings, work)
+    async with open_storage(call.settings) as storage:
+        queues = _queues(storage, call.settings, origin)
+        if not await _may(output, queues, wanted, "Drop {} for ever?", "dropped", dry_run=dry_run, yes=yes):
+            return Exit.OK
+        with ExitStack() as stop:
+            file = stop.enter_context(save.open("a", encoding="utf-8")) if save is not None else None
+            handled = await _handle_all(output, queues, "dropping", drop, wanted, file)
+    return _report(output, handled, "dropped")
 
 
 async def _may(

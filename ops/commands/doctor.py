@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from ops.commands.options import JsonOption, SettingsOption
-from ops.commands.running import run
+from ops.commands.running import Call, command
 from ops.doctor import Check, Level, examine
 from ops.output import Exit, Output
 from ops.settings import where_from
 from ops.storage import open_storage
 from shared.text import one_line
 
-if TYPE_CHECKING:
-    from ops.settings import OpsSettings
-
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILED: "bold red", Level.SKIPPED: "dim"}
 MAX_LINE = 400
 
 
-def doctor_command(
+@command()
+async def doctor_command(
+    call: Call,
     create_queues: Annotated[
         bool, typer.Option("--create-queues", help="Create the queues that do not exist.")
     ] = False,
     folder: Annotated[
         Path, typer.Option("--app", metavar="FOLDER", help="The folder of the app's host.json.")
     ] = Path(),
-    as_json: JsonOption = False,
-    settings: SettingsOption = None,
-) -> None:
+) -> Exit:
     """Check everything that is needed: settings, queues, keys and roles, clock, host.json, endpoints, APIs.
 
     It prints a line for each check, with what to do. Exit code 1 if a check failed.
@@ -43,19 +39,16 @@ def doctor_command(
       vision-relay doctor --settings production.settings.json
       vision-relay doctor --create-queues
     """
-    output = Output(as_json)
-
-    async def work(loaded: OpsSettings) -> Exit:
-        output.say(where_from(settings))
-        checks: list[Check] = []
-        async with open_storage(loaded) as storage:
-            async for check in examine(storage, loaded, folder, create_queues=create_queues):
-                checks.append(check)
-                _show(output, check)
-        output.document([check.to_dict() for check in checks])
-        return Exit.PROBLEM if any(check.level is Level.FAILED for check in checks) else Exit.OK
-
-    run(output, settings, work)
+    output = call.output
+    settings = call.settings
+    output.say(where_from(call.settings_file))
+    checks: list[Check] = []
+    async with open_storage(settings) as storage:
+        async for check in examine(storage, settings, folder, create_queues=create_queues):
+            checks.append(check)
+            _show(output, check)
+    output.document([check.to_dict() for check in checks])
+    return Exit.PROBLEM if any(check.level is Level.FAILED for check in checks) else Exit.OK
 
 
 def _show(output: Output, check: Check) -> None:

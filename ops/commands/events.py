@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.commands.options import SettingsOption
-from ops.commands.running import need_queue, run
+from ops.commands.running import Call, command, need_queue
 from ops.event_tail import POLL_SECONDS, WHAT_QUEUES_HIDE, Event, Tail, check_types, matches
 from ops.output import EXIT_CODES_HELP, Exit, OpsError, Output
 from ops.storage import open_storage
@@ -27,21 +26,22 @@ app = typer.Typer(
 
 
 @app.command("tail", epilog=EXIT_CODES_HELP)
-def tail_command(
+@command()
+async def tail_command(
+    call: Call,
     types: Annotated[
         list[str] | None,
         typer.Option("--type", metavar="TYPE", help="Such as Training.Failed or 'ImageMetadata.*'; may be repeated."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Show only the events that are there now.")] = False,
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many events.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One event per line, as JSON.")] = False,
-    settings: SettingsOption = None,
-) -> None:
+) -> Exit:
     """Show events as they come, without taking them from their consumer.
 
     A queue shows only its first 32 messages. An event behind 32 others
     appears when those are gone. An event that its consumer takes between
-    two looks, a second apart, is never shown.
+    two looks, a second apart, is never shown. With --json, each event is a
+    line.
 
     [bold]Examples[/bold]
 
@@ -49,32 +49,28 @@ def tail_command(
       vision-relay events tail --type Training.Failed --json | jq .data
       vision-relay events tail --once
     """
-    output = Output(as_json)
+    output = call.output
     wanted = tuple(types or ())
     try:
         check_types(wanted)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--type") from None
-
-    async def work(loaded: OpsSettings) -> Exit:
-        left = count
-        async with open_storage(loaded) as storage:
-            queue = await _queue(storage, loaded)
-            if not once:
-                output.hint(f"{queue.name}. {WHAT_QUEUES_HIDE}")
-            tail = Tail(queue)
-            while True:
-                for event in await tail.new():
-                    if left != 0 and matches(event.type, wanted):
-                        show_event(output, event)
-                        left = None if left is None else left - 1
-                if once and tail.is_full:
-                    output.hint("there may be more behind these 32")
-                if once or left == 0:
-                    return Exit.OK
-                await asyncio.sleep(POLL_SECONDS)
-
-    run(output, settings, work)
+    left = count
+    async with open_storage(call.settings) as storage:
+        queue = await _queue(storage, call.settings)
+        if not once:
+            output.hint(f"{queue.name}. {WHAT_QUEUES_HIDE}")
+        tail = Tail(queue)
+        while True:
+            for event in await tail.new():
+                if left != 0 and matches(event.type, wanted):
+                    show_event(output, event)
+                    left = None if left is None else left - 1
+            if once and tail.is_full:
+                output.hint("there may be more behind these 32")
+            if once or left == 0:
+                return Exit.OK
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _queue(storage: Storage, settings: OpsSettings) -> OpsQueue:

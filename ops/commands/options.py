@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import shlex
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +17,7 @@ from ops.catalogue.records import Quoting
 from ops.catalogue.source import Format, Reading, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ops.catalogue.source import Source
-
-T = TypeVar("T")
 
 SettingsOption = Annotated[
     Path | None,
@@ -34,25 +29,6 @@ SettingsOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, everything else on standard error.")]
-
-
-def with_options_of(make: Callable[..., T]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of `make` besides its own. Its first parameter gets what `make` returns."""
-
-    def extend(command: Callable[..., None]) -> Callable[..., None]:
-        more = inspect.signature(make, eval_str=True).parameters
-        _, *own = inspect.signature(command, eval_str=True).parameters.values()
-
-        @wraps(command)
-        def extended(**given: Any) -> None:
-            made = make(**{name: given.pop(name) for name in more})
-            command(made, **given)
-
-        every = [option.replace(kind=option.KEYWORD_ONLY) for option in (*own, *more.values())]
-        vars(extended)["__signature__"] = inspect.Signature(every)  # where typer looks for options
-        return extended
-
-    return extend
 
 
 @dataclass(frozen=True, slots=True)

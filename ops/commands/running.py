@@ -1,18 +1,23 @@
-"""Runs a command, and turns every error into one line and an exit code."""
+"""Makes commands of coroutine functions: with their options, and with a line and an exit code for every error."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sqlite3
 import traceback
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 from azure.core.exceptions import AzureError
 
 from ops.catalogue.row import CatalogueError
-from ops.output import Exit, OpsError, printable
+from ops.commands.options import JsonOption, SettingsOption
+from ops.output import Exit, OpsError, Output, printable
 from ops.send_journal import JournalBusy
 from ops.settings import load_ops_settings
 from ops.storage import describe_storage
@@ -21,12 +26,12 @@ from shared.redaction import redacted
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
+    from collections.abc import Callable, Coroutine
 
-    from ops.output import Output
     from ops.settings import OpsSettings
     from ops.storage import OpsQueue
+
+    Work = Callable[..., Coroutine[Any, Any, Exit]]
 
 
 class _Redacting(logging.Formatter):
@@ -41,17 +46,61 @@ def log_everything() -> None:
     logging.basicConfig(level=logging.DEBUG, handlers=[handler])
 
 
-def run(output: Output, settings: Path | None, work: Callable[[OpsSettings], Awaitable[Exit]]) -> None:
-    """Read the settings from the environment and this file, do the work, and exit with its code."""
+@dataclass
+class Call:
+    """One call of a command. Its settings are read when they are first needed, after the check of its arguments."""
+
+    output: Output
+    settings_file: Path | None
+
+    @cached_property
+    def settings(self) -> OpsSettings:
+        """The settings. Raises `SettingsError`."""
+        return load_ops_settings(self.settings_file)
+
+
+def _call(as_json: JsonOption = False, settings: SettingsOption = None) -> Call:
+    return Call(Output(as_json), settings)
+
+
+def command(**makers: Callable[..., Any]) -> Callable[[Work], Callable[..., None]]:
+    """Make a command of a coroutine function that returns its exit code.
+
+    Each parameter that `makers` names is replaced by the options of its maker, and gets what that returns. The
+    parameter `call` is replaced by --json and --settings.
+    """
+    makers |= {"call": _call}
+    options = {name: inspect.signature(make, eval_str=True).parameters for name, make in makers.items()}
+
+    def make_command(work: Work) -> Callable[..., None]:
+        own = inspect.signature(work, eval_str=True).parameters
+
+        @wraps(work)
+        def run_command(**given: Any) -> None:
+            made = {name: make(**{each: given[each] for each in options[name]}) for name, make in makers.items()}
+            every = given | made
+            run(made["call"].output, work(**{name: every[name] for name in own}))
+
+        shown = {name: option for name, option in own.items() if name not in makers}
+        for more in options.values():
+            shown |= more
+        keywords = [option.replace(kind=option.KEYWORD_ONLY) for option in shown.values()]
+        vars(run_command)["__signature__"] = inspect.Signature(keywords)  # where typer looks for options
+        return run_command
+
+    return make_command
+
+
+def run(output: Output, work: Coroutine[Any, Any, Exit]) -> None:
+    """Do the work of a command, and exit with its code."""
     if not logging.root.isEnabledFor(logging.DEBUG):
         for noisy in ("azure", "httpx", "asyncio"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
-    async def do() -> Exit:
-        return await work(load_ops_settings(settings))
-
     try:
-        code = asyncio.run(do())
+        code = asyncio.run(work)
+    except typer.BadParameter:
+        raise
     except KeyboardInterrupt:
         output.hint("interrupted")
         code = Exit.INTERRUPTED

@@ -23,9 +23,9 @@ from ops.catalogue.database import CatalogueDatabase
 from ops.catalogue.invalid_rows import invalid_rows_path, write_invalid_rows
 from ops.catalogue.row import CatalogueError, problem_of
 from ops.catalogue.source import Format
-from ops.commands.options import CatalogueOptions, JsonOption, catalogue_options, with_options_of
+from ops.commands.options import CatalogueOptions, catalogue_options
 from ops.commands.problems import read_rows
-from ops.commands.running import need_queue, run
+from ops.commands.running import Call, command, need_queue
 from ops.output import Exit, Output, confirm, duration, plural
 from ops.progress_bar import BYTES, bar
 from ops.resumable_send import Stop, send
@@ -46,8 +46,9 @@ STATE_VARIABLE = "VISION_RELAY_STATE"
 FORMAT_NAMES = {Format.CSV: "CSV", Format.XLSX: "workbook", Format.JSONL: "JSON Lines", Format.JSON: "JSON"}
 
 
-@with_options_of(catalogue_options)
-def send_command(
+@command(options=catalogue_options)
+async def send_command(
+    call: Call,
     options: CatalogueOptions,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Send the valid rows, and write the others to a file beside it.")
@@ -76,8 +77,7 @@ def send_command(
             show_default="~/.local/state/vision-relay",
         ),
     ] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Exit:
     """Send a catalogue: give each image in FILE the metadata of its row.
 
     All rows are checked before the first is sent. Wrong rows are named with
@@ -96,14 +96,11 @@ def send_command(
       vision-relay send catalogue.csv --skip-invalid
       query-archive | vision-relay send - --format jsonl
     """
-    output = Output(as_json)
+    output = call.output
     ask = not yes and sys.stdin.isatty() and output.human.is_terminal
     folder = state or default_state_folder()
-    run(
-        output,
-        options.settings,
-        lambda loaded: _Send(options, output, loaded, correlation_id, skip_invalid, dry_run, again, ask, folder).run(),
-    )
+    send_all = _Send(options, output, call.settings, correlation_id, skip_invalid, dry_run, again, ask, folder)
+    return await send_all.run()
 
 
 def default_state_folder() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +13,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from ops.commands.options import JsonOption, SettingsOption
-from ops.commands.running import run
+from ops.commands.running import Call, command
 from ops.output import Exit, Output, duration
 from ops.status import (
     EVENTS,
@@ -45,11 +43,11 @@ PROBE_SECONDS = 15.0
 """With --follow, the APIs are probed no more often than this, since each call counts towards the limit."""
 
 
-def status_command(
+@command()
+async def status_command(
+    call: Call,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show it every two seconds, until Ctrl-C.")] = False,
-    as_json: JsonOption = False,
-    settings: SettingsOption = None,
-) -> None:
+) -> Exit:
     """Show the state of the app, and what to do where something is wrong.
 
     It shows how many messages wait in each queue and since when, the dead
@@ -68,8 +66,7 @@ def status_command(
       vision-relay status --follow
       vision-relay status --json | jq '.queues[] | select(.messages > 0)'
     """
-    output = Output(as_json)
-    run(output, settings, partial(_follow if follow else _once, output))
+    return await (_follow if follow else _once)(call.output, call.settings)
 
 
 async def _once(output: Output, settings: OpsSettings) -> Exit:

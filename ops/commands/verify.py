@@ -16,16 +16,9 @@ from rich.text import Text
 
 from ops.apis import open_image_reader
 from ops.catalogue.database import CatalogueDatabase
-from ops.commands.options import (
-    CatalogueOptions,
-    JsonOption,
-    catalogue_options,
-    check_timeout,
-    parse_duration,
-    with_options_of,
-)
+from ops.commands.options import CatalogueOptions, catalogue_options, check_timeout, parse_duration
 from ops.commands.problems import read_rows
-from ops.commands.running import run
+from ops.commands.running import Call, command
 from ops.output import Exit, Output, plural
 from ops.progress_bar import bar
 from ops.redriving import DeadLetters
@@ -35,18 +28,18 @@ from shared.text import one_line
 
 if TYPE_CHECKING:
     from ops.catalogue.source import Source
-    from ops.settings import OpsSettings
 
 MAX_SHOWN = 50
 MAX_LINE = 500
 STYLES = {Fate.QUEUED: "yellow", Fate.DEAD_LETTER: "red", Fate.NOWHERE: "bold red"}
 
 
-@with_options_of(catalogue_options)
-def verify_command(
+@command(options=catalogue_options)
+async def verify_command(
+    call: Call,
     options: CatalogueOptions,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until nothing of the file is under way any more.")] = False,
-    timeout: Annotated[
+    within: Annotated[
         timedelta | None,
         typer.Option(
             "--timeout",
@@ -67,8 +60,7 @@ def verify_command(
     show_all: Annotated[
         bool, typer.Option("--all", help=f"Show every image that is not correct, not only {MAX_SHOWN}.")
     ] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Exit:
     """Prove that a catalogue is applied: read each image's metadata from Custom Vision.
 
     It lists every image that lacks a pair of its row, or has another value,
@@ -83,31 +75,27 @@ def verify_command(
       vision-relay verify catalogue.csv --wait --timeout 2h
       vision-relay verify catalogue.csv --json | jq '.deviations[].line'
     """
-    output = Output(as_json)
-    check_timeout(timeout, wait=wait)
-    seconds = timeout.total_seconds() if timeout is not None else None
-
-    async def work(loaded: OpsSettings) -> Exit:
-        with ExitStack() as stop:
-            scratch = Path(stop.enter_context(TemporaryDirectory(prefix="vision-relay-")))
-            source = options.open_source(scratch)
-            rows = stop.enter_context(source.open(options.choices, loaded.metadata_limits))
-            database = stop.enter_context(closing(CatalogueDatabase(scratch / "catalogue.db")))
-            read_rows(output, source, rows, database, loaded.metadata_limits)
-            async with AsyncExitStack() as connections:
-                storage = await connections.enter_async_context(open_storage(loaded))
-                permits = storage.permits(loaded.permits_queue)
-                reader = await connections.enter_async_context(open_image_reader(loaded, permits, calls_per_second))
-                verification = Verification(
-                    database,
-                    reader,
-                    storage.queue(loaded.metadata_updates_queue),
-                    DeadLetters.of(storage, loaded.metadata_updates_queue),
-                )
-                is_over = await _look(output, verification, wait=wait, seconds=seconds)
-            return _report(output, source, options, verification, database, show_all=show_all, is_over=is_over)
-
-    run(output, options.settings, work)
+    output = call.output
+    check_timeout(within, wait=wait)
+    seconds = within.total_seconds() if within is not None else None
+    with ExitStack() as stop:
+        scratch = Path(stop.enter_context(TemporaryDirectory(prefix="vision-relay-")))
+        source = options.open_source(scratch)
+        rows = stop.enter_context(source.open(options.choices, call.settings.metadata_limits))
+        database = stop.enter_context(closing(CatalogueDatabase(scratch / "catalogue.db")))
+        read_rows(output, source, rows, database, call.settings.metadata_limits)
+        async with AsyncExitStack() as connections:
+            storage = await connections.enter_async_context(open_storage(call.settings))
+            permits = storage.permits(call.settings.permits_queue)
+            reader = await connections.enter_async_context(open_image_reader(call.settings, permits, calls_per_second))
+            verification = Verification(
+                database,
+                reader,
+                storage.queue(call.settings.metadata_updates_queue),
+                DeadLetters.of(storage, call.settings.metadata_updates_queue),
+            )
+            is_over = await _look(output, verification, wait=wait, seconds=seconds)
+        return _report(output, source, options, verification, database, show_all=show_all, is_over=is_over)
 
 
 async def _look(output: Output, verification: Verification, *, wait: bool, seconds: float | None) -> bool:

@@ -14,8 +14,8 @@ import typer
 
 from ops.apis import open_trainings
 from ops.commands.events import show_event
-from ops.commands.options import JsonOption, SettingsOption, check_timeout, parse_duration
-from ops.commands.running import need_queue, run
+from ops.commands.options import check_timeout, parse_duration
+from ops.commands.running import Call, command, need_queue
 from ops.output import Exit, Output, duration
 from ops.storage import open_storage
 from ops.watching import until_settled
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from ops.event_tail import Event
-    from ops.settings import OpsSettings
 
     Waiting = Callable[[Callable[[str, bool], None], Callable[[Event], None]], Awaitable[tuple[Event | None, str]]]
 
@@ -43,7 +42,9 @@ def as_kind(text: str) -> str:
     raise typer.BadParameter(f"{text!r} is none of {', '.join(KINDS)}")
 
 
-def watch_command(
+@command()
+async def watch_command(
+    call: Call,
     kind: Annotated[
         str,
         typer.Argument(metavar="KIND", parser=as_kind, help=f"{', '.join(KINDS)}."),
@@ -70,15 +71,13 @@ def watch_command(
         typer.Option("--correlation-id", metavar="TEXT", help="The event carries it.", show_default="a new one"),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show its state until the event arrives.")] = False,
-    timeout: Annotated[
+    within: Annotated[
         timedelta | None,
         typer.Option(
             "--timeout", metavar="DURATION", parser=parse_duration, help="With --wait: wait no longer than this."
         ),
     ] = None,
-    as_json: JsonOption = False,
-    settings: SettingsOption = None,
-) -> None:
+) -> Exit:
     """Get an event when a training is complete.
 
     With --wait, the exit code is 0 if the training succeeded; it is 1 if it
@@ -92,8 +91,8 @@ def watch_command(
       vision-relay watch largeFaceList visitors --repeat --expires-in 30d
       vision-relay watch customVisionIteration UUID --project-id UUID
     """
-    output = Output(as_json)
-    check_timeout(timeout, wait=wait)
+    output = call.output
+    check_timeout(within, wait=wait)
     now = datetime.now(UTC)
     watch = _watch(
         {
@@ -106,28 +105,26 @@ def watch_command(
             "correlationId": correlation_id or f"watch-{uuid4().hex[:12]}",
         }
     )
-
-    async def work(loaded: OpsSettings) -> Exit:
-        async with AsyncExitStack() as stop:
-            storage = await stop.enter_async_context(open_storage(loaded))
-            queue = storage.queue(loaded.training_watches_queue)
-            await need_queue(queue, "TRAINING_WATCHES_QUEUE")
-            message_id, receipt = await queue.put(to_json(watch.to_dict()))
-            output.say(f"{watch.kind} {watch.id} is watched (correlation id {watch.correlation_id})")
-            if not wait:
-                output.document({"watch": watch.to_dict(), "messageId": message_id})
-                return Exit.OK
-            api = watch.target.api
-            waiting = partial(
-                until_settled,
-                watch,
-                partial(queue.is_there, message_id, receipt),
-                storage.queue(loaded.events_queue) if loaded.events_queue else None,
-                await stop.enter_async_context(open_trainings(loaded, api)) if loaded.endpoint_of(api) else None,
-            )
-            return await _wait(output, waiting, timeout.total_seconds() if timeout is not None else None)
-
-    run(output, settings, work)
+    async with AsyncExitStack() as stop:
+        storage = await stop.enter_async_context(open_storage(call.settings))
+        queue = storage.queue(call.settings.training_watches_queue)
+        await need_queue(queue, "TRAINING_WATCHES_QUEUE")
+        message_id, receipt = await queue.put(to_json(watch.to_dict()))
+        output.say(f"{watch.kind} {watch.id} is watched (correlation id {watch.correlation_id})")
+        if not wait:
+            output.document({"watch": watch.to_dict(), "messageId": message_id})
+            return Exit.OK
+        api = watch.target.api
+        waiting = partial(
+            until_settled,
+            watch,
+            partial(queue.is_there, message_id, receipt),
+            storage.queue(call.settings.events_queue) if call.settings.events_queue else None,
+            await stop.enter_async_context(open_trainings(call.settings, api))
+            if call.settings.endpoint_of(api)
+            else None,
+        )
+        return await _wait(output, waiting, within.total_seconds() if within is not None else None)
 
 
 def _watch(fields: dict[str, Any]) -> TrainingWatch:

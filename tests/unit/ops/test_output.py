@@ -19,7 +19,6 @@ from ops.commands.options import parse_duration
 from ops.commands.running import log_everything, run
 from ops.dead_letters import read_letter
 from ops.output import Exit, Output, new_console, wrapped
-from ops.settings import OpsSettings
 from ops.storage import Seen
 from shared.redaction import hide
 
@@ -62,15 +61,14 @@ def test_a_producer_cannot_write_to_an_operators_terminal(
 
 def test_nor_by_an_unexpected_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("AzureWebJobsStorage", "UseDevelopmentStorage=true")
     hide("marked-secret")
 
-    async def work(_: OpsSettings) -> Exit:
+    async def work() -> Exit:
         raise LookupError(f"marked-secret {EVIL}")
 
     stream = Terminal()
     with pytest.raises(typer.Exit):
-        run(Output(False, new_console(stream), new_console(stream)), None, work)
+        run(Output(False, new_console(stream), new_console(stream)), work())
     assert "Traceback" in stream.getvalue()
     assert "LookupError: [secret] A" in stream.getvalue()
     assert all(char.isprintable() or char == "\n" for char in stream.getvalue())
