@@ -234,10 +234,10 @@ def run(
             tests = mirrors[mutation.path]
             copied = free.get()
             outcome = outcome_of(mutation, copied, tests, seconds or 75 + 4 * taken[tests])
-            free.put(copied)
             if outcome != KILLED:
-                diff = difference((project / mutation.path).read_text(), mutation.number)
+                diff = difference((copied / mutation.path).read_text(), mutation.number)
                 print(f"{mutation.path}:{mutation.line} {outcome}\n{diff}", flush=True)
+            free.put(copied)
             return outcome
 
         return dict(zip(sample, pool.map(one, sample), strict=True))

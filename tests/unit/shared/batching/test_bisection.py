@@ -154,11 +154,11 @@ class TestTurns:
 class TestThoseThatFailedAlone:
     def test_a_few_wait_for_the_end_of_the_outage_in_one_group_that_is_no_witness(self) -> None:
         search = Bisection()
-        for image_id in "ab":
+        for image_id in "abc":
             accuse(search, new_batch(image_id))
         assert search.pardon(always) == []
         batch = take(search)
-        assert batch.image_ids == ["a", "b"]
+        assert batch.image_ids == ["a", "b", "c"]
         assert not batch.is_witness
 
     def test_if_they_are_many_the_service_was_at_fault_and_they_wait_with_all_others(self) -> None:

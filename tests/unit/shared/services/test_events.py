@@ -50,8 +50,10 @@ class FakeClient:
     latency: float = 0.0
     refuses: Callable[[list[int]], Exception | None] = lambda _: None
     calls: list[list[int]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
     async def send(self, events: list[Event]) -> None:
+        self.events += events
         numbers = [(event.data or {})["number"] for event in events]
         self.calls.append(numbers)
         await asyncio.sleep(self.latency)
@@ -161,6 +163,16 @@ class TestLog:
         assert [(line.levelname, line.getMessage()) for line in caplog.records] == [
             (level, f"published {kind} of projects/1")
         ]
+
+
+async def test_neither_destination_gets_a_secret() -> None:
+    hide("marked-secret")
+    queue, client = FakeOutbox(), FakeClient()
+    await EventPublisher(queue, topic(client)).publish(event(1, "it said marked-secret"))
+    (published,) = client.events
+    assert published.data == {"number": 1, "text": "it said [secret]"}
+    assert (published.id, published.time) == (event(1).id, NOON)
+    assert queue.documents[0]["data"] == published.data
 
 
 @dataclass

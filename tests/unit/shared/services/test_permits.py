@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +51,25 @@ def raise_once(thing: object, method: str, error: BaseException) -> Callable[[],
     return lambda: getattr(thing, method) == real
 
 
+class CreatedClient(FakeClient):
+    """A client that counts, clears, and knows who creates the queue."""
+
+    def __init__(self, *, exists: bool = True, others_create: bool = False) -> None:
+        super().__init__(exists=exists, others_create=others_create)
+        self.creators: set[str] = set()
+        self.count: int | None = 0
+
+    async def create_queue(self, metadata: dict[str, str] | None = None) -> None:
+        self.creators.add((metadata or {})["creator"])
+        await super().create_queue()
+
+    async def get_queue_properties(self) -> Any:
+        return SimpleNamespace(approximate_message_count=self.count)
+
+    async def clear_messages(self) -> None:
+        self.count = 0
+
+
 class TestQueue:
     async def test_permits_are_received_and_asked_for_once(self) -> None:
         client = FakeClient(message("{}"))
@@ -56,6 +77,37 @@ class TestQueue:
         assert received.body == b"{}"
         ((_, options),) = client.asked
         assert options == {"messages_per_page": 3, "visibility_timeout": 8, **PermitQueue.options}
+
+    @pytest.mark.parametrize(("others_create", "sent"), [(False, 3), (True, 0)])
+    async def test_whoever_creates_the_queue_fills_it_and_nobody_else(self, *, others_create: bool, sent: int) -> None:
+        client = CreatedClient(exists=False, others_create=others_create)
+        assert await PermitQueue(client).create(3) is not others_create  # type: ignore[arg-type]
+        texts = [asked[1:] for asked in client.asked if asked[0] == "send"]
+        assert texts == [("{}", {"time_to_live": -1, **PermitQueue.options})] * sent
+        assert len(client.creators) == 1
+
+    async def test_two_creators_differ_so_that_storage_tells_the_second_one(self) -> None:
+        client = CreatedClient()
+        await PermitQueue(client).create(1)  # type: ignore[arg-type]
+        await PermitQueue(client).create(1)  # type: ignore[arg-type]
+        assert len(client.creators) == 2
+
+    async def test_permits_are_counted_and_cleared(self) -> None:
+        client = CreatedClient()
+        client.count = 7
+        assert await PermitQueue(client).count() == 7  # type: ignore[arg-type]
+        await PermitQueue(client).clear()  # type: ignore[arg-type]
+        assert await PermitQueue(client).count() == 0  # type: ignore[arg-type]
+
+    async def test_a_count_that_nobody_says_is_not_taken_for_none(self) -> None:
+        client = CreatedClient()
+        client.count = None
+        with pytest.raises(StorageTrouble, match="queue training-watches: the response does not say"):
+            await PermitQueue(client).count()  # type: ignore[arg-type]
+
+    async def test_a_request_is_not_repeated_and_waits_two_seconds_in_all_ten(self) -> None:
+        assert PermitQueue.options == {"retry_total": 0, "connection_timeout": 2, "read_timeout": 2}
+        assert PermitQueue.timeout_seconds == 10.0
 
     async def test_a_missing_queue_is_told_from_an_empty_one(self) -> None:
         with pytest.raises(QueueMissing):
@@ -146,6 +198,8 @@ class TestPermitsRefused:
     ) -> None:
         run_virtual(want_for(limit_of(Refusing(method)), 60))
         (line,) = caplog.messages
+        done = "received" if method == "receive" else "put back"
+        assert re.match(rf"for 3\d s permits could not be {done}, and no call is made without one: ", line)
         assert "AuthorizationPermissionMismatch" in line
         assert "give it the role Storage Queue Data Contributor on that queue" in line
 
