@@ -78,21 +78,22 @@ async def verify_command(
     output = call.output
     check_timeout(within, wait=wait)
     seconds = within.total_seconds() if within is not None else None
+    settings = call.settings
     with ExitStack() as stop:
         scratch = Path(stop.enter_context(TemporaryDirectory(prefix="vision-relay-")))
         source = options.open_source(scratch)
-        rows = stop.enter_context(source.open(options.choices, call.settings.metadata_limits))
+        rows = stop.enter_context(source.open(options.choices, settings.metadata_limits))
         database = stop.enter_context(closing(CatalogueDatabase(scratch / "catalogue.db")))
-        read_rows(output, source, rows, database, call.settings.metadata_limits)
+        read_rows(output, source, rows, database, settings.metadata_limits)
         async with AsyncExitStack() as connections:
-            storage = await connections.enter_async_context(open_storage(call.settings))
-            permits = storage.permits(call.settings.permits_queue)
-            reader = await connections.enter_async_context(open_image_reader(call.settings, permits, calls_per_second))
+            storage = await connections.enter_async_context(open_storage(settings))
+            permits = storage.permits(settings.permits_queue)
+            reader = await connections.enter_async_context(open_image_reader(settings, permits, calls_per_second))
             verification = Verification(
                 database,
                 reader,
-                storage.queue(call.settings.metadata_updates_queue),
-                DeadLetters.of(storage, call.settings.metadata_updates_queue),
+                storage.queue(settings.metadata_updates_queue),
+                DeadLetters.of(storage, settings.metadata_updates_queue),
             )
             is_over = await _look(output, verification, wait=wait, seconds=seconds)
         return _report(output, source, options, verification, database, show_all=show_all, is_over=is_over)

@@ -105,9 +105,10 @@ async def watch_command(
             "correlationId": correlation_id or f"watch-{uuid4().hex[:12]}",
         }
     )
+    settings = call.settings
     async with AsyncExitStack() as stop:
-        storage = await stop.enter_async_context(open_storage(call.settings))
-        queue = storage.queue(call.settings.training_watches_queue)
+        storage = await stop.enter_async_context(open_storage(settings))
+        queue = storage.queue(settings.training_watches_queue)
         await need_queue(queue, "TRAINING_WATCHES_QUEUE")
         message_id, receipt = await queue.put(to_json(watch.to_dict()))
         output.say(f"{watch.kind} {watch.id} is watched (correlation id {watch.correlation_id})")
@@ -115,15 +116,9 @@ async def watch_command(
             output.document({"watch": watch.to_dict(), "messageId": message_id})
             return Exit.OK
         api = watch.target.api
-        waiting = partial(
-            until_settled,
-            watch,
-            partial(queue.is_there, message_id, receipt),
-            storage.queue(call.settings.events_queue) if call.settings.events_queue else None,
-            await stop.enter_async_context(open_trainings(call.settings, api))
-            if call.settings.endpoint_of(api)
-            else None,
-        )
+        poll = await stop.enter_async_context(open_trainings(settings, api)) if settings.endpoint_of(api) else None
+        events = storage.queue(settings.events_queue) if settings.events_queue else None
+        waiting = partial(until_settled, watch, partial(queue.is_there, message_id, receipt), events, poll)
         return await _wait(output, waiting, within.total_seconds() if within is not None else None)
 
 
