@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,10 @@ from shared.batching.outcomes import NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError, StorageTrouble
 from shared.messages.placeholder import PLACEHOLDER
 from shared.messages.update import parse_update
-from shared.metadata_updates import DEAD_LETTER_BUG_FROM_DEQUEUE, Delivery, MetadataUpdates
+from shared.metadata_updates import Delivery, MetadataUpdates
 from shared.redaction import hide
 from shared.services.events import EventPublisher
+from shared.telemetry import Processing
 from tests.unit.shared.conftest import FakeApi, image, new_batcher
 from tests.unit.shared.queues import FakeOutbox, unreachable
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from shared.messages.custom_vision_ids import ImageId
     from shared.messages.update import BatchKey
 
+DEAD_LETTER_BUG_FROM_DEQUEUE = 5
+MAX_ERROR = 1000
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 SECRET = "marked-secret"
 GONE = Refused("ErrorImageNotFound")
@@ -348,7 +352,7 @@ class TestBug:
 
     async def test_a_secret_at_the_place_where_the_text_is_cut_leaves_no_half(self, relay: Relay) -> None:
         hide(SECRET)
-        relay.batcher.error = RuntimeError("x" * (metadata_updates.MAX_ERROR - 5) + SECRET)
+        relay.batcher.error = RuntimeError("x" * (MAX_ERROR - 5) + SECRET)
         await relay.handle(update(), 5)
         assert SECRET[:5] not in relay.poison.sent[0] + relay.events.sent[0]
 
@@ -396,3 +400,87 @@ class TestLog:
             await relay.handle(update(), 5)
         assert "RuntimeError" in caplog.text
         assert SECRET not in caplog.text
+
+
+class TestCounted:
+    """What telemetry is told of a message: its images by outcome, and the reason of its dead letter."""
+
+    @pytest.mark.parametrize(
+        ("not_applied", "counted"),
+        [
+            ({}, (3, 0, 0, None)),
+            ({image(0): GONE}, (2, 1, 0, "refused")),
+            ({image(0): GONE, image(1): LATER, image(2): LATER}, (0, 1, 2, None)),
+        ],
+    )
+    async def test_each_image_counts_by_its_outcome(
+        self,
+        relay: Relay,
+        monkeypatch: pytest.MonkeyPatch,
+        not_applied: dict[ImageId, NotApplied],
+        counted: tuple[int, int, int, str | None],
+    ) -> None:
+        kept = keep_processing(monkeypatch)
+        relay.batcher.not_applied = not_applied
+        with suppress(MessageAbandoned):
+            await relay.handle(update())
+        assert [(one.applied, one.refused, one.retry, one.reason) for one in kept] == [counted]
+
+    async def test_those_of_a_message_that_breaks_the_app_are_tried_again_and_then_refused(
+        self, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = keep_processing(monkeypatch)
+        relay.batcher.error = ZeroDivisionError()
+        with pytest.raises(ZeroDivisionError):
+            await relay.handle(update(), 4)
+        await relay.handle(update(), 5)
+        assert [(one.refused, one.retry, one.reason) for one in kept] == [(0, 3, None), (3, 0, "error")]
+
+    async def test_a_message_that_is_not_valid_has_none(self, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = keep_processing(monkeypatch)
+        await relay.handle(b"{}")
+        assert [(one.applied, one.refused, one.retry, one.reason) for one in kept] == [(0, 0, 0, "invalid")]
+
+
+def keep_processing(monkeypatch: pytest.MonkeyPatch) -> list[Processing]:
+    """What is told of each message."""
+    kept: list[Processing] = []
+
+    def begin(*arguments: Any) -> Processing:
+        kept.append(Processing(*arguments))
+        return kept[-1]
+
+    monkeypatch.setattr(metadata_updates, "Processing", begin)
+    return kept
+
+
+async def test_a_message_that_breaks_its_parser_was_never_moved_back_as_far_as_is_known(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(metadata_updates, "read_message", broken)
+    await relay.handle(update(), 5)
+    (letter,) = relay.poison.documents
+    assert letter["failure"]["redrives"] == 0
+
+
+@pytest.mark.parametrize(("length", "end"), [(1000, "x"), (1001, "…")])
+async def test_an_errors_sentence_has_a_thousand_characters(relay: Relay, length: int, end: str) -> None:
+    relay.batcher.error = RuntimeError("x" * length)
+    await relay.handle(update(), 5)
+    (letter,), (told,) = relay.poison.documents, relay.events.documents
+    assert letter["failure"]["message"].endswith(f"xx{end}")
+    assert told["data"]["message"].endswith(f"xx{end}")
+    assert len(letter["failure"]["message"].rstrip("…")) == 1000
+
+
+async def test_a_message_that_comes_back_is_said_to_once(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
+    relay.batcher.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        await relay.handle(update(), 4)
+    assert caplog.messages == ["message message-1 will be delivered again"]
+    caplog.clear()
+    await relay.handle(update(correlationId="c"), 5)
+    assert caplog.messages == ["message message-1 (correlation id c) is dead-lettered, error: ZeroDivisionError"]
