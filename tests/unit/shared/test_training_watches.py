@@ -19,7 +19,7 @@ from shared.messages.cloud_event import WrittenEvent
 from shared.messages.watch import KINDS, Api, Target, parse_watch
 from shared.services.events import EventPublisher
 from shared.services.queues import Received
-from shared.training_watches import PATIENCE_SECONDS, Service, TrainingWatches
+from shared.training_watches import Service, TrainingWatches
 from tests.contracts import problems_of_event
 from tests.unit.shared.conftest import UNLIMITED, FakeApi, images, new_batcher
 from tests.unit.shared.queues import FakeOutbox, FakeQueue, unreachable
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.messages.training import TrainingResult
+
+
+PATIENCE_SECONDS = 5.0
 
 
 @dataclass
@@ -898,12 +901,94 @@ class TestErrorsThatNobodyForesaw:
         await relay.watches.tick()
         assert relay.queue.deleted == ["m1"]
 
+    async def test_each_is_an_error_of_the_log_and_a_dead_letter_a_warning(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay = Relay(FakeFace())
+        relay.add({"id": "bad", "correlationId": "c"})
+        waiting = list(relay.queue.waiting)
+        for _ in range(5):
+            breaks_polls(relay)
+            relay.queue.waiting = list(waiting)
+            await relay.watches.tick()
+        assert [
+            (line.levelname, line.getMessage()) for line in caplog.records if line.name == "shared.training_watches"
+        ] == [
+            *[("ERROR", "watch m0 will be polled again")] * 4,
+            ("WARNING", "watch m0 (correlation id c) is dead-lettered: a bug"),
+        ]
+        assert relay.poison.documents[0]["failure"]["redrives"] == 0
+
+    @pytest.mark.parametrize(("length", "end"), [(1000, "x"), (1001, "…")])
+    async def test_their_sentence_has_a_thousand_characters(self, length: int, end: str) -> None:
+        relay = Relay(told(ZeroDivisionError("x" * length)))
+        relay.watches._failures["m0"] = 4
+        relay.add({})
+        await relay.watches.tick()
+        (letter,), (event,) = relay.poison.documents, relay.events.documents
+        assert letter["failure"]["message"] == event["data"]["message"] == "x" * 1000 + end * (length > 1000)
+
     async def test_what_is_kept_to_count_them_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shared.training_watches.MAX_FAILURES_KEPT", 3)
         relay = Relay(told(ZeroDivisionError("a bug")))
         relay.add(*({"id": f"group-{number}"} for number in range(10)))
         await relay.watches.tick()
         assert len(relay.watches._failures) == 3
+
+
+@dataclass
+class CountingQueue(FakeQueue):
+    """Counts the operations that are under way at a time."""
+
+    under_way: int = 0
+    most_at_once: int = 0
+    fails_to_put_back: bool = False
+
+    async def put_back(self, message: Received, text: str | None = None, unseen_seconds: int = 0) -> None:
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
+        await asyncio.sleep(0.1)
+        self.under_way -= 1
+        if self.fails_to_put_back:
+            raise unreachable()
+        await super().put_back(message, text, unseen_seconds)
+
+
+class TestStorage:
+    async def test_32_operations_are_under_way_at_most(self) -> None:
+        relay = Relay(told(RUNNING))
+        relay.watches.queue = queue = CountingQueue(waiting=relay.queue.waiting)
+        relay.add(*({"id": f"group-{number}"} for number in range(100)))
+        await relay.watches.tick()
+        assert queue.most_at_once == 32
+        assert len(queue.put_back_with) == 100
+
+    async def test_a_watch_that_cannot_be_put_back_is_a_line_of_the_log_and_leaves_the_others_alone(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay = Relay(told(RUNNING))
+        relay.watches.queue = CountingQueue(waiting=relay.queue.waiting, fails_to_put_back=True)
+        relay.add({}, {"id": "visitors"})
+        await relay.watches.tick()
+        assert caplog.messages == [
+            f"watch m{number} stays in its queue: storage cannot be reached" for number in (0, 1)
+        ]
+
+
+class TestLog:
+    async def test_a_poll_that_fails_is_a_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "shared.training_watches")
+        relay = Relay(told(UnexpectedResponse("Face answered 418")))
+        relay.add({})
+        await relay.watches.tick()
+        assert "personGroup employees will be polled again: Face answered 418" in caplog.messages
+
+    async def test_an_event_that_cannot_be_published_is_a_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = Relay(told(SUCCEEDED))
+        relay.events.fails = [unreachable()]
+        relay.add({})
+        await relay.watches.tick()
+        assert caplog.messages == ["watch m0 stays in its queue: storage cannot be reached"]
 
 
 class TestTwins:

@@ -638,6 +638,23 @@ class TestProjects:
 
 
 class TestLog:
+    async def test_our_own_error_is_an_error_in_one_line(
+        self, api: FakeApi, batcher: Batcher[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        api.answer = raising(ZeroDivisionError("a\nbug"))
+        with pytest.raises(ZeroDivisionError):
+            await submit(batcher, "a", [image(1)])
+        assert [(line.levelname, line.getMessage()) for line in caplog.records] == [
+            ("ERROR", "unexpected error in a call: ZeroDivisionError: a\\nbug")
+        ]
+
+    async def test_what_the_api_says_is_no_line_of_its_own(
+        self, api: FakeApi, batcher: Batcher[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        api.answer = raising(CallRefused("BadRequest", "no"))
+        await submit(batcher, "a", [image(1)])
+        assert caplog.records == []
+
     async def test_that_calls_are_suspended_and_resumed(
         self, api: FakeApi, batcher: Batcher[str], caplog: pytest.LogCaptureFixture
     ) -> None:

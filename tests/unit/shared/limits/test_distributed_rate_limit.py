@@ -459,11 +459,13 @@ class TestRefusal:
         permit = permits.take(1.0)
         assert permit.next_at - 1.0 == pytest.approx(apart)
 
-    def test_successes_undo_a_doubling(self) -> None:
+    def test_a_hundred_successes_undo_a_doubling(self) -> None:
         permits, permit = refused(0)
-        for _ in range(FORGIVEN_AFTER):
-            permits.succeeded(permit)
-        assert permit.doublings == pytest.approx(0.0, abs=1e-9)
+        for left in (0.75, 0.5, 0.25, 0.0, 0.0):
+            for _ in range(FORGIVEN_AFTER // 4):
+                permits.succeeded(permit)
+            assert permit.doublings == pytest.approx(left, abs=1e-9)
+            assert permits._doublings == pytest.approx(max(0.0, left - 0.5), abs=1e-9)
 
     def test_a_rest_that_is_shorter_than_the_period_does_not_shorten_it(self) -> None:
         permits = holding(rate=0.2)
