@@ -69,7 +69,6 @@ def _chosen(file: Path | None) -> Path | None:
 
 
 def _read_file(file: Path | None) -> dict[str, str]:
-    """The `Values` of a settings file of the Functions host."""
     if file is None:
         return {}
     try:

@@ -22,10 +22,7 @@ _NOT_DECODED = re.compile("[\udc00-\udcff]")
 
 
 def choose_encoding(head: bytes, chosen: str | None) -> str:
-    """The encoding of a file that begins with these bytes. `chosen` is the value of `--encoding`.
-
-    Raises `CatalogueError` if there is no such encoding, or if the bytes show another one.
-    """
+    """The encoding of a file that begins with `head`. Raises `CatalogueError` if `chosen` does not exist or fit."""
     seen = json.detect_encoding(head)  # by a byte order mark, or by the zero bytes of UTF-16 and UTF-32
     if chosen is None:
         return seen

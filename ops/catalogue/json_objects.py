@@ -1,7 +1,4 @@
-"""Reads updates in JSON, in the form of the queue's messages: one object on each line, or an array of objects.
-
-`imageId` may stand for `imageIds`. `projectId` may be missing if `--project-id` says it.
-"""
+"""Reads updates in JSON: one object on each line, or an array. `imageId` may stand for `imageIds`."""
 
 from __future__ import annotations
 

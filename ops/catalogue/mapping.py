@@ -42,10 +42,7 @@ class ColumnChoices:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """The positions of the columns, and the keys of those that are metadata.
-
-    Either `project` or `project_id` is there. `ids` are the columns whose first cells are UUIDs.
-    """
+    """The positions of the columns, with `project` or `project_id`. `ids` are columns whose first cells are UUIDs."""
 
     header: tuple[str, ...]
     image: int
@@ -167,7 +164,6 @@ def _named(names: tuple[str, ...], said: str) -> tuple[int, str]:
 
 
 def _check_ids(names: tuple[str, ...], used: Sequence[int]) -> None:
-    """Refuse an id's column that shares its name with another column."""
     ambiguous = [names[position] for position in used if names.count(names[position]) > 1]
     if ambiguous:
         raise CatalogueError(f"two columns have the same name: {_list(ambiguous)}; rename one in the file")

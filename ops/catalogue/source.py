@@ -236,7 +236,6 @@ def _format(path: Path, head: str, said: Format | None) -> Format:
 
 
 def _goes_over_lines(text: str) -> bool:
-    """Whether the first object goes over several lines."""
     first, _, rest = text.partition("\n")
     return first.rstrip() == "{" or (bool(re.match(r"[ \t]+\"", rest)) and not first.rstrip().endswith("}"))
 

@@ -136,14 +136,12 @@ class Table:
             raise InvalidMessage(self._by_column(str(error))) from None
 
     def _by_column(self, problem: str) -> str:
-        """Replace the names of fields by those of columns."""
         for field, name in self._names.items():
             problem = problem.replace(field, name)
         return problem
 
 
 def _hint_of_header(header: Record, sample: Sequence[Record]) -> str:
-    """What helps if this is not the header."""
     if any(is_uuid(plain_id(name)) for name in header.cells):
         return f"line {header.line} holds an id: put a line with the names of the columns above it"
     names = ((record.line, re.split(f"[{DELIMITERS}]", "\t".join(record.cells))) for record in sample)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ops.commands.options import parse_duration
@@ -110,7 +110,6 @@ def _queues(storage: Storage, settings: OpsSettings, origin: Origin) -> list[Dea
 
 
 async def _find(queues: list[DeadLetters], wanted: Filter) -> tuple[list[Letter], int]:
-    """The selected letters, and how many others there are."""
     now = datetime.now(UTC)
     every = [letter for queue in queues for letter in await look(queue)]
     letters = [letter for letter in every if wanted.means(letter, now)]
@@ -153,9 +152,9 @@ def _show(output: Output, letters: list[Letter], others: int) -> None:
     causes = Counter((letter.reason, letter.code, advice(letter)) for letter in letters)
     for (reason, code, told), count in causes.most_common():
         output.say(f"{count:>6,}  {one_line(f'{reason} {code}'.rstrip(), 80)}: {told}")
-    table = Table()
-    for name in ("id", "age", "reason", "about", "images"):
-        table.add_column(name, justify="right" if name in ("age", "images") else "left", overflow="fold")
+    right = ("age", "images")
+    names = ("id", "age", "reason", "about", "images")
+    table = Table(*(Column(name, justify="right" if name in right else "left", overflow="fold") for name in names))
     now = datetime.now(UTC)
     for letter in letters[:MAX_SHOWN]:
         table.add_row(

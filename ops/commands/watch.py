@@ -123,7 +123,6 @@ async def watch_command(
 
 
 def _watch(fields: dict[str, Any]) -> TrainingWatch:
-    """The watch of these fields, by the rules of its queue."""
     given = {name: value for name, value in fields.items() if value is not None}
     try:
         return parse_watch(json.dumps(given).encode())
