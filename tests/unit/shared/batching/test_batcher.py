@@ -25,6 +25,7 @@ from shared.errors import (
     UnexpectedResponse,
 )
 from shared.limits.distributed_rate_limit import Permits
+from shared.limits.local_pacing import EvenSpacing
 from shared.messages.custom_vision_ids import ImageId
 from shared.services.permits import SharedLimit
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
@@ -442,10 +443,42 @@ class TestErrors:
         await asyncio.sleep(0.1)
         await batcher.aclose()
         assert api.calls[0].ended == pytest.approx(0.1)
+        tasks += submit_each(batcher, images(64, first=100))
+        await asyncio.sleep(10)
+        assert len(api.calls) == 1
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert len(batcher) == 0
+
+    async def test_closing_hands_the_permits_back_and_asks_for_none(self, api: FakeApi) -> None:
+        limiter = KeepingLimiter()
+        batcher = new_batcher(api, limiter=limiter)
+        tasks = submit_each(batcher, images(130))
+        await asyncio.sleep(0)
+        assert limiter.wanted[-1] == 1
+        await batcher.aclose()
+        assert limiter.is_closed
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        batcher._advance()
+        assert limiter.wanted[-1] == 0
+
+
+class KeepingLimiter(EvenSpacing):
+    """Keeps how many calls are wanted, and whether it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(1e9)
+        self.wanted: list[int] = []
+        self.is_closed = False
+
+    def want(self, calls: int, now: float) -> None:
+        self.wanted.append(calls)
+
+    async def aclose(self) -> None:
+        self.is_closed = True
 
 
 class TestOurOwnErrors:

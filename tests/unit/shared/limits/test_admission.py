@@ -351,6 +351,57 @@ class TestTurnsBesideOthers:
         await turn
         assert limiter.wanted == 2
 
+    async def test_while_calls_are_suspended_one_is_enough(self) -> None:
+        limiter = FakeLimiter()
+        admission = new_admission(limiter)
+        admission.report(admission.admit(0), DOWN, 0)
+        for calls, wanted in ((5, 1), (1, 1), (0, 0)):
+            admission.want(calls, 0)
+            assert limiter.wanted == wanted
+        admission.report(admission.admit(0.5), None, 0.5)
+        admission.want(5, 0.5)
+        assert limiter.wanted == 5
+
+    async def test_what_is_closed_wants_nothing(self) -> None:
+        limiter = FakeLimiter()
+        admission = new_admission(limiter)
+        admission.want(5, 0)
+        await admission.aclose()
+        assert limiter.wanted == 0
+
+    async def test_turns_and_the_batcher_alternate(self) -> None:
+        admission = new_admission(FakeLimiter(interval=1, free_at=5))
+        assert admission.ready_at(5) == 5
+        turn = asyncio.ensure_future(call(admission))
+        await asyncio.sleep(1)
+        assert admission.ready_at(4.9) == 5
+        assert admission.ready_at(5) == math.inf  # who waits for a turn goes first
+        assert await turn == 5
+        another = asyncio.ensure_future(call(admission))
+        await asyncio.sleep(0.5)
+        assert admission.ready_at(6) == 6  # and then it is the batcher's turn
+        admission.report(admission.admit(6), None, 6)
+        assert admission.ready_at(7) == math.inf
+        assert await another == 7
+
+    async def test_a_change_of_the_limiter_wakes_both(self) -> None:
+        limiter = FakeLimiter(free_at=math.inf)
+        admission = new_admission(limiter)
+        changes = 0
+
+        def count() -> None:
+            nonlocal changes
+            changes += 1
+
+        turn = asyncio.ensure_future(call(admission))
+        await asyncio.sleep(3)
+        admission.on_change = count
+        limiter.free_at = 0
+        limiter.on_change()
+        assert changes == 1
+        assert await turn == 3
+        assert changes > 1  # its end lets others go
+
     async def test_a_turn_is_not_starved_by_callers_who_always_have_something_to_send(self) -> None:
         admission = new_admission(FakeLimiter(interval=1))
         sent: list[float] = []

@@ -186,6 +186,24 @@ class TestWitnesses:
 
 
 class TestScopes:
+    def test_something_suspended_may_be_tried_when_the_first_wait_is_over(self) -> None:
+        breakers = new_breakers()
+        assert breakers.next_at(0) == math.inf
+        for at, scope in ((0, "a"), (1, "b")):
+            breakers.report(breakers.admit(at, scope), Unavailable("503", retry_after_seconds=10), at)
+            breakers.report(breakers.admit(at, "well"), None, at)
+        assert [breakers.next_at(now) for now in (0, 9.9, 10, 10.9, 11)] == [10, 10, 11, 11, math.inf]
+
+    def test_a_witness_may_be_tried_before_the_others(self) -> None:
+        breakers = opened()
+        breakers.report(breakers.admit(0.5, is_witness=False), DOWN, 0.5)
+        assert [breakers.next_at(now) for now in (0.4, 0.5, 1.5)] == [0.5, 1.5, math.inf]
+
+    def test_while_its_probe_is_out_nothing_tells_when(self) -> None:
+        breakers = opened()
+        breakers.admit(0.5)
+        assert breakers.next_at(0.5) == math.inf
+
     def test_a_thousand_have_a_breaker_and_then_the_first_loses_it(self) -> None:
         breakers = new_breakers()
 
