@@ -69,7 +69,7 @@ def test_a_loop_without_end_is_stopped(project: Path) -> None:
 
 def test_tests_that_fail_anyway_are_not_taken_for_a_kill(project: Path) -> None:
     (project / "tests/unit/shared/limits/test_other.py").write_text("def test_it():\n    assert False\n")
-    with pytest.raises(SystemExit, match="without a mutation, they do not pass"):
+    with pytest.raises(SystemExit, match="without a mutation, these tests do not pass"):
         run(project, ["shared/limits"], seed=1, count=1, jobs=1, minutes=1, seconds=None)
 
 

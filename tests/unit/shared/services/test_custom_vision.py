@@ -57,7 +57,8 @@ class TestRequest:
         body = summary(*(entry(number) for number in range(64)), successful=True)
         api, sent = api_answering(answer(200, body))
         key = BatchKey(PROJECT, frozenset({"place": "Zürich ⛰", "a": "1"}.items()))
-        outcomes = await update_image_metadata(api, key, images(MAX_IMAGES_PER_CALL))
+        outcomes = await update_image_metadata(api, key, images(64))
+        assert MAX_IMAGES_PER_CALL == 64
 
         (request,) = sent
         ids = ",".join(images(64))
@@ -457,3 +458,10 @@ class TestCodes:
     )
     def test_a_new_code_is_sorted_by_how_it_begins(self, code: str, kind: type[ApiError] | None) -> None:
         assert custom_vision_error_class(code) is kind
+
+
+@pytest.mark.parametrize(("length", "end"), [(60, "x"), (61, "…")])
+def test_a_new_status_is_told_up_to_60_characters(length: int, end: str) -> None:
+    entries = [{"imageId": image(0), "status": "OK"}, {"imageId": image(1), "status": "x" * length}]
+    outcomes = read_response(answer(200, {"images": entries}), [image(0), image(1)], "KEY")
+    assert outcomes[image(1)] == Retry(f"status {'x' * 60}{end * (length > 60)}")

@@ -199,12 +199,12 @@ class TestPermitsRefused:
         run_virtual(want_for(limit_of(Refusing(method)), 60))
         (line,) = caplog.messages
         done = "received" if method == "receive" else "put back"
-        assert re.match(rf"for 3\d s permits could not be {done}, and no call is made without one: ", line)
+        assert re.match(rf"for 30 s permits could not be {done}, and no call is made without one: ", line)
         assert "AuthorizationPermissionMismatch" in line
         assert "give it the role Storage Queue Data Contributor on that queue" in line
 
     def test_and_again_each_hour(self, caplog: pytest.LogCaptureFixture) -> None:
-        run_virtual(want_for(limit_of(Refusing("receive")), 3 * HOUR + 60))
+        run_virtual(want_for(limit_of(Refusing("receive")), 3 * HOUR + 32))
         assert len(caplog.messages) == 4
 
     def test_trouble_that_passes_is_no_line(self, caplog: pytest.LogCaptureFixture) -> None:

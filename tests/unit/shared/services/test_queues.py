@@ -22,13 +22,15 @@ from pydantic import SecretStr
 
 from shared.errors import StorageTrouble
 from shared.redaction import hide
-from shared.services.queues import FOREVER, MAX_RECEIVE, Queue, Received, new_queue_service
+from shared.services import queues as queues_module
+from shared.services.queues import Queue, Received, new_queue_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from shared.messages.encoding import Encoding
 
+MAX_RECEIVE, FOREVER = 32, -1
 EXPIRY = datetime(2026, 2, 7, tzinfo=UTC)
 
 
@@ -123,6 +125,7 @@ class TestReceive:
         received = await queue_of(client).receive(32, 600)
         assert received == [RECEIVED, RECEIVED]
         assert client.asked == [("receive", {"messages_per_page": MAX_RECEIVE, "visibility_timeout": 600})]
+        assert queues_module.MAX_RECEIVE == MAX_RECEIVE
 
     async def test_no_more_than_wanted_are_asked_for(self) -> None:
         client = FakeClient()
