@@ -4,18 +4,13 @@ The host drops a log record unless the task that wrote it belongs to an invocati
 are held: an invocation that is waiting writes them at once; if none is running, the next one does.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
 
 from shared.redaction import redacted, redacted_error
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 MAX_HELD = 1000  # only if nothing is invoked for a long time; beyond that the oldest are dropped
 ALWAYS_ARRIVE = ("azure.functions", "azure_functions_worker")  # the worker's own loggers

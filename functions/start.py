@@ -1,17 +1,12 @@
 """The start of the app, and what becomes known of it if it fails."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from functions.invocation import invocations
 from shared.installed_python import python_and_packages
 from shared.redaction import redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @contextmanager

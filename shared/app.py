@@ -1,20 +1,20 @@
 """The parts of the app, put together once per process."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
 from functools import partial
-from typing import TYPE_CHECKING
 
-from shared.batching.batcher import Batcher
+from azure.core.credentials_async import AsyncTokenCredential
+from pydantic import SecretStr
+
+from shared.batching.batcher import Batcher, Send
 from shared.clouds import cloud_of
 from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
-from shared.messages.update import MetadataLimits, left_of
-from shared.messages.watch import Api
+from shared.messages.update import BatchKey, MetadataLimits, left_of
+from shared.messages.watch import Api, Target
 from shared.metadata_updates import MetadataUpdates
 from shared.permit_replenishment import replenish_permits
 from shared.services.authentication import identity_authentication, key_authentication, new_credential
@@ -24,18 +24,9 @@ from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
 from shared.services.permits import PermitQueue, SharedLimit
 from shared.services.queues import Queue, new_queue_service
 from shared.services.training_status import poll_face, poll_iteration
-from shared.settings import poison_of, resembling
+from shared.settings import Settings, poison_of, resembling
 from shared.telemetry import OFF, Telemetry
 from shared.training_watches import Service, TrainingWatches
-
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-    from pydantic import SecretStr
-
-    from shared.batching.batcher import Send
-    from shared.messages.update import BatchKey
-    from shared.messages.watch import Target
-    from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 

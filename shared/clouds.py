@@ -1,7 +1,5 @@
 """What differs between Azure's clouds, told by the address of a resource."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 from urllib.parse import urlsplit
 

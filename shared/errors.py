@@ -1,7 +1,5 @@
 """What can go wrong, by who has to do something about it. The class alone tells a caller what to do."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 

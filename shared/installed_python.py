@@ -3,15 +3,10 @@
 Remote builds have installed packages for another Python than the one that then runs; an import fails somewhere inside.
 """
 
-from __future__ import annotations
-
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _COMPILED = re.compile(r"(.+)\.(?:cpython-|cp)3(\d+)[a-z]*-.+\.(?:so|pyd)")
 """How CPython names a compiled module, such as `_pydantic_core.cpython-311-x86_64-linux-gnu.so`."""

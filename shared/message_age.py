@@ -4,15 +4,10 @@ A message that waits for an API comes back every few minutes, so an instance soo
 alert rule reads its age from the log.
 """
 
-from __future__ import annotations
-
 import logging
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime
 
 log = logging.getLogger(__name__)
 

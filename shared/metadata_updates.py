@@ -15,33 +15,25 @@ an error that nobody foresaw           raises; from the fifth delivery on a dead
 =====================================  ==================================================================
 """
 
-from __future__ import annotations
-
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from shared.batching.outcomes import Refused, Retry
+from shared.batching.batcher import Batcher
+from shared.batching.outcomes import NotApplied, Refused, Retry
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter
 from shared.messages.cloud_event import EventType, new_event
 from shared.messages.dead_letter import Failure, Reason
 from shared.messages.event_data import RejectedData, UpdatedData
 from shared.messages.placeholder import is_placeholder
-from shared.messages.update import UPDATE, MetadataLimits, MetadataUpdate
+from shared.messages.update import UPDATE, BatchKey, MetadataLimits, MetadataUpdate
 from shared.messages.validation import read_message
+from shared.services.events import EventPublisher
+from shared.services.queues import Queue
 from shared.telemetry import OFF, Processing, Telemetry
 from shared.text import named, one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.batching.batcher import Batcher
-    from shared.batching.outcomes import NotApplied
-    from shared.messages.update import BatchKey
-    from shared.services.events import EventPublisher
-    from shared.services.queues import Queue
 
 log = logging.getLogger(__name__)
 

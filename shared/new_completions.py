@@ -5,21 +5,14 @@ changes whenever somebody edits the group. So two failures are two if a poll bet
 if the group was made anew.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from datetime import datetime
 
 from shared.errors import NotFound
 from shared.messages.cloud_event import EventType
 from shared.messages.dates import is_later
 from shared.messages.training import TrainingResult, TrainingStatus
-from shared.messages.watch import MAX_TIMES, Reported
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from shared.messages.watch import Target, TrainingWatch
+from shared.messages.watch import MAX_TIMES, Reported, Target, TrainingWatch
 
 COMPLETIONS = (EventType.TRAINING_SUCCEEDED, EventType.TRAINING_FAILED)
 MAX_TRAININGS = 10_000

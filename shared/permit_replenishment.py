@@ -4,17 +4,12 @@ The timer function calls this at each tick; the platform runs it in one instance
 do: somebody deleted a permit or put one too many, or `CUSTOM_VISION_CALLS_PER_SECOND` was changed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from shared.errors import QueueMissing, StorageTrouble
+from shared.services.permits import PermitQueue
 from shared.text import one_line
-
-if TYPE_CHECKING:
-    from shared.services.permits import PermitQueue
 
 log = logging.getLogger(__name__)
 

@@ -4,17 +4,12 @@ Whoever learns a secret registers it with `hide`. Whatever writes text for other
 message, an event) passes it through `redacted` or `without_secrets`, so no other code has to think of secrets.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import traceback
 from collections import deque
+from collections.abc import Iterator
 from html.entities import html5
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REPLACEMENT = "[secret]"
 SHORTEST = 6

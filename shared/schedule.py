@@ -5,8 +5,6 @@ turned round (`22-2` is `2-22`), a step of 0 is a step of 1, and day and weekday
 `W` and `#` mean nothing. Five fields and time spans are taken by the host, but never fire on Flex Consumption.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import date
 

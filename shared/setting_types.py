@@ -1,7 +1,5 @@
 """What one app setting may be: the types of `shared.settings`. What is wrong is told without the value."""
 
-from __future__ import annotations
-
 import base64
 import ipaddress
 import re

@@ -5,12 +5,11 @@ Storage follows the Functions convention: `AzureWebJobsStorage` is a connection 
 is used, and `AzureWebJobsStorage__queueServiceUri` or `…__accountName` says for which account.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import getproxies
 
@@ -27,16 +26,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from shared import setting_types as types
 from shared.clouds import cloud_of
 from shared.errors import SettingsError
 from shared.redaction import hide
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pydantic_core import ErrorDetails
 
 STORAGE = "AzureWebJobsStorage"
 FUNCTION_TIMEOUT_SECONDS = 600.0  # as host.json has it: an invocation must end by itself before

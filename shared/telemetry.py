@@ -7,22 +7,18 @@ A message has a span if its producer has sampled its `traceparent` (W3C Trace Co
 messages share is a child of the first one's span, and links to all of theirs.
 """
 
-from __future__ import annotations
-
+import asyncio
 import logging
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,8 +5,6 @@ OpenTelemetry's other variables, such as `OTEL_TRACES_SAMPLER`, are obeyed. Wher
 itself, those are used.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import uuid
@@ -16,13 +14,12 @@ from opentelemetry.metrics import get_meter_provider
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 from shared.setting_types import connection_fields
+from shared.settings import Settings
 from shared.telemetry import OFF, Telemetry
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded where telemetry is sent
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
-
-    from shared.settings import Settings
 
 QUIET = ("azure.monitor.opentelemetry.exporter", "opentelemetry")
 """Loggers that tell of every export that went well."""
@@ -43,7 +40,7 @@ def new_telemetry(settings: Settings) -> Telemetry:
     return _sending(exporters) if exporters else OFF
 
 
-def _azure_monitor(connection_string: str) -> tuple[SpanExporter, MetricExporter]:
+def _azure_monitor(connection_string: str) -> "tuple[SpanExporter, MetricExporter]":
     """With the app's identity where the account takes no keys: `Authorization=AAD`, which the host reads too."""
     from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter, AzureMonitorTraceExporter
 
@@ -57,14 +54,14 @@ def _azure_monitor(connection_string: str) -> tuple[SpanExporter, MetricExporter
     return AzureMonitorTraceExporter(**options), AzureMonitorMetricExporter(**options)
 
 
-def _otlp(endpoint: str) -> tuple[SpanExporter, MetricExporter]:
+def _otlp(endpoint: str) -> "tuple[SpanExporter, MetricExporter]":
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return OTLPSpanExporter(f"{endpoint}/v1/traces"), OTLPMetricExporter(f"{endpoint}/v1/metrics")
 
 
-def _sending(exporters: list[tuple[SpanExporter, MetricExporter]]) -> Telemetry:
+def _sending(exporters: "list[tuple[SpanExporter, MetricExporter]]") -> Telemetry:
     """Providers of our own, not global ones: other libraries' spans and metrics would be sent along."""
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader

@@ -1,7 +1,5 @@
 """Text that came from outside, made fit for a log line, an error or a queue message."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

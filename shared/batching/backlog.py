@@ -4,21 +4,14 @@ Batches and searches take turns, so that a search costs the others no more than 
 which update of an image may go, `batch_timing` which batch is ready, `bisection` how the message at fault is found.
 """
 
-from __future__ import annotations
+from collections.abc import Iterable, Mapping
 
-from typing import TYPE_CHECKING
-
+from shared.batching.batch_timing import Partitions
 from shared.batching.bisection import Bisection
 from shared.batching.image_order import ImageOrder
-from shared.batching.outcomes import APPLIED, Applied, Refused, Retry
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from shared.batching.batch_timing import Partitions
-    from shared.batching.items import Batch, Item, Most, Waiter
-    from shared.batching.message_memory import MessageMemory
-    from shared.batching.outcomes import ImageOutcome
+from shared.batching.items import Batch, Item, Most, Waiter
+from shared.batching.message_memory import MessageMemory
+from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Retry
 
 OVERTAKEN = Retry("an earlier update of this image has to come back first")
 MISSING = Retry("missing from the response")

@@ -9,19 +9,12 @@
 Each call looks at all partitions: at ten calls a second, a thousand of them cost a few percent of a core.
 """
 
-from __future__ import annotations
-
+from collections.abc import Hashable
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from shared.batching.items import Batch
+from shared.batching.items import Batch, Item, Most
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from shared.batching.items import Item, Most
-
-    Partition = dict[Item, None]  # in order; an item leaves from anywhere
+Partition = dict[Item, None]  # in order; an item leaves from anywhere
 
 
 class Partitions:

@@ -4,27 +4,22 @@
 to the coroutine that makes the calls and to the callers who wait.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from shared.batching.backlog import Backlog
 from shared.batching.batch_timing import Partitions
 from shared.batching.failed_calls import after_failure
-from shared.batching.items import Waiter
+from shared.batching.items import Batch, Waiter
 from shared.batching.message_memory import MessageMemory
 from shared.batching.outcomes import Applied, ImageOutcome, NotApplied
 from shared.errors import MaxWaitExceeded
+from shared.limits.admission import Admission, Admitted
 from shared.text import one_line
-
-if TYPE_CHECKING:
-    from shared.batching.items import Batch
-    from shared.limits.admission import Admission, Admitted
 
 log = logging.getLogger(__name__)
 

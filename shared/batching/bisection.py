@@ -12,39 +12,16 @@
 * **Witness.** A group is none against the service if it is suspected because the service failed to respond.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from shared.batching.items import Batch
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
-
-    from shared.batching.items import Item, Most
+from shared.batching.items import Batch, Group, Item, Most
 
 MAX_REMEMBERED = 10_000
 """Images whose message is back in its queue. One that is forgotten costs the calls of a new search, nothing else."""
 
 MAX_AT_FAULT = 3
 """If more images than that have failed alone when calls are resumed, the service was at fault, and not they."""
-
-
-@dataclass(eq=False, slots=True)
-class Group:
-    """Images that go in one call. `items`: by image, those that wait now. `other_half`: held until its response.
-
-    `failed_alone`: each failed in a call of its own, while calls were suspended or so that they were.
-    """
-
-    key: Hashable
-    is_witness: bool
-    failed_alone: bool = False
-    is_held: bool = False
-    other_half: Group | None = None
-    items: dict[str, Item] = field(default_factory=dict)
 
 
 class Bisection:

@@ -3,19 +3,14 @@
 They are sent again, sent by themselves from now on, searched for the message at fault, or given an outcome.
 """
 
-from __future__ import annotations
-
 import logging
-from typing import TYPE_CHECKING
 
+from shared.batching.backlog import Backlog
+from shared.batching.items import Batch
 from shared.batching.outcomes import Refused, Retry
 from shared.errors import ApiError, CallRefused, RateLimited, SharedFieldsRefused, Unavailable
 from shared.limits.circuit_breaker import trips
 from shared.text import one_line
-
-if TYPE_CHECKING:
-    from shared.batching.backlog import Backlog
-    from shared.batching.items import Batch
 
 log = logging.getLogger(__name__)
 

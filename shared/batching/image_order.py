@@ -4,16 +4,9 @@ If it is not applied because its message has to come back, those behind it come 
 it if another instance receives it.
 """
 
-from __future__ import annotations
+from collections.abc import Hashable
 
-from typing import TYPE_CHECKING
-
-from shared.batching.items import Item
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from shared.batching.items import Waiter
+from shared.batching.items import Item, Waiter
 
 
 class ImageOrder:

@@ -1,23 +1,16 @@
-"""What waits: a caller, an image that callers want updated, and a batch of such images."""
+"""What waits: a caller, an image that callers want updated, a group of suspected images, and a batch."""
 
-from __future__ import annotations
-
+import asyncio
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shared.batching.outcomes import Retry
+from shared.batching.message_memory import Message
+from shared.batching.outcomes import ImageOutcome, NotApplied, Retry
 
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Hashable, Mapping
-
-    from shared.batching.bisection import Group
-    from shared.batching.message_memory import Message
-    from shared.batching.outcomes import ImageOutcome, NotApplied
-
-    Most = Callable[[Hashable, bool], int]
-    """How many images of this key may go in a call at present: a whole batch, one as a probe, or none. The second
-    argument says whether they are witnesses, see `circuit_breaker`."""
+Most = Callable[[Hashable, bool], int]
+"""How many images of this key may go in a call at present: a whole batch, one as a probe, or none. The second
+argument says whether they are witnesses, see `circuit_breaker`."""
 
 
 @dataclass(eq=False, slots=True)
@@ -27,11 +20,11 @@ class Waiter:
     woken: asyncio.Future[None]
     message: Message
     tag: Any = None
-    items: dict[Item, None] = field(default_factory=dict)
+    items: dict["Item", None] = field(default_factory=dict)
     retries: dict[str, Retry] = field(default_factory=dict)
     error: Exception | None = None
 
-    def receive(self, item: Item, outcome: ImageOutcome | Exception) -> None:
+    def receive(self, item: "Item", outcome: ImageOutcome | Exception) -> None:
         """Take note of an image's outcome; those that are final are its message's. An error ends the wait."""
         del self.items[item]
         if isinstance(outcome, Retry):
@@ -85,6 +78,21 @@ class Item:
             latest = max(lacking, key=lambda message: message.number)
             self.number, self.key = latest.number, latest.lacking[self.image_id]
         return bool(lacking)
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Images that go in one call. `items`: by image, those that wait now. `other_half`: held until its response.
+
+    `failed_alone`: each failed in a call of its own, while calls were suspended or so that they were.
+    """
+
+    key: Hashable
+    is_witness: bool
+    failed_alone: bool = False
+    is_held: bool = False
+    other_half: "Group | None" = None
+    items: dict[str, Item] = field(default_factory=dict)
 
 
 @dataclass(eq=False, slots=True)

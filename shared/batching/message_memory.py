@@ -4,16 +4,12 @@ Messages are numbered as they first arrive. If a later one has updated an image 
 one sends only what the later one has not replaced. Otherwise an older value would replace a newer one.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
-
-    from shared.batching.outcomes import Refused
+from shared.batching.outcomes import Refused
 
 MAX_REMEMBERED = 10_000
 """Images of messages that are back in their queue. A message that is forgotten sends all of its images again."""

@@ -1,7 +1,5 @@
 """The outcome of an image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

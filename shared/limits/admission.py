@@ -5,20 +5,16 @@ calls are suspended; `distributed_rate_limit` and `local_pacing` how many go in 
 module decides how two kinds of callers take turns: the batcher, and those who wait for a turn, such as polls.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math
 import random
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.errors import RateLimited
 from shared.limits.circuit_breaker import AdmittedCall, CircuitBreakers, shows_service_is_up, trips
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable
 
 log = logging.getLogger(__name__)
 

@@ -21,19 +21,15 @@ A call can have a *scope*, such as the project that it is about. Each scope has 
   of its calls succeeds.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import random
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from shared.errors import AccessDenied, ApiError, Unavailable
 from shared.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
 
 log = logging.getLogger(__name__)
 

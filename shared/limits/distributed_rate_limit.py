@@ -13,17 +13,13 @@ next waits for the rest. So n permits never make more than n calls in any period
 See `docs/limit.md` for more reasons, and for what happens while storage is away.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Protocol
 
 TURN_SECONDS = 6.0
 """If longer, the permits of a killed instance are missed for longer. If shorter, handing over costs more."""

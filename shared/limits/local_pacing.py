@@ -1,7 +1,5 @@
 """Paces the calls of one process, for an API whose limit it shares with nobody (Face)."""
 
-from __future__ import annotations
-
 from shared.limits.admission import Limiter
 
 

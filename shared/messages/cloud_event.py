@@ -1,9 +1,8 @@
 """The events that other systems react to, as CloudEvents 1.0: their types, how they are written and read again."""
 
-from __future__ import annotations
-
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from azure.core.messaging import CloudEvent
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -12,9 +11,6 @@ from shared.messages.dates import DateTime
 from shared.messages.event_id import new_event_id
 from shared.messages.validation import Traceparent
 from shared.text import to_json
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class EventType(StrEnum):

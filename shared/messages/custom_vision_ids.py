@@ -1,7 +1,5 @@
 """How ids of Custom Vision are written, in messages as in URLs and responses: UUIDs of 36 characters, in lower case."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import StringConstraints

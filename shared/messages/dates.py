@@ -1,7 +1,5 @@
 """Dates: strict where a producer writes them, lenient where a service does, and how two of them are compared."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from datetime import UTC, datetime

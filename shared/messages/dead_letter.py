@@ -4,24 +4,20 @@ The dead letter of a valid update is the update, reduced to the images that were
 that was never valid stands under `body`, decoded. Either can be moved back as it is: see `envelope`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping  # noqa: TC003 - the contract is made of the annotations
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from shared.messages.custom_vision_ids import ImageId  # noqa: TC001
+from shared.messages.custom_vision_ids import ImageId
 from shared.messages.encoding import MAX_MESSAGE_BYTES
 from shared.messages.envelope import CUT_MARK, MAX_REDRIVES
+from shared.messages.update import MetadataUpdate
 from shared.redaction import without_secrets
 from shared.text import to_json
-
-if TYPE_CHECKING:
-    from shared.messages.update import MetadataUpdate
 
 MAX_SENTENCE = 200
 MAX_BASE64_BYTES = MAX_MESSAGE_BYTES * 3 // 4

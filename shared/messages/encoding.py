@@ -3,8 +3,6 @@
 Every other form is refused by its name. So are fields given twice. See `envelope` for where in the object a message is.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import codecs

@@ -4,8 +4,6 @@ The `data` of an envelope is the message or its text. The `failure` of a dead le
 `body` is taken out. See `validation` for what the message's fields may be.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from shared.messages.encoding import read_object

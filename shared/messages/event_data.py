@@ -1,8 +1,6 @@
 """The `data` of the events, by type of event."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -45,7 +43,7 @@ class TrainingData(EventData):
     message: Annotated[str | None, Field(description="Why it failed, in the service's words.")] = None
 
     @classmethod
-    def of(cls, watch: TrainingWatch, result: TrainingResult | None) -> TrainingData:
+    def of(cls, watch: TrainingWatch, result: TrainingResult | None) -> Self:
         """The data of a watch after a poll that found this."""
         state = {} if result is None else result.model_dump()
         return cls(**watch.target._asdict(), correlation_id=watch.correlation_id, **state)

@@ -4,17 +4,11 @@ The identity of an event about an update or a rejected watch is the message's id
 others.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from shared.messages.dates import text_of
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from shared.messages.training import TrainingResult
+from shared.messages.training import TrainingResult
 
 NAMESPACE = UUID("5b7d3b0e-3f6c-4c5e-9a53-0c1f6d1f0a52")
 """Of the ids, which are UUIDs made from names (RFC 9562, version 5)."""

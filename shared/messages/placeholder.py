@@ -5,8 +5,6 @@ notes its id and pop receipt in a file, then gives it the message's content and 
 that once, also after a crash. A placeholder without content becomes visible in the end, and the app deletes it.
 """
 
-from __future__ import annotations
-
 import base64
 
 PLACEHOLDER = '{"reserved":"for a message that its sender has not sent"}'

@@ -1,17 +1,12 @@
 """The state of a training, as a poll finds it. Face and Custom Vision have one form for it here."""
 
-from __future__ import annotations
-
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from shared.messages.dates import Date
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class TrainingStatus(StrEnum):

@@ -1,7 +1,5 @@
 """The message of the updates queue: give these images this metadata."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, FailFast, Field, StringConstraints, TypeAdapter, ValidationInfo

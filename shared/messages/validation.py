@@ -4,8 +4,6 @@ Null is as good as absent for every field that may be absent, since most seriali
 correlation id or `traceparent`.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re

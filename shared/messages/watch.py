@@ -1,10 +1,8 @@
 """The message of the watches queue: publish an event when this training is complete. `KINDS` is what can be watched."""
 
-from __future__ import annotations
-
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,14 +20,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from shared.messages.cloud_event import WrittenEvent, to_structured
+from shared.messages.cloud_event import Event, WrittenEvent, to_structured
 from shared.messages.custom_vision_ids import ProjectId
 from shared.messages.dates import DateTime
 from shared.messages.training import TrainingStatus
 from shared.messages.validation import WIRE, OptionalCorrelationId, OptionalTraceparent, error_text, read_message
-
-if TYPE_CHECKING:
-    from shared.messages.cloud_event import Event
 
 MAX_TIMES = 1_000_000_000
 """A watch that has reported so often counts no further."""
@@ -164,7 +159,7 @@ class TrainingWatch(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _has_its_project_and_its_own_event(self) -> TrainingWatch:
+    def _has_its_project_and_its_own_event(self) -> Self:
         if KINDS[self.kind].in_project and self.project_id is None:
             raise PydanticCustomError("project", f"projectId: must be given with the kind {self.kind}")
         if self.event is not None and self.event.subject != self.target.path:  # or a producer could have any published
@@ -180,7 +175,7 @@ class TrainingWatch(BaseModel):
         """The message as it stands on the wire."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
-    def telling(self, event: Event | None) -> TrainingWatch:
+    def telling(self, event: Event | None) -> Self:
         """The watch with the event that is about to be published, or without one after that."""
         written = None if event is None else WrittenEvent.model_validate_json(to_structured(event))
         return self.model_copy(update={"event": written})

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.batching.batch_timing import Partitions
-from shared.batching.bisection import Group
-from shared.batching.items import Batch
+from shared.batching.items import Batch, Group
 from tests.unit.shared.batching.waiting import always, new_batch, new_item
 
 if TYPE_CHECKING:
