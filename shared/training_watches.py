@@ -8,17 +8,17 @@ Every watch has its turn. A queue first gives what has been visible for longest 
 promise it), and a tick puts its watches back at its end, those that were not polled first.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from shared.errors import ApiError, InvalidMessage, NotFound, RateLimited, StorageTrouble
+from shared.limits.admission import Admission
 from shared.messages import dead_letter, event_id
 from shared.messages.cloud_event import Event, EventType, new_event
 from shared.messages.dead_letter import Failure, Reason
@@ -26,16 +26,10 @@ from shared.messages.event_data import TrainingData, WatchRejectedData
 from shared.messages.training import TrainingResult
 from shared.messages.watch import KINDS, Api, Target, TrainingWatch, parse_watch
 from shared.new_completions import COMPLETIONS, Finding, SeenTrainings, decide
-from shared.services.queues import MAX_RECEIVE
+from shared.services.events import EventPublisher
+from shared.services.queues import MAX_RECEIVE, Queue, Received
 from shared.telemetry import OFF, Telemetry
 from shared.text import named, one_line, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Mapping
-
-    from shared.limits.admission import Admission
-    from shared.services.events import EventPublisher
-    from shared.services.queues import Queue, Received
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ Custom Vision's codes are sorted by how they begin, but for those listed. The te
 page of UpdateImageMetadata (Training 3.3) and in the official Python library.
 """
 
-from __future__ import annotations
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import httpx
 
 from shared.errors import (
     AccessDenied,
@@ -28,11 +29,6 @@ from shared.errors import (
 from shared.messages.watch import Api
 from shared.services.http import read_json, retry_after_seconds
 from shared.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    import httpx
 
 REFUSED_IMAGE_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
 """Statuses of one image that are that image's fault. Any other but OK, known or new, is trouble of the service."""

@@ -1,18 +1,16 @@
 """What authorises a call: a resource's key, or a token of the app's managed identity."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import ClientAuthenticationError
+from pydantic import SecretStr
 
 from shared.errors import AccessDenied, Unavailable
 from shared.redaction import hide, hide_token
 from shared.text import error_line, one_line
-
-if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
-    from azure.core.credentials_async import AsyncTokenCredential
-    from pydantic import SecretStr
 
 Authentication = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns the headers that authorise a call. Raises `AccessDenied`, `Unavailable` or an error of a library."""
@@ -35,8 +33,6 @@ def identity_authentication(credential: AsyncTokenCredential, audience: str, ins
     """
 
     async def headers() -> Mapping[str, str]:
-        from azure.core.exceptions import ClientAuthenticationError
-
         try:
             token = await credential.get_token(f"{audience}/.default")
         except ClientAuthenticationError as error:

@@ -3,27 +3,21 @@
 See `api_errors` for a response that is no success.
 """
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
+
+import httpx
 
 from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Retry
 from shared.errors import Unavailable
+from shared.messages.custom_vision_ids import ImageId
+from shared.messages.update import BatchKey
 from shared.messages.watch import Api
 from shared.services.api_errors import REFUSED_IMAGE_STATUSES, custom_vision_error
-from shared.services.http import read_json, retry_after_seconds
+from shared.services.http import JsonApi, read_json, retry_after_seconds
 from shared.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import httpx
-
-    from shared.messages.custom_vision_ids import ImageId
-    from shared.messages.update import BatchKey
-    from shared.services.http import JsonApi
 
 MAX_IMAGES_PER_CALL = 64
 

@@ -4,29 +4,26 @@ An event is published when both have accepted it. If one fails, the caller publi
 so the other may get it twice.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from azure.core.credentials_async import AsyncTokenCredential
 from pydantic import SecretStr
 
 from shared.errors import StorageTrouble
 from shared.messages.cloud_event import Event, EventType, to_structured
 from shared.redaction import hide, without_secrets
+from shared.services.queues import Queue
 from shared.telemetry import EVENT_GRID, OFF, STORAGE_QUEUE, Telemetry
 from shared.text import error_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from azure.core.credentials_async import AsyncTokenCredential
-    from azure.eventgrid.aio import EventGridPublisherClient
-
-    from shared.services.queues import Queue
+    from azure.eventgrid.aio import EventGridPublisherClient  # loaded if a topic is set
 
 PUBLISH_SECONDS = 60.0  # for one call with its retries
 CONNECT_TIMEOUT_SECONDS = 5
@@ -34,6 +31,24 @@ READ_TIMEOUT_SECONDS = 20
 ACCESS = "EVENT_GRID_TOPIC_ENDPOINT and EVENT_GRID_TOPIC_KEY"  # to look at if the topic refuses the app
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EventGridTopic:
+    """An Event Grid topic with the CloudEvents schema. `host` is what metrics call it."""
+
+    client: "EventGridPublisherClient"
+    host: str
+
+    async def publish(self, event: Event) -> None:
+        """Publish one event. Raises `StorageTrouble` if the topic has not taken it, whatever the reason."""
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self.client.send([event])
+        except Exception as error:
+            look = f"; look at {ACCESS}" if getattr(error, "status_code", None) in (401, 403, 404) else ""
+            cause = error_line(error)
+            raise StorageTrouble(f"the Event Grid topic has not taken an event{look}: {cause}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +78,6 @@ class EventPublisher:
         # events of updated metadata are too many for the log
         level = logging.DEBUG if event.type == EventType.METADATA_UPDATED else logging.INFO
         log.log(level, "published %s of %s", event.type, one_line(event.subject))
-
-
-@dataclass(frozen=True, slots=True)
-class EventGridTopic:
-    """An Event Grid topic with the CloudEvents schema. `host` is what metrics call it."""
-
-    client: EventGridPublisherClient
-    host: str
-
-    async def publish(self, event: Event) -> None:
-        """Publish one event. Raises `StorageTrouble` if the topic has not taken it, whatever the reason."""
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                await self.client.send([event])
-        except Exception as error:
-            look = f"; look at {ACCESS}" if getattr(error, "status_code", None) in (401, 403, 404) else ""
-            cause = error_line(error)
-            raise StorageTrouble(f"the Event Grid topic has not taken an event{look}: {cause}") from None
 
 
 @dataclass(frozen=True, slots=True)

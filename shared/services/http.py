@@ -3,8 +3,6 @@
 What a response means for its call, see `api_errors`, `custom_vision` and `training_status`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import ssl
@@ -12,17 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from shared.errors import ApiError, Unavailable
+from shared.services.authentication import Authentication
 from shared.telemetry import OFF, Telemetry
 from shared.text import error_line, one_line
-
-if TYPE_CHECKING:
-    from shared.services.authentication import Authentication
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_CONNECTIONS = 64

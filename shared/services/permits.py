@@ -3,29 +3,22 @@
 `shared.limits.distributed_rate_limit` decides when, and when a call may go.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import logging
 import math
 import time
 import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import MessageLost, QueueMissing, StorageTrouble
 from shared.limits.admission import Limiter
-from shared.limits.distributed_rate_limit import NEW_PERMIT
-from shared.services.queues import Queue
+from shared.limits.distributed_rate_limit import NEW_PERMIT, Permit, Permits
+from shared.services.queues import Queue, Received
 from shared.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
-
-    from shared.limits.distributed_rate_limit import Permit, Permits
-    from shared.services.queues import Received
 
 log = logging.getLogger(__name__)
 

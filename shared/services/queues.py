@@ -4,31 +4,23 @@ A message holds 64 KiB at most, a receive takes 32 (Azure Storage, "Scalability 
 Storage"). Messages that this app writes live until somebody deletes them: an expired one would be gone without a trace.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar
 
+from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ResourceExistsError
-from azure.storage.queue.aio import QueueServiceClient
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.errors import MessageLost, QueueMissing, StorageTrouble
-from shared.messages.encoding import encode
+from shared.messages.encoding import Encoding, encode
 from shared.redaction import without_secrets
+from shared.settings import Settings
 from shared.text import error_line
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from datetime import datetime
-
-    from azure.core.credentials_async import AsyncTokenCredential
-    from azure.storage.queue import QueueMessage
-    from azure.storage.queue.aio import QueueClient
-
-    from shared.messages.encoding import Encoding
-    from shared.settings import Settings
 
 MAX_RECEIVE = 32
 FOREVER = -1

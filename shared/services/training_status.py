@@ -1,23 +1,16 @@
 """Polls the state of a training: Face's Get Training Status, and GetIteration of Custom Vision Training 3.3."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+import httpx
 
 from shared.errors import NotFound, Unavailable, UnexpectedResponse
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
-from shared.messages.watch import Api
+from shared.messages.watch import Api, Target
 from shared.services.api_errors import FACE_NOT_TRAINED, ITERATION_NOT_FOUND, custom_vision_error, face_error
-from shared.services.http import read_json
+from shared.services.http import JsonApi, read_json
 from shared.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import httpx
-
-    from shared.messages.watch import Target
-    from shared.services.http import JsonApi
 
 _FACE_STATUSES = {status.lower(): status for status in TrainingStatus}
 """In any case: API v1.0 writes `notstarted`."""
