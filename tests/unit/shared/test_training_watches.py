@@ -840,6 +840,24 @@ class TestTrouble:
         assert not relay.queue.deleted
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize(("seconds", "published"), [(99.9, 64), (100.5, 32)])
+async def test_a_tick_begins_to_publish_an_event_up_to_a_minute_after_its_deadline(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, published: int
+) -> None:
+    sent = []
+
+    async def slowly(text: str) -> None:
+        await asyncio.sleep(seconds)
+        sent.append(text)
+
+    relay = Relay(told(SUCCEEDED), max_wait_seconds=40)
+    monkeypatch.setattr(relay.events, "send", slowly)
+    relay.add(*({"id": f"group-{number}"} for number in range(96)))
+    await relay.watches.tick()
+    assert len(sent) == len(relay.queue.deleted) == published
+
+
 def breaks_polls(relay: Relay) -> None:
     relay.face.answer = lambda group: _raise(ZeroDivisionError("a bug")) if group == "bad" else RUNNING
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
-from shared.messages.dead_letter import MAX_BASE64_BYTES, MAX_LETTERS, Failure, Reason, of_text, of_update
+from shared.messages.dead_letter import Failure, Reason, of_text, of_update
 from shared.messages.encoding import MAX_MESSAGE_BYTES, encode
 from shared.messages.envelope import CUT_MARK
 from shared.messages.update import MetadataLimits, MetadataUpdate, parse_update
@@ -24,6 +24,8 @@ from tests.unit.shared.messages.test_update_and_watch import updates
 if TYPE_CHECKING:
     from shared.messages.custom_vision_ids import ImageId
 
+MAX_BASE64_BYTES = 48 * 1024
+MAX_LETTERS = 8
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 LONG_CODE = "BadRequest" + "x" * 70
@@ -217,6 +219,27 @@ def of_body(body: bytes, why: Failure) -> str:
         parse_update(body)
     assert caught.value.text is not None
     return of_text(caught.value.text, why)
+
+
+@pytest.mark.parametrize(("extra", "letters"), [(0, 1), (1, 2)])
+def test_an_update_is_divided_from_48_kib_on(extra: int, letters: int) -> None:
+    ids = images(1200)
+    room = MAX_BASE64_BYTES - len(of_update(update(ids, {"k": ""}), failure(""))[0].encode())
+    original = parse_update(update_with(ids, "x" * (room + extra)), MetadataLimits(value_characters=10_000))
+    found = of_update(original, failure(""))
+    assert len(found) == letters
+    assert all(len(text.encode()) <= MAX_BASE64_BYTES for text in found)
+    assert letters == 2 or len(found[0].encode()) == MAX_BASE64_BYTES
+
+
+def update_with(ids: list[ImageId], value: str) -> bytes:
+    return to_json({"projectId": PROJECT, "imageIds": ids, "metadata": {"k": value}}).encode()
+
+
+@pytest.mark.parametrize(("length", "end"), [(200, "m"), (201, CUT_MARK)])
+def test_a_sentence_is_cut_to_200_characters_where_it_does_not_fit(length: int, end: str) -> None:
+    text = of_text("x" * MAX_MESSAGE_BYTES, failure("m" * length))
+    assert json.loads(text)["failure"]["message"] == "m" * 200 + (end if length > 200 else "")
 
 
 class TestOfABody:

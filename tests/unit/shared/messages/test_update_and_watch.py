@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidMessage
 from shared.messages.update import BatchKey, MetadataUpdate, left_of, parse_update
-from shared.messages.validation import MAX_ERRORS_DESCRIBED
-from shared.messages.watch import KINDS, MAX_TIMES, Reported, TrainingWatch, parse_watch
+from shared.messages.watch import KINDS, Reported, TrainingWatch, parse_watch
 
 PROJECT = "c0ffee00-0000-4000-8000-000000000001"
 IMAGE = "beef0000-0000-4000-8000-00000000000a"
 KIB_64 = 64 * 1024
+MAX_ERRORS_DESCRIBED = 5
+MAX_TIMES = 1_000_000_000
 
 UPDATE: dict[str, Any] = {"projectId": PROJECT, "imageIds": [IMAGE], "metadata": {"k": "v"}}
 WATCH: dict[str, Any] = {"kind": "personGroup", "id": "employees"}
@@ -275,6 +276,16 @@ class TestUpdate:
         assert told.count("unknown field") == MAX_ERRORS_DESCRIBED
         assert told.endswith("; and 3 more")
 
+    def test_what_has_more_than_16_fields_is_no_message(self) -> None:
+        fields = {f"x{number}": 1 for number in range(16)}
+        assert "unknown field" in why_not(body(fields))
+        assert why_not(body({**fields, "x16": 1})) == "not a message: it has 17 fields"
+
+    @pytest.mark.parametrize(("length", "end"), [(58, "'"), (60, "…")])
+    def test_what_stands_there_is_quoted_up_to_60_characters(self, length: int, end: str) -> None:
+        told = why_not(update(projectId="x" * length))
+        assert told.endswith(f", not '{'x' * min(length, 59 if end == '…' else 60)}{end}")
+
     def test_updates_share_a_key_whatever_the_order_of_their_pairs(self) -> None:
         one, other = (
             parse_update(update(metadata={"a": "1", "b": "2"})),
@@ -382,6 +393,14 @@ class TestWatch:
         assert (read.after, read.expires_at, read.repeat) == (noon, noon, True)
         assert read.reported == Reported(status="failed", completed_at=noon.replace(microsecond=500_000))
         assert parse_watch(body(read.to_dict())) == read
+
+    def test_what_it_does_not_say_is_absent_on_the_wire(self) -> None:
+        assert parse_watch(b'{"kind": "personGroup", "id": "g"}').to_dict() == {
+            "kind": "personGroup",
+            "id": "g",
+            "repeat": False,
+        }
+        assert parse_update(body(UPDATE)).to_dict() == UPDATE
 
     @pytest.mark.parametrize(
         "changes",
