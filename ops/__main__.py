@@ -15,14 +15,21 @@ VERBOSE = ("--verbose", "--debug")
 
 def main() -> None:
     """Run the command line. SIGTERM ends a command as Ctrl-C does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)  # an import could lose the exception that a signal raises
+    from ops.cli import app
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        from ops.cli import app
-
         app(_verbose_first(sys.argv[1:]))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)  # after a signal amid an `eval`, `sys.exit` would end as killed by it
+        _end()
+
+
+def _end(*_: object) -> None:
+    print("interrupted", file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)  # after a signal amid an `eval`, `sys.exit` would end as killed by it
 
 
 def _verbose_first(arguments: list[str]) -> list[str]:
