@@ -396,6 +396,20 @@ class TestErrors:
         with_it = [len(call.image_ids) for call in api.calls if image(5) in call.image_ids]
         assert with_it == [64, 63, 62, 30, 15, 7, 3, 1]  # three times with all others; then it is searched for
 
+    @pytest.mark.parametrize(
+        ("error", "sizes"), [(UnexpectedResponse("418"), [1, 1]), (ZeroDivisionError("a bug"), [2])]
+    )
+    async def test_a_message_that_nobody_could_answer_for_goes_by_itself_when_it_comes_back(
+        self, api: FakeApi, batcher: Batcher[str], error: Exception, sizes: list[int]
+    ) -> None:
+        api.answer = raising(error)
+        await asyncio.gather(batcher.submit("a", [image(1)], message_id="1"), return_exceptions=True)
+        api.answer = FakeApi().answer
+        api.calls.clear()
+        back = batcher.submit("a", [image(1)], message_id="1")
+        assert not any(await asyncio.gather(back, batcher.submit("a", [image(2)])))
+        assert api.sizes == sizes
+
     @pytest.mark.parametrize("error", [Unavailable("503"), RateLimited("429"), AccessDenied("401")])
     async def test_trouble_that_is_nobodys_fault_is_waited_out(
         self, api: FakeApi, batcher: Batcher[str], error: Exception

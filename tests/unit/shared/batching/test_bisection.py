@@ -235,6 +235,16 @@ class TestMemory:
         assert not search.join(new_item("0"))
         assert search.join(new_item("1"))
 
+    def test_who_has_come_back_is_not_among_those_that_are_forgotten(self) -> None:
+        search = Bisection()
+        batch = new_batch([str(number) for number in range(10_001)])
+        split(search, batch)
+        leave(search, batch.items[0])
+        assert search.join(new_item("0"))
+        leave(search, *batch.items[1:])
+        assert search.join(new_item("0"))
+        assert search.join(new_item("1"))
+
 
 def refused(batch: Batch, bad: set[str]) -> bool:
     return bool(bad & set(batch.image_ids))

@@ -164,6 +164,28 @@ def test_once_it_is_closed_no_request_is_on_its_way() -> None:
     run_virtual(close_while_asking())
 
 
+def test_nor_does_another_follow() -> None:
+    class Counting(SimulatedPermitQueue):
+        asked = 0
+
+        async def receive(self, most: int, lease_seconds: int) -> Any:
+            self.asked += 1
+            return await super().receive(most, lease_seconds)
+
+    async def close_while_asking(queue: Counting) -> None:
+        limit = limit_of(queue)
+        loop = asyncio.get_running_loop()
+        limit.want(1, loop.time())
+        await asyncio.sleep(0.001)
+        await limit.aclose()
+        limit.want(5, loop.time())
+        await asyncio.sleep(60)
+
+    queue = Counting(PermitStore(PERMITS, random.Random(1)))
+    run_virtual(close_while_asking(queue))
+    assert queue.asked == 1
+
+
 HOUR = 3600.0
 
 
