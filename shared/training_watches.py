@@ -266,7 +266,6 @@ class TrainingWatches:
         if watch.event is not None:
             return watch.event.to_event(), watch
         kind, following = decide(watch, poll.finding, datetime.now(UTC), poll.under_way_since)
-        following = following or watch
         if kind is None:
             if poll.bug is not None:
                 raise poll.bug
