@@ -8,12 +8,14 @@ import itertools
 import logging
 import random
 import weakref
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import pytest
 
 from benchmarks.permits import PermitStore, SimulatedPermitQueue
+from shared.batching.batcher import Batcher
 from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
     AccessDenied,
@@ -24,14 +26,12 @@ from shared.errors import (
     Unavailable,
     UnexpectedResponse,
 )
+from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.custom_vision_ids import ImageId
 from shared.services.permits import SharedLimit
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
-
-if TYPE_CHECKING:
-    from shared.batching.batcher import Batcher
 
 pytestmark = pytest.mark.looptime
 
@@ -682,6 +682,27 @@ class TestProjects:
         tasks = submit_each(batcher, images(64), "x")
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert sum(outcome == {} for outcome in outcomes) == 62
+
+
+class TestAround:
+    async def test_a_call_is_told_with_its_size_its_longest_wait_and_its_callers(self, api: FakeApi) -> None:
+        told: list[tuple[int, float, list[object]]] = []
+
+        def around(images: int, waited: float, tags: Sequence[Any]) -> AbstractContextManager[None]:
+            told.append((images, waited, list(tags)))
+            return nullcontext()
+
+        batcher = Batcher(
+            api.send, Admission("API", EvenSpacing(1e9)), scope_of=lambda _: None, batch_size=64, linger_seconds=5.0,
+            max_wait_seconds=100, starvation_seconds=10, max_in_flight=4, around=around,
+        )  # fmt: skip
+        first = asyncio.ensure_future(batcher.submit("a", images(2), tag="first"))
+        await asyncio.sleep(3)
+        others = [batcher.submit("a", [image(9)], tag="second"), batcher.submit("a", [image(10)])]
+        await asyncio.gather(first, *others)
+        ((count, waited, tags),) = told
+        assert (count, tags) == (4, ["first", "second"])
+        assert waited == pytest.approx(5.0)
 
 
 class TestLog:
