@@ -21,7 +21,7 @@ from shared.messages.update import parse_update
 from shared.metadata_updates import Delivery, MetadataUpdates
 from shared.redaction import hide
 from shared.services.events import EventPublisher
-from shared.telemetry import Processing
+from shared.telemetry import Processing, Telemetry
 from tests.unit.shared.conftest import FakeApi, image, new_batcher
 from tests.unit.shared.queues import FakeOutbox, unreachable
 
@@ -440,6 +440,17 @@ class TestCounted:
         kept = keep_processing(monkeypatch)
         await relay.handle(b"{}")
         assert [(one.applied, one.refused, one.retry, one.reason) for one in kept] == [(0, 0, 0, "invalid")]
+
+
+@pytest.mark.parametrize("metadata", [{"k": "v"}, 1])
+async def test_a_message_is_traced_by_its_own_traceparent_valid_or_not(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, metadata: object
+) -> None:
+    traced: list[str] = []
+    monkeypatch.setattr(Telemetry, "start_span", lambda _, queue, traceparent, began_ns: traced.append(traceparent))
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    await relay.handle(update(metadata=metadata, traceparent=traceparent))
+    assert traced == [traceparent]
 
 
 def keep_processing(monkeypatch: pytest.MonkeyPatch) -> list[Processing]:

@@ -317,6 +317,16 @@ class TestWorkbooks:
         found = read(workbook(("A", [["id", "a"], *rows])))
         assert [row.pairs[0][1] for row in found if isinstance(row, Row)] == list(values.values())
 
+    def test_a_number_has_no_digits_that_only_the_computer_has(self, read: Read) -> None:
+        content = workbook(("A", [["id", "a"], [IMAGE, 0.5]]))
+        content = with_part(content, "xl/worksheets/sheet1.xml", b"<v>0.5</v>", b"<v>0.30000000000000004</v>")
+        assert read(content) == [Row(2, PROJECT, (IMAGE,), (("a", "0.3"),))]
+
+    def test_an_empty_cell_is_an_empty_text_also_in_a_wrong_row(self, read: Read) -> None:
+        good, bad = read(workbook(("A", [["id", "a", "b"], [IMAGE, None, "x"], ["broken", None, "x"]])))
+        assert good == Row(2, PROJECT, (IMAGE,), (("b", "x"),))
+        assert isinstance(bad, Problem)
+
     def test_what_a_program_writes_about_the_size_of_a_sheet_does_not_matter(self, read: Read) -> None:
         content = workbook(("A", [["id", "a"], [IMAGE, "x"], [OTHER, "y"]]))
         assert len(read(with_part(content, "xl/worksheets/sheet1.xml", b'ref="A1:B3"', b'ref="A1:A1"'))) == 2

@@ -384,6 +384,17 @@ class TestTurnsBesideOthers:
         assert admission.ready_at(7) == math.inf
         assert await another == 7
 
+    async def test_whoever_leaves_the_line_lets_the_batcher_go(self) -> None:
+        admission = new_admission(FakeLimiter(free_at=5))
+        turn = asyncio.ensure_future(call(admission))
+        await asyncio.sleep(1)
+        assert admission.ready_at(5) == math.inf
+        ready: list[float] = []
+        admission.on_change = lambda: ready.append(admission.ready_at(5))
+        turn.cancel()
+        await asyncio.wait([turn])
+        assert ready == [5]
+
     async def test_a_change_of_the_limiter_wakes_both(self) -> None:
         limiter = FakeLimiter(free_at=math.inf)
         admission = new_admission(limiter)
