@@ -1,4 +1,4 @@
-"""What the Functions host indexes."""
+"""The entry point: the Functions host finds the app's two functions here."""
 
 from functions.start import starting
 

@@ -1,1 +1,1 @@
-"""One module per function: a binding, a call, an outcome."""
+"""One module for each function: what triggers it, and what it calls."""

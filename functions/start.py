@@ -1,4 +1,4 @@
-"""The start of the app, and what becomes known of it if it fails."""
+"""Holds the log lines of the app's start, and says on stderr why it cannot start."""
 
 import sys
 from collections.abc import Iterator

@@ -1,12 +1,15 @@
 """What the functions share. Imports go downwards only, in this order:
 
-app                                     builds all parts from the settings
-metadata_updates, training_watches      what becomes of an update; what becomes of a watch
+app, telemetry_export                   builds all parts from the settings; says where telemetry is sent
+metadata_updates, training_watches,     what becomes of an update; what becomes of a watch;
+permit_replenishment, message_age       how many permits there are; when a message has waited long
 new_completions                         when a completed training is new to a watch
-services                                calls storage and the APIs; decides nothing
+services                                calls storage and the APIs, and says what each response means
 batching                                packs the images of many messages into few calls
 limits                                  when a call may be made
 messages                                what is read from and written to queues
-settings                                the app settings
-errors, text, telemetry, redaction      used by all
+settings, setting_types, schedule,      the app settings, what each may be,
+clouds                                  and what differs between Azure's clouds
+errors, text, telemetry                 used by all
+redaction, installed_python             keeps secrets out of texts; whether the packages fit the Python
 """

@@ -1,4 +1,4 @@
-"""What can go wrong, by who has to do something about it. The class alone tells a caller what to do."""
+"""The errors of the app, sorted by who has to do something. The class alone tells a caller what to do."""
 
 from dataclasses import KW_ONLY, dataclass
 

@@ -1,6 +1,6 @@
-"""Which Python runs, and whether the installed packages are for another one.
+"""Says which Python runs, and whether the installed packages are for another one.
 
-Remote builds have installed packages for another Python than the one that then runs; an import fails somewhere inside.
+A remote build can install packages for another Python than the one that runs the app. Then an import fails somewhere.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Decides when a completion is new to a watch, and what becomes of the watch after a poll.
 
 The services give a training no id. A success differs from the next by its date. The date of a failure does not help: it
-changes whenever somebody edits the group. So two failures are two if a poll between them saw a training under way, or
-if the group was made anew.
+changes whenever somebody edits the group. Two failures count as different only if a poll between them saw a training
+under way, or if the group was made anew.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
-"""Whether a timer's schedule runs: the Functions host refuses some, and others never fire; neither names the setting.
+"""Checks a timer's schedule: the Functions host refuses some and never fires others, and never names the setting.
 
 The host reads NCRONTAB: six fields, with seconds in front. A name may be cut short (`J` is January), a range may be
-turned round (`22-2` is `2-22`), a step of 0 is a step of 1, and day and weekday must both fit. Other crons' `?`, `L`,
-`W` and `#` mean nothing. Five fields and time spans are taken by the host, but never fire on Flex Consumption.
+turned round (`22-2` is `2-22`), a step of 0 is a step of 1, and day and weekday must both fit. `?`, `L`, `W` and `#`,
+which other crons know, are refused. So are five fields and time spans: they never fire on Flex Consumption.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What one app setting may be: the types of `shared.settings`. What is wrong is told without the value."""
+"""What each app setting may be: the types of `shared.settings`. Their errors never quote the value."""
 
 import base64
 import ipaddress

@@ -1,11 +1,11 @@
 """What a tick of the timer does with the training watches: it polls each target once, then settles each watch.
 
 A watch is settled when its event is published and it is deleted, or when it is back in its queue. See `new_completions`
-for what a poll means for it. An event is written into its watch before it is published: whatever happens in between,
-the next tick publishes the same event under the same id, although the training may be another by then.
+for what a poll means for it. An event is written into its watch before it is published. So the next tick publishes the
+same event under the same id, even if the process ends in between and a newer training has begun.
 
-Every watch has its turn. A queue first gives what has been visible for longest (Storage keeps this order, but does not
-promise it), and a tick puts its watches back at its end, those that were not polled first.
+Every watch has its turn. A queue gives the message first that has been visible for longest (Storage keeps this order,
+but does not promise it). At its end a tick puts its watches back, those that were not polled before those that were.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Holds every image that waits or is on the wire, and decides which batch goes next, without clock and I/O.
 
-Batches and searches take turns, so that a search costs the others no more than every other call. `image_order` decides
-which update of an image may go, `batch_timing` which batch is ready, `bisection` how the message at fault is found.
+While images are searched for the one at fault, at most every second call belongs to a search. `image_order` decides
+which update of an image may go, `batch_timing` which batch is ready, `bisection` which half of a search goes next.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,12 +1,13 @@
 """Decides when a batch goes that is not full, and which of the ready batches goes first.
 
-* **Partition.** Everything that waits under one key: only it can share a call.
-* **Ready.** A partition is ready once it can fill a batch, or once its oldest item has lingered.
-* **Fullest first.** The fullest ready partition goes first, of equals the least recently served.
-* **Starvation.** The least recently served goes before it once its oldest item has waited for `starvation`: a rare key
-  gets through beside keys that always fill their batches.
+* **Partition.** All images that wait under one key, which is a project and its metadata. Only they can share a call.
+* **Ready.** A partition is ready if it can fill a batch, or if its oldest image has waited for `LINGER_SECONDS`.
+* **Fullest first.** The fullest ready partition goes first; of two that are equally full, the one whose last call is
+  longer ago.
+* **Starvation.** Before it goes the partition whose last call is longest ago, if its oldest image has waited for
+  `starvation` seconds. So a rare key gets through beside keys that always fill their batches.
 
-Each call looks at all partitions: at ten calls a second, a thousand of them cost a few percent of a core.
+For each API call all partitions are looked at. At ten calls a second, a thousand of them cost a few percent of a core.
 """
 
 from collections.abc import Hashable

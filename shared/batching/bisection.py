@@ -1,15 +1,17 @@
-"""How the message at fault is found: a call that failed as a whole is halved until that message stands alone.
+"""Finds the message at fault: a call that failed as a whole is halved until that message stands alone.
 
 `failed_calls` decides which failures are searched.
 
-* **Group.** Suspected images of one key that go in one call, mixed with no others.
-* **Halves.** A group that failed is halved. The second half is held back until the first has its response. If the first
-  is good, the second must be bad: it is halved in turn without a call of its own. Otherwise nothing is known of the
-  second, and it is sent whole. A single message is always sent: what is dead-lettered was refused in its own call.
+* **Group.** Suspected images of one key. They go in one call, mixed with no others.
+* **Halves.** A group that failed is halved. The second half waits until the first has its response. If the first half
+  is good, the fault must be in the second: it is halved at once, without a call. If the first half is bad too, the
+  second is sent whole.
+* **Proof.** No message is refused by conclusion alone. Before it is dead-lettered, it was refused in a call of its own.
 * **Turns.** Groups go in the order in which they became ready, so that no search waits for the end of another.
-* **Memory.** Suspects are remembered while their message is back in its queue, and go on where they stopped: a search
-  of any length ends, however short a message's wait is.
-* **Witness.** A group is none against the service if it is suspected because the service failed to respond.
+* **Memory.** If a message goes back to its queue during a search, its images stay suspected. When it is delivered again
+  the search goes on where it stopped. So every search ends, however small `MAX_WAIT_SECONDS` is.
+* **Witness.** Images can also be suspected because the service failed to respond to a call with them. If a call with
+  such a group fails, this is no evidence that the service is down (see *witness* in `circuit_breaker`).
 """
 
 from collections.abc import Hashable, Iterable

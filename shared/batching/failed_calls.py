@@ -1,6 +1,19 @@
-"""Decides what a failed call means for its images. A 403, a 429 or an outage costs a message nothing but time.
+"""Decides what a failed call means for its images.
 
-They are sent again, sent by themselves from now on, searched for the message at fault, or given an outcome.
+=============================================  =====================================================================
+the call                                       its images
+=============================================  =====================================================================
+429                                            are sent again
+its project or metadata were refused           are all refused
+was refused otherwise, or failed unforeseen    are searched for the message at fault; a single message is refused
+                                               or fails
+no response, or access denied:
+  evidence against the service                 are sent again; those of one message are suspected; those that failed
+                                               too often are searched
+  no evidence (see *witness*)                  are searched; those of one message are tried again later
+=============================================  =====================================================================
+
+An outage or a 403 costs a message nothing but time.
 """
 
 import logging

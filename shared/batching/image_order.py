@@ -1,7 +1,7 @@
-"""Keeps the updates of one image in order, whatever their keys: they stand in line, and only the first may be sent.
+"""Keeps the updates of one image in order, whatever metadata they set: they stand in line, and only the first is sent.
 
-If it is not applied because its message has to come back, those behind it come back too. Otherwise they would overtake
-it if another instance receives it.
+If the first is not applied because its message has to come back, those behind it come back too. Another instance may
+receive it, and they would overtake it.
 """
 
 from collections.abc import Hashable

@@ -1,7 +1,8 @@
-"""What is remembered of messages, so that one that comes back sends only what it still lacks.
+"""What this process remembers of messages, so that one that comes back sends only what it still lacks.
 
-Messages are numbered as they first arrive. If a later one has updated an image that an earlier one lacks, the earlier
-one sends only what the later one has not replaced. Otherwise an older value would replace a newer one.
+Messages are numbered as they first arrive. If a later message has updated an image that an earlier one has not updated
+yet, the earlier one sends only the pairs that the later one did not set. Otherwise an older value would replace a newer
+one.
 """
 
 from collections.abc import Callable, Hashable, Sequence

@@ -1,4 +1,4 @@
-"""The outcome of an image."""
+"""The types of an image's outcome: applied, refused, or to be tried again. `services.custom_vision` decides which."""
 
 from dataclasses import dataclass
 

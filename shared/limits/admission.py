@@ -1,8 +1,9 @@
-"""Decides when the next call to one API may go: when its circuit breakers and its rate limit both let it.
+"""Decides when the next call to one API may go: when its circuit breakers and its rate limit both permit it.
 
-Every call of this process to the API is admitted here and reports its response here. `circuit_breaker` decides which
-calls are suspended; `distributed_rate_limit` and `local_pacing` how many go in a second and what a 429 does. This
-module decides how two kinds of callers take turns: the batcher, and those who wait for a turn, such as polls.
+All calls of this process to the API ask here first and report their response here. See `circuit_breaker` for which
+calls are suspended, and `distributed_rate_limit` and `local_pacing` for how many go in a second and for 429.
+
+The batcher and the polls of trainings share one limit. If both wait, they alternate.
 """
 
 import asyncio

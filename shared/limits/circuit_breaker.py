@@ -6,11 +6,11 @@
   instances that lost the service together do not come back together (Marc Brooker, "Exponential Backoff And Jitter",
   AWS Architecture Blog, 2015).
 * Any other response to a probe closes it, even a 429: the service is back.
-* A call that went before the breaker last opened or closed tells of the past, and changes nothing.
+* If a call was made before the breaker last opened or closed, its response is out of date and is ignored.
 
-A call is a *witness* unless all that it is about has failed alone before: one bad image that is sent again and again
-would look like an outage. Who is no witness opens no breaker. Its probes have a back-off of their own, so that no
-witness waits longer because of them. Its success closes a breaker like any other.
+A call is a *witness* unless everything that it asks for has failed before in a call of its own: one bad image that is
+sent again and again would look like an outage. Other calls open no breaker. Their probes have a back-off of their own,
+so that no witness waits longer because of them. Their success closes a breaker like any other.
 
 A call can have a *scope*, such as the project that it is about. Each scope has a breaker, and the service has one:
 

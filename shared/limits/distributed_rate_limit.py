@@ -1,14 +1,15 @@
 """How instances share one limit without knowing of one another: by permits, which are messages in a queue.
 
-The queue holds as many permits as calls may go in a period. An instance that has received a permit makes one call with
-it each period, for a *turn* of some seconds. It puts it back `KEPT` of a period after the last call, and whoever has it
-next waits for the rest. So n permits never make more than n calls in any period, however the API counts.
+The queue holds as many permits as calls may go in a period, such as ten in a second. An instance that receives a permit
+makes one call with it in each period, for some seconds, its *turn*. It puts the permit back three quarters of a period
+after its last call, and the next holder waits for the last quarter. So n permits never make more than n calls in any
+period, however the API counts.
 
-* A permit is received for longer than a turn. If its holder dies, others have it after that.
-* It carries the average time for which its receivers waited. An instance that had to wait for one asks for the next
-  after most of that time. An instance that did not have to wait asks at once.
-* After a 429 it rests: at least for `Retry-After`, and twice as long on average each time, which makes room for other
-  callers. The rest is random, so that permits that were refused together do not come back together.
+* A permit is received for longer than a turn. If its holder dies, the permit becomes visible again after that.
+* A permit carries the average time for which its receivers waited. An instance that had to wait for a permit asks for
+  the next after 85 % of that time. An instance that did not have to wait asks at once.
+* After a 429 a permit rests: at least for `Retry-After`, and each time twice as long on average, which makes room for
+  other callers. The length is random, so that permits that were refused together do not come back together.
 
 See `docs/limit.md` for more reasons, and for what happens while storage is away.
 """

@@ -1,4 +1,4 @@
-"""Paces the calls of one process, for an API whose limit it shares with nobody (Face)."""
+"""Paces the polls of Face: calls of one process, to an API whose limit it shares with nobody."""
 
 from shared.limits.admission import Limiter
 

@@ -1,4 +1,4 @@
-"""Dates: strict where a producer writes them, lenient where a service does, and how two of them are compared."""
+"""How dates are read, strictly from a producer and leniently from a service, and how two of them are compared."""
 
 import re
 from contextlib import suppress

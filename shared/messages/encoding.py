@@ -1,6 +1,7 @@
 """Reads a queue message's bytes, a JSON object or Base64 of one, and writes a message in the encoding that is set.
 
-Every other form is refused by its name. So are fields given twice. See `envelope` for where in the object a message is.
+Any other form, such as gzip or UTF-16, is refused with an error that names it. So is a field that is given twice. See
+`envelope` for where in the object a message is.
 """
 
 import base64

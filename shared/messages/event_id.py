@@ -1,7 +1,7 @@
-"""What an event's id is made of: its type, source, subject and an identity, which only its repetitions share.
+"""What an event's id is made of: its type, source and subject, and an identity.
 
-The identity of an event about an update or a rejected watch is the message's id in its queue. See the functions for the
-others.
+Two events have the same identity only if one is the other, published again. The identity of an event about an update
+or a rejected watch is the message's id in its queue. See the functions for the others.
 """
 
 from datetime import datetime

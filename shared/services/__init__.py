@@ -1,1 +1,1 @@
-"""Talks to the outside: the two APIs, the queues, the identity. Nothing is decided here."""
+"""Talks to the outside (the two APIs, the queues, the identity), and says what each response means."""

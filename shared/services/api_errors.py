@@ -1,14 +1,14 @@
-"""Which error a response is that is no success: who is to blame for it, and whether it passes by itself.
+"""Sorts each unsuccessful response of an API: whose fault it is, and whether it passes by itself.
 
-Every status and code is sorted here and nowhere else, in this order:
+All statuses and codes of the two APIs are sorted here, in this order:
 
 1. The statuses 401, 403, 408 and 429 mean the same whatever the body says.
 2. The service's own code counts before any other status, since one code comes with various statuses. A code of the
    gateway in front of Custom Vision does not count: the service never saw the call.
-3. Without a known code the status decides. If a path as such is refused, the settings are wrong: ids are validated.
+3. Without a known code the status decides. A 404 then means that a setting is wrong: ids were validated before.
 
-Custom Vision's codes are sorted by how they begin, but for those listed. The test has all that are documented, on the
-page of UpdateImageMetadata (Training 3.3) and in the official Python library.
+A code of Custom Vision means what its beginning means, except for those listed. `test_api_errors` has all codes that
+are documented, on the page of UpdateImageMetadata (Training 3.3) and in the official Python library.
 """
 
 from collections.abc import Collection, Mapping
@@ -29,9 +29,6 @@ from shared.errors import (
 from shared.messages.watch import Api
 from shared.services.http import read_json, retry_after_seconds
 from shared.text import one_line
-
-REFUSED_IMAGE_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
-"""Statuses of one image that are that image's fault. Any other but OK, known or new, is trouble of the service."""
 
 FACE_NOT_TRAINED = frozenset({"PersonGroupNotTrained", "LargePersonGroupNotTrained", "LargeFaceListNotTrained"})
 FACE_NOT_FOUND = FACE_NOT_TRAINED | {"PersonGroupNotFound", "LargePersonGroupNotFound", "LargeFaceListNotFound"}

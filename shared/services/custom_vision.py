@@ -1,4 +1,4 @@
-"""Custom Vision Training 3.3, operation UpdateImageMetadata: the call, and what became of each image.
+"""Custom Vision Training 3.3, operation UpdateImageMetadata: makes the call, and decides each image's outcome.
 
 See `api_errors` for a response that is no success.
 """
@@ -15,11 +15,14 @@ from shared.errors import Unavailable
 from shared.messages.custom_vision_ids import ImageId
 from shared.messages.update import BatchKey
 from shared.messages.watch import Api
-from shared.services.api_errors import REFUSED_IMAGE_STATUSES, custom_vision_error
+from shared.services.api_errors import custom_vision_error
 from shared.services.http import JsonApi, read_json, retry_after_seconds
 from shared.text import one_line
 
 MAX_IMAGES_PER_CALL = 64
+
+REFUSED_IMAGE_STATUSES = frozenset({"ErrorImageNotFound", "ErrorLimitExceed"})
+"""Statuses of one image that are that image's fault. Any other but OK, known or new, is trouble of the service."""
 
 _FROM_BEST_TO_WORST = (Applied, Retry, Refused)
 

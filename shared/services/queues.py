@@ -1,7 +1,9 @@
-"""Storage queues, as this app uses them: bytes in, text out in the encoding of the settings, and leases.
+"""Storage queues: sends, receives, puts back and deletes messages.
 
+Whatever goes wrong in storage, or in a library on the way, becomes `StorageTrouble`. Messages that the app writes
+have the encoding of the settings, and live until somebody deletes them: an expired one would be gone without a trace.
 A message holds 64 KiB at most, a receive takes 32 (Azure Storage, "Scalability and performance targets for Queue
-Storage"). Messages that this app writes live until somebody deletes them: an expired one would be gone without a trace.
+Storage").
 """
 
 import asyncio
