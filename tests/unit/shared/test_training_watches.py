@@ -19,6 +19,7 @@ from shared.messages.cloud_event import WrittenEvent
 from shared.messages.watch import KINDS, Api, Target, parse_watch
 from shared.services.events import EventPublisher
 from shared.services.queues import Received
+from shared.telemetry import Telemetry
 from shared.training_watches import Service, TrainingWatches
 from tests.contracts import problems_of_event
 from tests.unit.shared.conftest import UNLIMITED, FakeApi, images, new_batcher
@@ -1007,6 +1008,20 @@ class TestLog:
         relay.add({})
         await relay.watches.tick()
         assert caplog.messages == ["watch m0 stays in its queue: storage cannot be reached"]
+
+
+async def test_telemetry_is_told_what_became_of_each_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+
+    def keep(_: Telemetry, queue: str, outcome: str, traceparent: str | None) -> str | None:
+        told.append((queue, outcome))
+        return traceparent
+
+    monkeypatch.setattr(Telemetry, "watch", keep)
+    relay = Relay(FakeFace(lambda group: SUCCEEDED if group == "employees" else RUNNING))
+    relay.add({}, {"id": "visitors"}, {"kind": 1})
+    await relay.watches.tick()
+    assert sorted(told) == [("anew", "VisionRelay.Training.Succeeded"), ("anew", "invalid"), ("anew", "no-news")]
 
 
 class TestTwins:

@@ -303,6 +303,15 @@ class TestCalls:
         assert max(turns) == pytest.approx(6, rel=0.01)
         assert max(turns) <= 6
 
+    def test_instances_do_not_keep_in_step(self) -> None:
+        turns = set()
+        for _ in range(5):
+            permits = Permits(10.0)
+            permits.want(1, 0.0)
+            permits.to_ask(0.0)
+            turns |= {permit.ends_at for permit in permits.received([Message()], 0.0, 0.0)}
+        assert len(turns) == 5
+
     def test_after_the_pause_all_permits_go_back(self) -> None:
         permits = holding(10)
         assert len(permits.leaving(100.0)) == 10

@@ -30,6 +30,13 @@ def test_one_that_goes_a_little_late_delays_no_other() -> None:
     assert limiter.ready_at(0.35) == pytest.approx(0.45)
 
 
+def test_one_that_goes_a_whole_interval_late_begins_anew() -> None:
+    limiter = EvenSpacing(2.0)
+    limiter.take(0.0)
+    limiter.take(1.0)
+    assert limiter.ready_at(1.0) == 1.5
+
+
 def test_what_was_not_used_is_not_made_up_for() -> None:
     limiter = EvenSpacing(10.0)
     limiter.take(0.0)
