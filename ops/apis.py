@@ -89,7 +89,9 @@ def read_response(answer: httpx.Response) -> Found:
     try:
         return {image["id"].lower(): dict(image.get("metadata") or {}) for image in read_json(answer)}
     except (TypeError, KeyError, AttributeError, ValueError):
-        raise Unavailable(f"{SERVICE} answered {answer.status_code} with a body that is no list of images") from None
+        raise Unavailable(
+            f"{SERVICE} responded with {answer.status_code} with a body that is no list of images"
+        ) from None
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ class MetadataUpdates:
                 processing.read(update.traceparent, len(update.image_ids))
                 not_applied = await self.batcher.submit(update.key, update.image_ids, processing.span, delivery.id)
                 refused = sum(isinstance(outcome, Refused) for outcome in not_applied.values())
-                processing.answered(refused, len(not_applied) - refused)
+                processing.outcomes(refused, len(not_applied) - refused)
                 if self.publish_updated and not not_applied:
                     await self._publish_update(delivery, update, processing)
             except InvalidMessage as error:

@@ -188,7 +188,7 @@ class Settings(BaseModel):
         if self.watch_lease_seconds <= self.api_timeout_seconds:
             yield (
                 f"WATCH_LEASE_SECONDS: must be more than API_TIMEOUT_SECONDS ({self.api_timeout_seconds:g}): a watch "
-                "would be somebody else's again before Face has answered"
+                "would be somebody else's again before Face has responded"
             )
 
     def _identities(self) -> Iterator[str]:

@@ -206,7 +206,7 @@ class Processing:
         if traceparent is not None:
             self.span = self.telemetry.start_span(self.queue, traceparent, self.began_ns)
 
-    def answered(self, refused: int, retry: int) -> None:
+    def outcomes(self, refused: int, retry: int) -> None:
         """The outcome of all of its images is there; so many of them were not applied."""
         self.applied = self.retry - refused - retry
         self.refused, self.retry = refused, retry

@@ -88,7 +88,7 @@ class Backlog:
         self._bisection.split(batch, is_witness=is_witness)
         self.wait_again(batch)
 
-    def answer(self, batch: Batch, outcomes: Mapping[str, ImageOutcome]) -> None:
+    def take_outcomes(self, batch: Batch, outcomes: Mapping[str, ImageOutcome]) -> None:
         """Give each image of a batch the outcome that the response has for it."""
         self._bisection.end(batch, is_good=True)
         for item in batch.items:

@@ -179,4 +179,4 @@ class Batcher(Generic[K]):
             applied = sum(isinstance(outcomes.get(image_id), Applied) for image_id in batch.image_ids)
             scope = one_line(self._scope_of(batch.key))
             log.info("%d of %d images applied in %.2f s (%s)", applied, len(batch.items), loop.time() - began, scope)
-            self._backlog.answer(batch, outcomes)
+            self._backlog.take_outcomes(batch, outcomes)

@@ -55,7 +55,7 @@ class Bisection:
         self._halve(batch.items, is_witness=is_witness)
 
     def accuse(self, batch: Batch) -> None:
-        """Suspect the images of one message that the service failed to answer for."""
+        """Suspect the images of one message that the service failed to respond to."""
         self.end(batch, is_good=False)
         self._group(batch.items, Group(batch.key, is_witness=False, failed_alone=not batch.items[0].is_pardoned))
 

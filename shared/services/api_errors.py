@@ -135,7 +135,7 @@ def _new_error(
     if kind is SharedFieldsRefused or kind is CallRefused or kind is NotFound:
         return kind(error.code, error.message)
     code = error.code if error.code != str(response.status_code) else ""
-    described = f"{service} answered {response.status_code} {code}".rstrip()
+    described = f"{service} responded with {response.status_code} {code}".rstrip()
     if kind is AccessDenied:
         # A wrong key, a missing approval, a used-up quota and a firewall look alike: only the sentence tells.
         said = f"; it says: {error.message}" if error.message else ""

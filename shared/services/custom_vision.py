@@ -50,7 +50,7 @@ def read_response(
         # Another form of outage: if nothing is known of any image, there is no reason to send the next call.
         reasons = (outcome.reason for outcome in outcomes.values() if isinstance(outcome, Retry))
         raise Unavailable(
-            f"{Api.CUSTOM_VISION} answered {response.status_code} without an outcome for any image "
+            f"{Api.CUSTOM_VISION} responded with {response.status_code} without an outcome for any image "
             f"({next(reasons, 'none is named')})",
             retry_after_seconds=retry_after_seconds(response),
         )
@@ -63,7 +63,7 @@ def _read_summary(response: httpx.Response) -> Mapping[ImageId, ImageOutcome]:
         entries = read_json(response)["images"]
     except (ValueError, TypeError, KeyError):
         raise Unavailable(
-            f"{Api.CUSTOM_VISION} answered {response.status_code} with a body that cannot be read"
+            f"{Api.CUSTOM_VISION} responded with {response.status_code} with a body that cannot be read"
         ) from None
     outcomes: dict[ImageId, ImageOutcome] = {}
     for entry in entries if isinstance(entries, list) else ():

@@ -104,18 +104,18 @@ class JsonApi:
             raise
         except Exception as error:
             if deadline.expired():
-                raise Unavailable(f"{self.service} did not answer within {self.timeout_seconds:g} s") from None
+                raise Unavailable(f"{self.service} did not respond within {self.timeout_seconds:g} s") from None
             raise Unavailable(f"{self.service} cannot be reached: {error_line(error)}") from None
 
     async def _read(self, arriving: httpx.Response) -> httpx.Response:
         encoding = arriving.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":  # a little of it could be very much once it is unpacked
-            raise Unavailable(f"{self.service} answered with an encoding nobody asked for: {one_line(encoding)}")
+            raise Unavailable(f"{self.service} responded with an encoding nobody asked for: {one_line(encoding)}")
         body = bytearray()
         async for part in arriving.aiter_bytes():
             body += part
             if len(body) > self.max_response_bytes:
-                raise Unavailable(f"{self.service} answered with more than {self.max_response_bytes / 2**20:g} MiB")
+                raise Unavailable(f"{self.service} responded with more than {self.max_response_bytes / 2**20:g} MiB")
         return httpx.Response(arriving.status_code, headers=arriving.headers, content=bytes(body))
 
 

@@ -53,11 +53,13 @@ def _read(response: httpx.Response, service: Api, fields_of: Callable[[Any], dic
     try:
         body = read_json(response)
     except ValueError:
-        raise Unavailable(f"{service} answered {response.status_code} with a body that is not JSON") from None
+        raise Unavailable(f"{service} responded with {response.status_code} with a body that is not JSON") from None
     try:
         return TrainingResult.model_validate(fields_of(body))
     except (TypeError, KeyError, AttributeError):
-        raise UnexpectedResponse(f"{service} answered {response.status_code} with a body that is no training") from None
+        raise UnexpectedResponse(
+            f"{service} responded with {response.status_code} with a body that is no training"
+        ) from None
 
 
 def _face_fields(body: Any) -> dict[str, Any]:

@@ -53,7 +53,10 @@ def test_nothing_is_wrong_where_nothing_waits() -> None:
         (with_queue(EVENTS, timedelta(hours=5)), "the oldest event has waited for 5 h"),
         (with_queue(UPDATE_LETTERS, timedelta(0)), "1 dead letter"),
         (with_queue(WATCH_LETTERS, timedelta(0), 2), "2 dead letters"),
-        (replace(WELL, apis=(ApiState("Face", "x", 0.1, "Face answered 401", "set the key"),)), "Face answered 401"),
+        (
+            replace(WELL, apis=(ApiState("Face", "x", 0.1, "Face responded with 401", "set the key"),)),
+            "Face responded with 401",
+        ),
         (replace(WELL, apis=(ApiState("Face", "x", 6.5),)), "Face took 6.5 s"),
         (replace(WELL, apis=(ApiState("Face", "x", 0.1, is_rate_limited=True),)), "Face refused a call with 429"),
         (replace(WELL, limit=LimitState("p", 10, 10, 10, 5)), "Custom Vision refused calls with 429 in the last 2 min"),

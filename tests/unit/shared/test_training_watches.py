@@ -997,10 +997,10 @@ class TestStorage:
 class TestLog:
     async def test_a_poll_that_fails_is_a_line(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", "shared.training_watches")
-        relay = Relay(told(UnexpectedResponse("Face answered 418")))
+        relay = Relay(told(UnexpectedResponse("Face responded with 418")))
         relay.add({})
         await relay.watches.tick()
-        assert "personGroup employees will be polled again: Face answered 418" in caplog.messages
+        assert "personGroup employees will be polled again: Face responded with 418" in caplog.messages
 
     async def test_an_event_that_cannot_be_published_is_a_line(self, caplog: pytest.LogCaptureFixture) -> None:
         relay = Relay(told(SUCCEEDED))

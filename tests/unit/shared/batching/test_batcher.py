@@ -499,13 +499,13 @@ class TestOurOwnErrors:
     async def test_a_call_whose_end_breaks_our_code_leaves_nobody_waiting(
         self, batcher: Batcher[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        answer = batcher._backlog.answer
+        take_outcomes = batcher._backlog.take_outcomes
 
         def broken(*_: object) -> None:
-            monkeypatch.setattr(batcher._backlog, "answer", answer)
+            monkeypatch.setattr(batcher._backlog, "take_outcomes", take_outcomes)
             raise KeyError("ours")
 
-        monkeypatch.setattr(batcher._backlog, "answer", broken)
+        monkeypatch.setattr(batcher._backlog, "take_outcomes", broken)
         with pytest.raises(RuntimeError, match="KeyError"):
             await batcher.submit("a", [image(1)])
         assert "the end of a call broke the batcher" in caplog.text

@@ -194,17 +194,17 @@ class TestLog:
         ]
 
     async def test_refused_access_is_an_error_that_names_the_setting(self, caplog: pytest.LogCaptureFixture) -> None:
-        refused = AccessDenied("Face answered 401; look at FACE_KEY")
+        refused = AccessDenied("Face responded with 401; look at FACE_KEY")
         self.outage(new_admission(), *[refused] * 5)
         assert [(record.levelname, record.getMessage()) for record in caplog.records][:1] == [
-            ("ERROR", "Face: calls are suspended: Face answered 401; look at FACE_KEY")
+            ("ERROR", "Face: calls are suspended: Face responded with 401; look at FACE_KEY")
         ]
         assert len(caplog.records) == 2
 
     async def test_access_that_is_refused_later_in_an_outage_is_told_too(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        refused = AccessDenied("Face answered 401; look at FACE_KEY")
+        refused = AccessDenied("Face responded with 401; look at FACE_KEY")
         self.outage(new_admission(), DOWN, refused, refused, DOWN, refused)
         assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR", "WARNING"]
         assert "look at FACE_KEY" in caplog.text

@@ -28,7 +28,7 @@ class TestStatuses:
     ) -> None:
         error = error_of(answer(status), "THE_KEY")
         assert isinstance(error, AccessDenied)
-        assert str(error) == f"{NAMES[error_of]} answered {status}; look at THE_KEY"
+        assert str(error) == f"{NAMES[error_of]} responded with {status}; look at THE_KEY"
 
     @pytest.mark.parametrize(
         "sentence",
@@ -51,7 +51,7 @@ class TestStatuses:
         ):
             error = error_of(answer(status, body), "THE_KEY")
             assert isinstance(error, AccessDenied)
-            assert str(error).startswith(f"{NAMES[error_of]} answered {status}")
+            assert str(error).startswith(f"{NAMES[error_of]} responded with {status}")
             assert str(error).endswith(f"; look at THE_KEY; it says: {sentence}")
 
     @pytest.mark.parametrize(("status", "kind"), [(429, RateLimited), (408, Unavailable)])
@@ -78,7 +78,7 @@ def test_the_rest_is_the_services_own_to_explain(status: int) -> None:
 
 def test_a_body_that_a_proxy_wrote_is_told() -> None:
     error = face_error(answer(502, b"<html>"), "")
-    assert str(error) == "Face answered 502 with a body that is not JSON"
+    assert str(error) == "Face responded with 502 with a body that is not JSON"
 
 
 class TestErrorBody:

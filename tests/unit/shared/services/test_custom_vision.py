@@ -159,7 +159,7 @@ class TestSummary:
         ids=str,
     )
     def test_one_that_cannot_be_read_is_the_services_trouble(self, body: Any) -> None:
-        with pytest.raises(Unavailable, match="answered 207 with a body that cannot be read"):
+        with pytest.raises(Unavailable, match="responded with 207 with a body that cannot be read"):
             read(answer(207, body))
 
     @pytest.mark.parametrize(
@@ -178,7 +178,9 @@ class TestSummary:
         ids=["unknown", "new", "the rest missing", "none", "null", "text", "object", "odd", "others"],
     )
     def test_a_whole_answer_without_an_outcome_is_an_outage(self, images_told: Any, told: str) -> None:
-        with pytest.raises(Unavailable, match=f"answered 207 without an outcome for any image .{told}.$") as caught:
+        with pytest.raises(
+            Unavailable, match=f"responded with 207 without an outcome for any image .{told}.$"
+        ) as caught:
             read(answer(207, {"isBatchSuccessful": True, "images": images_told}, retry_after="7"))
         assert caught.value.retry_after_seconds == 7
 
@@ -282,7 +284,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(("status", "body"), [row[:2] for row in ROWS if row[2] is AccessDenied])
     def test_who_is_not_let_in_is_told_the_settings(self, status: int, body: Any) -> None:
-        with pytest.raises(AccessDenied, match=f"answered {status}.*; look at {ACCESS}(; it says: .+)?$"):
+        with pytest.raises(AccessDenied, match=f"responded with {status}.*; look at {ACCESS}(; it says: .+)?$"):
             read(answer(status, body))
 
     @pytest.mark.parametrize("code", ["NotFoundProject", "BadRequestInvalidIds"])

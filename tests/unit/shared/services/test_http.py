@@ -61,7 +61,7 @@ class TestNoAnswer:
 
     async def test_a_response_that_is_too_long_is_refused(self) -> None:
         api, _ = api_answering(answer(200, b" " * (MAX_RESPONSE_BYTES + 1)))
-        with pytest.raises(Unavailable, match=r"^The service answered with more than 1 MiB$"):
+        with pytest.raises(Unavailable, match=r"^The service responded with more than 1 MiB$"):
             await api.call("GET", "/")
 
     @pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyboardInterrupt()], ids=repr)
@@ -79,7 +79,7 @@ class TestNoAnswer:
         key = key_authentication("Api-Key", SecretStr(KEY))
         client = httpx.AsyncClient(transport=httpx.MockTransport(never))
         api = new_api(client, key)
-        with pytest.raises(Unavailable, match=r"^The service did not answer within 30 s$"):
+        with pytest.raises(Unavailable, match=r"^The service did not respond within 30 s$"):
             await api.call("GET", "/")
         assert looptime == TIMEOUT_SECONDS
 
@@ -181,5 +181,5 @@ async def test_the_pool_has_a_connection_for_each_call_on_its_way_and_keeps_it_f
 @pytest.mark.parametrize(("size", "is_read"), [(2**20, True), (2**20 + 1, False)])
 async def test_a_response_may_have_a_mebibyte(size: int, *, is_read: bool) -> None:
     api, _ = api_answering(httpx.Response(200, content=b"x" * size))
-    with nullcontext() if is_read else pytest.raises(Unavailable, match="answered with more than 1 MiB"):
+    with nullcontext() if is_read else pytest.raises(Unavailable, match="responded with more than 1 MiB"):
         assert len((await api.call("GET", "/")).content) == size

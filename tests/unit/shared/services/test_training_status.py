@@ -237,7 +237,7 @@ class TestFaceErrors:
         assert caught.value.retry_after_seconds == 5
 
     def test_the_text_of_an_error_is_one_line(self) -> None:
-        with pytest.raises(UnexpectedResponse, match=r"^Face answered 418 a\\nb: why$"):
+        with pytest.raises(UnexpectedResponse, match=r"^Face responded with 418 a\\nb: why$"):
             read_face(answer(418, error("a\nb")), ACCESS)
 
 
