@@ -69,7 +69,7 @@ def others_waited(seconds: float, doublings: float = 0) -> bytes:
 
 
 def refused(doublings: float, seed: int = 1, retry_after: float = 0.0) -> tuple[Permits, Permit]:
-    """An instance whose only permit, which had rested so often,is refused with 429 at 1.0."""
+    """An instance whose only permit had rested so often, and whose call is refused with 429 at 1.0."""
     permits = an_instance(seed=seed)
     permits.to_ask(0.0)
     permits.received([Message(body=others_waited(0, doublings=doublings))], 0.0, 0.0)
@@ -584,7 +584,7 @@ class World:
 
 
 class Instance:
-    """Calls whenever it may until it is killed; now and then its process stands still, or a call is refused with 429."""
+    """Calls whenever it may until it is killed; at times its process stands still, or a call is refused with 429."""
 
     def __init__(self, world: World, begin: float, end: float) -> None:
         self._world = world
