@@ -51,8 +51,8 @@ class Letter:
 
     @property
     def was_valid(self) -> bool:
-        """Whether it once was a valid message, so that a redrive can help."""
-        return "body" not in self.document and self.reason != UNREADABLE
+        """Whether a redrive can help: it once was a valid message, or perhaps only the app was wrong."""
+        return self.reason == Reason.ERROR or ("body" not in self.document and self.reason != UNREADABLE)
 
     def to_dict(self) -> dict[str, Any]:
         """The letter as `--json` prints it."""

@@ -44,6 +44,10 @@ def test_what_never_was_valid_is_told_by_its_body() -> None:
     assert not read({"body": "junk", "failure": {"reason": "invalid"}}).was_valid
 
 
+def test_a_watch_that_broke_the_app_can_be_moved_back_although_it_stands_under_body() -> None:
+    assert read({"body": '{"kind":"personGroup","id":"a"}', "failure": {"reason": "error"}}).was_valid
+
+
 @pytest.mark.parametrize("body", [b"", b"junk", b"\xff\xfe", b"[]", b"3", b"[" * 100_000])
 def test_nothing_in_a_queue_is_too_odd_to_be_listed(body: bytes) -> None:
     letter = read_letter("updates", seen(body))
