@@ -303,6 +303,24 @@ class TestOneThingThatFails:
             await asyncio.sleep((tick + 1) * 60 - now())
             assert not admission.breakers.is_suspended("scope")
 
+    @pytest.mark.parametrize(("between", "suspends"), [(None, True), (NotFound("c", "m"), True), (DOWN, False)])
+    async def test_once_it_has_a_response_it_is_a_witness_again(
+        self, between: ApiError | None, *, suspends: bool
+    ) -> None:
+        admission = new_admission()
+
+        async def poll(about: str, error: ApiError | None) -> None:
+            with nullcontext() if error is None else pytest.raises(type(error)):
+                async with admission.turn(about=about):
+                    if error is not None:
+                        raise error
+
+        await poll("bad", DOWN)
+        await poll("bad", between)
+        await poll("good", None)
+        await poll("bad", DOWN)
+        assert admission.breakers.is_suspended() is suspends
+
     async def test_what_is_about_nothing_known_is_always_a_witness(self) -> None:
         admission = new_admission()
         for error in (DOWN, None, DOWN):
