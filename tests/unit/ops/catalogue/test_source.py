@@ -554,6 +554,10 @@ class TestRowsOfExcel:
         assert [type(row) for row in rows] == [Row, Row, Problem]
         assert rows[2].line == 7
 
+    def test_a_file_of_empty_rows_is_empty(self, read: Read) -> None:
+        with pytest.raises(CatalogueError, match="the file is empty"):
+            read(",,\n ,\n")
+
     def test_empty_rows_above_the_header_are_no_header(self, read: Read) -> None:
         assert len(read(f",,\n\nid,a\n{IMAGE},x\n")) == 1
 

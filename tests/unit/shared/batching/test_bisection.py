@@ -161,6 +161,13 @@ class TestThoseThatFailedAlone:
         assert batch.image_ids == ["a", "b", "c"]
         assert not batch.is_witness
 
+    def test_they_wait_with_their_like_only(self) -> None:
+        search = searching("cd")
+        accuse(search, new_batch("e"))
+        accuse(search, new_batch("f", key="b"))
+        accuse(search, new_batch("g"))
+        assert [taken(search) for _ in range(4)] == ["c", "eg", "f", ""]
+
     def test_if_they_are_many_the_service_was_at_fault_and_they_wait_with_all_others(self) -> None:
         search = Bisection()
         for number in range(MOST_AT_FAULT + 1):

@@ -186,6 +186,18 @@ class TestWitnesses:
 
 
 class TestScopes:
+    @pytest.mark.parametrize(
+        ("error", "is_witness"), [(asyncio.CancelledError(), True), (DOWN, False), (ZeroDivisionError(), True)]
+    )
+    def test_what_is_no_evidence_in_two_does_not_make_a_third_ones_trouble_the_services(
+        self, error: BaseException, *, is_witness: bool
+    ) -> None:
+        breakers = new_breakers()
+        for scope in "ab":
+            breakers.report(breakers.admit(0, scope, is_witness=is_witness), error, 0)
+        breakers.report(breakers.admit(0, "c"), DOWN, 0)
+        assert [breakers.is_suspended(scope) for scope in "abcd"] == [False, False, True, False]
+
     def test_something_suspended_may_be_tried_when_the_first_wait_is_over(self) -> None:
         breakers = new_breakers()
         assert breakers.next_at(0) == math.inf

@@ -13,7 +13,7 @@ from azure.core.messaging import CloudEvent
 
 from shared.errors import StorageTrouble
 from shared.messages import event_id
-from shared.messages.cloud_event import EventType, new_event, to_structured
+from shared.messages.cloud_event import EventType, WrittenEvent, new_event, to_structured
 from shared.messages.training import TrainingResult, TrainingStatus
 from shared.services.events import EventPublisher
 from tests.unit.shared.queues import FakeOutbox, unreachable
@@ -131,3 +131,20 @@ async def test_the_event_of_a_message_that_went_well_is_no_line_in_the_log(caplo
 async def test_a_queue_that_fails_is_told() -> None:
     with pytest.raises(StorageTrouble):
         await EventPublisher(FakeOutbox(fails=[unreachable()])).publish(event())
+
+
+@pytest.mark.parametrize("traceparent", [None, f"00-{'a' * 32}-{'b' * 16}-01"])
+def test_an_event_that_stood_in_its_watch_is_the_same_again(traceparent: str | None) -> None:
+    made = new_event(
+        EventType.TRAINING_SUCCEEDED,
+        source="https://x",
+        subject="persongroups/g",
+        identity="1",
+        time=None,
+        data={"kind": "personGroup"},
+        traceparent=traceparent,
+    )
+    written = to_structured(made)
+    again = WrittenEvent.model_validate_json(written).to_event()
+    assert to_structured(again) == written
+    assert again.extensions == made.extensions

@@ -232,6 +232,17 @@ def test_an_update_is_divided_from_48_kib_on(extra: int, letters: int) -> None:
     assert letters == 2 or len(found[0].encode()) == MAX_BASE64_BYTES
 
 
+def test_metadata_that_leaves_no_room_for_a_reason_is_cut_as_a_body() -> None:
+    """Only raised limits permit it."""
+    raw = update_with(images(1), "x" * 65_300)
+    (text,) = of_update(parse_update(raw, MetadataLimits(value_characters=100_000)), failure())
+    assert len(text.encode()) <= MAX_MESSAGE_BYTES
+    letter = json.loads(text)
+    assert letter["failure"]["code"] == "ErrorImageNotFound"
+    assert letter["body"].endswith(CUT_MARK)
+    assert raw.decode().startswith(letter["body"].removesuffix(CUT_MARK))
+
+
 def update_with(ids: list[ImageId], value: str) -> bytes:
     return to_json({"projectId": PROJECT, "imageIds": ids, "metadata": {"k": value}}).encode()
 
