@@ -78,10 +78,12 @@ class TestQueue:
         ((_, options),) = client.asked
         assert options == {"messages_per_page": 3, "visibility_timeout": 8, **PermitQueue.options}
 
-    @pytest.mark.parametrize(("others_create", "sent"), [(False, 3), (True, 0)])
-    async def test_whoever_creates_the_queue_fills_it_and_nobody_else(self, *, others_create: bool, sent: int) -> None:
+    @pytest.mark.parametrize(("others_create", "is_ours", "sent"), [(False, True, 3), (True, False, 0)])
+    async def test_whoever_creates_the_queue_fills_it_and_nobody_else(
+        self, *, others_create: bool, is_ours: bool, sent: int
+    ) -> None:
         client = CreatedClient(exists=False, others_create=others_create)
-        assert await PermitQueue(client).create(3) is not others_create  # type: ignore[arg-type]
+        assert await PermitQueue(client).create(3) is is_ours  # type: ignore[arg-type]
         texts = [asked[1:] for asked in client.asked if asked[0] == "send"]
         assert texts == [("{}", {"time_to_live": -1, **PermitQueue.options})] * sent
         assert len(client.creators) == 1
