@@ -159,6 +159,15 @@ async def test_ten_thousand_images_are_remembered_and_the_longest_ago_are_forgot
     assert service.api.times_sent[image(11)] == 2, "one that is forgotten sends all of its images again"
 
 
+async def test_a_message_that_comes_back_often_takes_the_room_of_one() -> None:
+    service = Service(("1", A))
+    batcher = new_batcher(service.api)
+    for _ in range(5):
+        await submit(batcher, "1", images(4_000))
+    assert service.api.times_sent[B] == 1
+    assert batcher._memory._images_away == 4_000
+
+
 class TestPairsOfTheirOwn:
     """The service keeps pairs that an update does not name, so a newer one may replace only a part of an older one."""
 
