@@ -394,6 +394,22 @@ class TestWatch:
         assert read.reported == Reported(status="failed", completed_at=noon.replace(microsecond=500_000))
         assert parse_watch(body(read.to_dict())) == read
 
+    def test_it_has_no_event_but_its_own(self) -> None:
+        written = {
+            "specversion": "1.0",
+            "id": IMAGE,
+            "source": "https://x",
+            "type": "VisionRelay.Training.Succeeded",
+            "subject": "persongroups/employees",
+            "datacontenttype": "application/json",
+            "data": {},
+        }
+        read = parse_watch(watch(event=written))
+        assert read.event is not None
+        assert read.event.subject == "persongroups/employees"
+        told = why_not(watch(event={**written, "subject": "persongroups/visitors"}), parse_watch)
+        assert told == "event: must be one of this watch"
+
     def test_what_it_does_not_say_is_absent_on_the_wire(self) -> None:
         assert parse_watch(b'{"kind": "personGroup", "id": "g"}').to_dict() == {
             "kind": "personGroup",
