@@ -82,7 +82,7 @@ class _Tick:
 
     tasks: asyncio.TaskGroup
     deadline: float  # until when polls wait for their turn
-    met: set[str] = field(default_factory=set)  # all watches, as text
+    met: dict[str, str] = field(default_factory=dict)  # all watches as text, with the id of their message
     watches: dict[Target, list[TrainingWatch]] = field(default_factory=lambda: defaultdict(list))  # to be polled
     polls: dict[Target, asyncio.Task[Poll | None]] = field(default_factory=dict)
     calling: set[Target] = field(default_factory=set)
@@ -186,10 +186,11 @@ class TrainingWatches:
         try:
             watch = parse_watch(message.body)
             text = _to_text(watch)
-            if text in tick.met:  # a process ended between writing it into a new message and deleting the old one
-                await self.queue.delete(message)
-                return
-            tick.met.add(text)
+            if text in tick.met:
+                if tick.met[text] != message.id:  # a process ended after writing it into a new message
+                    await self.queue.delete(message)
+                return  # or its lease has ended: a later tick settles it
+            tick.met[text] = message.id
             self._seen_trainings.recall(watch)
             poll = Poll() if watch.event is not None else await self._poll_of(tick, watch)
             if poll is None:

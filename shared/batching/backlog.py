@@ -84,7 +84,7 @@ class Backlog:
         self.wait_again(batch)
 
     def bisect(self, batch: Batch, *, is_witness: bool) -> None:
-        """Search a batch for the message at fault. `is_witness`: whether its images may accuse the service later."""
+        """Search a batch for the message at fault. `is_witness`: whether its images may count against the service."""
         self._bisection.split(batch, is_witness=is_witness)
         self.wait_again(batch)
 

@@ -50,7 +50,7 @@ class Bisection:
         return True
 
     def split(self, batch: Batch, *, is_witness: bool) -> None:
-        """Halve a batch that failed as a whole. `is_witness`: whether its images may accuse the service later."""
+        """Halve a batch that failed as a whole. `is_witness`: whether its images may count against the service later."""
         self.end(batch, is_good=False)
         self._halve(batch.items, is_witness=is_witness)
 
@@ -65,7 +65,7 @@ class Bisection:
             self._group(batch.items, Group(batch.key, is_witness=False))
 
     def pardon(self, most: Most) -> list[Item]:
-        """Once calls are resumed, take the images that failed alone for innocent, if they are many: each once.
+        """Once calls are resumed, stop suspecting the images that failed alone, if they are many: each once.
 
         Returns those items, which wait with all others again.
         """
@@ -85,7 +85,7 @@ class Bisection:
         """Take note of a response. `is_good`: the call did not fail as a whole; what is at fault is elsewhere."""
         if batch.group is not None:
             batch.group.failed_alone = False  # what it is suspected of is known better now
-            self._release_other_half(batch.group, is_bad=is_good)
+            self._release_other_half(batch.group, other_is_bad=is_good)
 
     def next_batch(self, most: Most) -> Batch | None:
         """Take the images whose turn it is; None if there are none whose call may go."""
@@ -109,7 +109,7 @@ class Bisection:
         return sum(size.bit_length() for size in sizes)
 
     def forget(self, item: Item) -> None:
-        """Take an image for innocent, or for found."""
+        """Stop suspecting an image: it is good, or it is found."""
         self._groups.pop((item.key, item.image_id), None)
         self._remembered.pop((item.key, item.image_id), None)
 
@@ -121,7 +121,7 @@ class Bisection:
             return
         if group.items.pop(item.image_id, None) is not None and not group.items:
             self._ready.pop(group, None)
-            self._release_other_half(group, is_bad=False)
+            self._release_other_half(group, other_is_bad=False)
         self._remembered[suspect] = None
         if len(self._remembered) > MAX_REMEMBERED:
             oldest = next(iter(self._remembered))
@@ -138,13 +138,13 @@ class Bisection:
     def _group(self, items: list[Item], group: Group) -> None:
         self._groups |= {(item.key, item.image_id): group for item in items}
 
-    def _release_other_half(self, group: Group, *, is_bad: bool) -> None:
+    def _release_other_half(self, group: Group, *, other_is_bad: bool) -> None:
         half, group.other_half = group.other_half, None
         if half is None:
             return
         half.is_held = False
         items = list(half.items.values())
-        if is_bad and items and not Batch(half.key, items).is_of_one_message:
+        if other_is_bad and items and not Batch(half.key, items).is_of_one_message:
             half.items.clear()
             self._halve(items, is_witness=half.is_witness)
             for item in items:

@@ -84,7 +84,7 @@ class Item:
 class Group:
     """Images that go in one call. `items`: by image, those that wait now. `other_half`: held until its response.
 
-    `failed_alone`: each failed in a call of its own, while calls were suspended or so that they were.
+    `failed_alone`: each failed in a call of its own, during an outage or as the first sign of one.
     """
 
     key: Hashable

@@ -66,8 +66,8 @@ class Admission:
         self._limiter = limiter
         limiter.on_change = self._limiter_changed
         self._calls = self._refused = 0  # since the first that was refused in this minute
-        self._reported = asyncio.Event()
-        self._line = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._turn_lock = asyncio.Lock()
         self._wanted = 0  # calls that the batcher waits to make
         self._turns = 0  # those who wait for a turn
         self._last_was_turn = False
@@ -110,7 +110,7 @@ class Admission:
             self._limiter.succeeded(permit)
         self._calls += self._refused > 0
         self.breakers.report(call, error, now)
-        self._reported.set()
+        self._changed.set()
 
     def _log_refusals(self) -> None:
         log.warning(
@@ -128,7 +128,7 @@ class Admission:
         self._limiter.want(min(calls, 1) if self.breakers.is_suspended() else calls, now)  # a probe is one call
 
     def _limiter_changed(self) -> None:
-        self._reported.set()
+        self._changed.set()
         self.on_change()
 
     @asynccontextmanager
@@ -162,7 +162,7 @@ class Admission:
             self._turns += 1
             self._want_all(now())
             try:
-                async with self._line:
+                async with self._turn_lock:
                     await self._until(lambda: self._free_at(now()), now)
                     if self.breakers.ready_at(scope, is_witness=is_witness) <= now():
                         admitted = self.admit(now(), scope, is_witness=is_witness)
@@ -175,7 +175,7 @@ class Admission:
 
     async def _until(self, ready_at: Callable[[], float], now: Callable[[], float]) -> None:
         while (at := ready_at()) > now():
-            self._reported.clear()
+            self._changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(None if at == math.inf else at):
-                    await self._reported.wait()
+                    await self._changed.wait()

@@ -1056,6 +1056,13 @@ class TestTwins:
         await relay.watches.tick()
         assert len(relay.queue.put_back_with) == 5
 
+    async def test_one_whose_lease_ends_during_the_tick_is_no_twin_of_itself(self) -> None:
+        relay = Relay(told(RUNNING))
+        relay.add({})
+        relay.queue.waiting.append(replace(relay.queue.waiting[0], pop_receipt="of the second delivery"))
+        await relay.watches.tick()
+        assert relay.queue.deleted == []
+
     async def test_one_that_cannot_be_deleted_stays(self, caplog: pytest.LogCaptureFixture) -> None:
         relay = Relay(told(RUNNING))
         relay.add({}, {})
