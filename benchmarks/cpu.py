@@ -20,7 +20,7 @@ from benchmarks import load, parts
 from benchmarks.results import MEASURED_NOISE, Figure, absolute, ratio
 from benchmarks.sizes import Sizes
 from benchmarks.workers import run_alone
-from shared.batching.outcomes import APPLIED, ImageOutcome
+from shared.batching.outcome_types import APPLIED, ImageOutcome
 from shared.messages.custom_vision_ids import ImageId
 from shared.messages.update import BatchKey, parse_update
 from shared.metadata_updates import Delivery, MetadataUpdates

@@ -11,12 +11,12 @@ from benchmarks.results import Figure
 from benchmarks.service import LIMIT
 from benchmarks.sizes import Sizes
 from shared.batching.batcher import Send
-from shared.batching.outcomes import ImageOutcome
+from shared.batching.outcome_types import ImageOutcome
 from shared.limits.admission import Limiter
 from shared.messages.custom_vision_ids import ImageId
 from shared.messages.update import BatchKey
 from shared.services.http import new_client
-from shared.services.permits import PermitQueue
+from shared.services.permit_queue import PermitQueue
 
 LATENCY_SECONDS = 0.005
 SHORT_LINGER_SECONDS = 0.02

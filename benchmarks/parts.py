@@ -17,7 +17,7 @@ from shared.services.authentication import key_authentication
 from shared.services.custom_vision import update_image_metadata
 from shared.services.events import EventPublisher
 from shared.services.http import JsonApi
-from shared.services.permits import PermitQueue, SharedLimit
+from shared.services.permit_queue import PermitQueue, SharedLimit
 from shared.services.queues import Queue
 from shared.telemetry import OFF, Telemetry
 

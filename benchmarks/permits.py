@@ -7,7 +7,7 @@ from random import Random
 
 from shared.errors import MessageLost, StorageTrouble
 from shared.limits.distributed_rate_limit import NEW_PERMIT
-from shared.services.permits import PermitQueue
+from shared.services.permit_queue import PermitQueue
 from shared.services.queues import Received
 
 SHORTEST_WAY, LONGEST_WAY = 0.004, 0.012

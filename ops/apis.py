@@ -19,7 +19,7 @@ from shared.messages.watch import Api
 from shared.services.api_errors import custom_vision_error
 from shared.services.authentication import identity_authentication, key_authentication, new_credential
 from shared.services.http import JsonApi, new_client, read_json
-from shared.services.permits import SharedLimit
+from shared.services.permit_queue import SharedLimit
 from shared.services.training_status import poll_face, poll_iteration
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shared.limits.admission import Limiter
     from shared.messages.training import TrainingResult
     from shared.messages.watch import Target
-    from shared.services.permits import PermitQueue
+    from shared.services.permit_queue import PermitQueue
 
     Poll = Callable[[Target], Awaitable[TrainingResult]]
 

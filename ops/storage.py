@@ -29,7 +29,7 @@ from ops.output import Exit
 from shared.messages.encoding import encode, read_object
 from shared.messages.placeholder import PLACEHOLDER
 from shared.services.authentication import new_credential
-from shared.services.permits import PermitQueue
+from shared.services.permit_queue import PermitQueue
 from shared.services.queues import FOREVER, MAX_RECEIVE, new_queue_service
 from shared.text import error_line, one_line
 

@@ -21,7 +21,7 @@ from shared.services.authentication import identity_authentication, key_authenti
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, update_image_metadata
 from shared.services.events import EventGridTopic, EventPublisher, new_topic
 from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
-from shared.services.permits import PermitQueue, SharedLimit
+from shared.services.permit_queue import PermitQueue, SharedLimit
 from shared.services.queues import Queue, new_queue_service
 from shared.services.training_status import poll_face, poll_iteration
 from shared.settings import Settings, poison_of, resembling

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from shared.batching.batcher import Batcher
-from shared.batching.outcomes import NotApplied, Refused, Retry
+from shared.batching.outcome_types import NotApplied, Refused, Retry
 from shared.errors import InvalidMessage, MessageAbandoned, RelayError
 from shared.messages import dead_letter
 from shared.messages.cloud_event import EventType, new_event

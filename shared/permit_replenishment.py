@@ -8,7 +8,7 @@ import asyncio
 import logging
 
 from shared.errors import QueueMissing, StorageTrouble
-from shared.services.permits import PermitQueue
+from shared.services.permit_queue import PermitQueue
 from shared.text import one_line
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from shared.batching.bisection import Bisection
 from shared.batching.image_order import ImageOrder
 from shared.batching.items import Batch, Item, Most, Waiter
 from shared.batching.message_memory import MessageMemory
-from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Retry
+from shared.batching.outcome_types import APPLIED, Applied, ImageOutcome, Refused, Retry
 
 OVERTAKEN = Retry("an earlier update of this image has to come back first")
 MISSING = Retry("missing from the response")

@@ -16,7 +16,7 @@ from shared.batching.batch_timing import Partitions
 from shared.batching.failed_calls import after_failure
 from shared.batching.items import Batch, Waiter
 from shared.batching.message_memory import MessageMemory
-from shared.batching.outcomes import Applied, ImageOutcome, NotApplied
+from shared.batching.outcome_types import Applied, ImageOutcome, NotApplied
 from shared.errors import MaxWaitExceeded
 from shared.limits.admission import Admission, Admitted
 from shared.text import one_line

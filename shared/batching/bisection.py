@@ -50,7 +50,7 @@ class Bisection:
         return True
 
     def split(self, batch: Batch, *, is_witness: bool) -> None:
-        """Halve a batch that failed as a whole. `is_witness`: whether its images may count against the service later."""
+        """Halve a batch that failed as a whole. `is_witness`: whether its images may count against the service."""
         self.end(batch, is_good=False)
         self._halve(batch.items, is_witness=is_witness)
 

@@ -20,7 +20,7 @@ import logging
 
 from shared.batching.backlog import Backlog
 from shared.batching.items import Batch
-from shared.batching.outcomes import Refused, Retry
+from shared.batching.outcome_types import Refused, Retry
 from shared.errors import ApiError, CallRefused, RateLimited, SharedFieldsRefused, Unavailable
 from shared.limits.circuit_breaker import trips
 from shared.text import one_line

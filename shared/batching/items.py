@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.batching.message_memory import Message
-from shared.batching.outcomes import ImageOutcome, NotApplied, Retry
+from shared.batching.outcome_types import ImageOutcome, NotApplied, Retry
 
 Most = Callable[[Hashable, bool], int]
 """How many images of this key may go in a call at present: a whole batch, one as a probe, or none. The second

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from shared.batching.outcomes import Refused
+from shared.batching.outcome_types import Refused
 
 MAX_REMEMBERED = 10_000
 """Images of messages that are back in their queue. A message that is forgotten sends all of its images again."""

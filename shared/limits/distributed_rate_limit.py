@@ -100,7 +100,7 @@ def read_permit(message: Message) -> Permit:
 
 
 class Permits:
-    """What one instance does with its permits, and when; `services.permits` does the I/O.
+    """What one instance does with its permits, and when; `services.permit_queue` does the I/O.
 
     Raises `ValueError` unless `calls_per_second` is positive and finite.
     """

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 
-from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, Refused, Retry
+from shared.batching.outcome_types import APPLIED, Applied, ImageOutcome, Refused, Retry
 from shared.errors import Unavailable
 from shared.messages.custom_vision_ids import ImageId
 from shared.messages.update import BatchKey

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from shared.batching.outcomes import APPLIED
+from shared.batching.outcome_types import APPLIED
 from shared.errors import Unavailable
 from shared.redaction import hide
 from shared.services import custom_vision

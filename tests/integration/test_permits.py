@@ -14,7 +14,7 @@ from shared.errors import MessageLost, QueueMissing
 from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
 from shared.permit_replenishment import replenish_permits
-from shared.services.permits import PermitQueue, SharedLimit
+from shared.services.permit_queue import PermitQueue, SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

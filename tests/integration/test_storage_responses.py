@@ -18,7 +18,7 @@ from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
 from shared.permit_replenishment import replenish_permits
-from shared.services.permits import PermitQueue, SharedLimit
+from shared.services.permit_queue import PermitQueue, SharedLimit
 from shared.services.queues import Queue, Received
 
 if TYPE_CHECKING:

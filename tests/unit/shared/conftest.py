@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from shared.batching.batcher import Batcher
-from shared.batching.outcomes import APPLIED, ImageOutcome
+from shared.batching.outcome_types import APPLIED, ImageOutcome
 from shared.limits.admission import Admission
 from shared.limits.local_pacing import EvenSpacing
 

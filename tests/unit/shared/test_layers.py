@@ -12,7 +12,7 @@ LIFTED = ("batching", "limits", "errors.py", "text.py", "redaction.py")
 USE = """
 import asyncio
 from shared.batching.batcher import Batcher
-from shared.batching.outcomes import APPLIED
+from shared.batching.outcome_types import APPLIED
 from shared.limits.admission import Admission
 from shared.limits.local_pacing import EvenSpacing
 

@@ -14,7 +14,7 @@ import pytest
 
 from shared import metadata_updates
 from shared.batching.batcher import Batcher
-from shared.batching.outcomes import NotApplied, Refused, Retry
+from shared.batching.outcome_types import NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded, MessageAbandoned, RelayError, StorageTrouble
 from shared.messages.placeholder import PLACEHOLDER
 from shared.messages.update import parse_update

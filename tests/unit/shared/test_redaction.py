@@ -14,7 +14,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from pydantic import SecretStr
 
-from shared.batching.outcomes import Retry
+from shared.batching.outcome_types import Retry
 from shared.messages.cloud_event import EventType, new_event
 from shared.messages.update import BatchKey
 from shared.messages.watch import Target
@@ -23,7 +23,7 @@ from shared.redaction import hide, hide_token, redacted, without_secrets
 from shared.services.authentication import identity_authentication, key_authentication
 from shared.services.custom_vision import update_image_metadata
 from shared.services.events import EventGridTopic, EventPublisher
-from shared.services.permits import PermitQueue
+from shared.services.permit_queue import PermitQueue
 from shared.services.queues import Queue, Received
 from shared.services.training_status import poll_face, poll_iteration
 from shared.text import one_line

@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind
 
 from shared import telemetry
 from shared.app import new_batcher
-from shared.batching.outcomes import APPLIED, Refused, Retry
+from shared.batching.outcome_types import APPLIED, Refused, Retry
 from shared.errors import InvalidMessage, MessageAbandoned, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.local_pacing import EvenSpacing
@@ -36,7 +36,7 @@ from tests.unit.shared.queues import FakeOutbox
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shared.batching.outcomes import ImageOutcome
+    from shared.batching.outcome_types import ImageOutcome
     from shared.messages.custom_vision_ids import ImageId
     from shared.messages.update import BatchKey
 

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.permits import PermitStore, SimulatedPermitQueue
 from shared.batching.batcher import Batcher
-from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
+from shared.batching.outcome_types import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
     AccessDenied,
     CallRefused,
@@ -30,7 +30,7 @@ from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.custom_vision_ids import ImageId
-from shared.services.permits import SharedLimit
+from shared.services.permit_queue import SharedLimit
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
 
 pytestmark = pytest.mark.looptime

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.app import new_batcher
-from shared.batching.outcomes import APPLIED, ImageOutcome, Retry
+from shared.batching.outcome_types import APPLIED, ImageOutcome, Retry
 from shared.errors import MaxWaitExceeded, Unavailable
 from shared.limits.admission import Admission
 from shared.limits.local_pacing import EvenSpacing

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.batching.batcher import Batcher
-from shared.batching.outcomes import APPLIED, Applied, ImageOutcome, NotApplied, Refused, Retry
+from shared.batching.outcome_types import APPLIED, Applied, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
     AccessDenied,
     ApiError,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.batching.batcher import Batcher
-from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
+from shared.batching.outcome_types import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import MaxWaitExceeded
 from shared.limits.admission import Admission
 from shared.limits.local_pacing import EvenSpacing

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.permits import PermitStore, SimulatedPermitQueue
-from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused
+from shared.batching.outcome_types import APPLIED, ImageOutcome, NotApplied, Refused
 from shared.errors import CallRefused
 from shared.limits.distributed_rate_limit import Permits
-from shared.services.permits import SharedLimit
+from shared.services.permit_queue import SharedLimit
 from tests.unit.shared.conftest import Call, FakeApi, image, images, new_batcher
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from shared.batching.batcher import Batcher
-from shared.batching.outcomes import APPLIED, ImageOutcome, NotApplied, Refused, Retry
+from shared.batching.outcome_types import APPLIED, ImageOutcome, NotApplied, Refused, Retry
 from shared.errors import (
     AccessDenied,
     CallRefused,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.batching.outcomes import APPLIED, ImageOutcome, Refused, Retry
+from shared.batching.outcome_types import APPLIED, ImageOutcome, Refused, Retry
 from shared.errors import (
     AccessDenied,
     ApiError,

@@ -17,7 +17,7 @@ from benchmarks.virtual import run_virtual
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
 from shared.limits.distributed_rate_limit import Permits
-from shared.services.permits import PermitQueue, SharedLimit
+from shared.services.permit_queue import PermitQueue, SharedLimit
 from tests.unit.shared.services.test_queues import FakeClient, message
 
 if TYPE_CHECKING:
