@@ -106,11 +106,11 @@ chaos: setup ## two hosts under every fault, every message accounted for (MESSAG
 	@$(BIN)/python -m local chaos $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups $(GROUPS)) $(if $(POLLS),--polls $(POLLS))
 
 # Without a Python 3.13 the case that needs one is left out.
-bench: setup ## measure everything (about 25 minutes; ONLY=cpu: that again); writes docs/benchmarks.md
+bench: setup ## measure everything (about a quarter of an hour; ONLY=cpu: that again); writes docs/benchmarks.md
 	@$(WORKER_IF_ANY)
 	@$(BIN)/python -m benchmarks $(foreach case,$(ONLY),--only $(case))
 
-bench-quick: setup ## all cases small (about 4 minutes); fails if a ratio has become worse
+bench-quick: setup ## all cases small (about 3 minutes); fails if a ratio has become worse
 	@$(WORKER_IF_ANY)
 	@$(BIN)/python -m benchmarks --quick
 
