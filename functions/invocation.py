@@ -1,7 +1,7 @@
 """Runs each invocation so that all log records reach the host, and no secret does.
 
-The host drops a log record unless the task that wrote it belongs to an invocation that is still running. Other records
-are held: an invocation that is waiting writes them at once; if none is running, the next one does.
+The host drops a log record unless the task that wrote it belongs to an invocation that is still running. An invocation
+that waits for its images writes the records of other tasks at once. If none is running, they are kept for the next.
 """
 
 import asyncio

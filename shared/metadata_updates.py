@@ -3,12 +3,12 @@
 Returning lets the host delete the message, raising puts it back into its queue:
 
 =====================================  ==================================================================
-its images                             the invocation
+the message                            the invocation
 =====================================  ==================================================================
-all applied                            returns
-at least one to be tried again         raises; the message comes back and sends what it still lacks
-otherwise some refused                 writes one dead letter for the refused ones, then returns
-not a valid message                    writes a dead letter with what is wrong with it, then returns
+all images applied                     returns
+some image to be tried again           raises; the message comes back and sends what it still lacks
+otherwise some image refused           publishes an event, dead-letters the refused ones, then returns
+not a valid message                    publishes an event, dead-letters it with what is wrong, then returns
 a placeholder without its content      returns
 has waited for the maximum             leaves the batcher and raises
 an error that nobody foresaw           raises; from the fifth delivery on a dead letter, then returns

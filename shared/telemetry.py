@@ -4,7 +4,7 @@ Names are those of its semantic conventions where there are some; `docs/telemetr
 the API records nothing. What a processor or an exporter raises is logged and never reaches the message.
 
 A message has a span if its producer has sampled its `traceparent` (W3C Trace Context). The span of the call that
-messages share is a child of the first one's span, and links to all of theirs.
+messages share is a child of the first message's span, and links to the span of each message.
 """
 
 import asyncio

@@ -5,7 +5,7 @@ for what a poll means for it. An event is written into its watch before it is pu
 same event under the same id, even if the process ends in between and a newer training has begun.
 
 Every watch has its turn. A queue gives the message first that has been visible for longest (Storage keeps this order,
-but does not promise it). At its end a tick puts its watches back, those that were not polled before those that were.
+but does not promise it). At its end a tick puts its watches back: first the unpolled ones, then the polled ones.
 """
 
 import asyncio

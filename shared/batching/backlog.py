@@ -1,4 +1,4 @@
-"""Holds every image that waits or is on the wire, and decides which batch goes next, without clock and I/O.
+"""Holds every image that waits or is on the wire, and decides which batch goes next. It reads no clock and does no I/O.
 
 While images are searched for the one at fault, at most every second call belongs to a search. `image_order` decides
 which update of an image may go, `batch_timing` which batch is ready, `bisection` which half of a search goes next.

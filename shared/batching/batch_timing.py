@@ -4,8 +4,8 @@
 * **Ready.** A partition is ready if it can fill a batch, or if its oldest image has waited for `LINGER_SECONDS`.
 * **Fullest first.** The fullest ready partition goes first; of two that are equally full, the one whose last call is
   longer ago.
-* **Starvation.** Before it goes the partition whose last call is longest ago, if its oldest image has waited for
-  `starvation` seconds. So a rare key gets through beside keys that always fill their batches.
+* **Starvation.** A starved partition goes before the fullest: the one whose last call is longest ago, if its oldest
+  image has waited for `starvation` seconds. So a rare key gets through beside keys that always fill their batches.
 
 For each API call all partitions are looked at. At ten calls a second, a thousand of them cost a few percent of a core.
 """

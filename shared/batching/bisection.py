@@ -6,7 +6,7 @@
 * **Halves.** A group that failed is halved. The second half waits until the first has its response. If the first half
   is good, the fault must be in the second: it is halved at once, without a call. If the first half is bad too, the
   second is sent whole.
-* **Proof.** No message is refused by conclusion alone. Before it is dead-lettered, it was refused in a call of its own.
+* **Proof.** No message is refused by inference. Before it is dead-lettered, it was refused in a call of its own.
 * **Turns.** Groups go in the order in which they became ready, so that no search waits for the end of another.
 * **Memory.** If a message goes back to its queue during a search, its images stay suspected. When it is delivered again
   the search goes on where it stopped. So every search ends, however small `MAX_WAIT_SECONDS` is.

@@ -1,19 +1,17 @@
-"""Decides what a failed call means for its images.
+"""Decides what a failed call means for its images. An outage, a 403 or a 429 costs a message nothing but time.
 
-=============================================  =====================================================================
-the call                                       its images
-=============================================  =====================================================================
-429                                            are sent again
-its project or metadata were refused           are all refused
-was refused otherwise, or failed unforeseen    are searched for the message at fault; a single message is refused
-                                               or fails
-no response, or access denied:
-  evidence against the service                 are sent again; those of one message are suspected; those that failed
-                                               too often are searched
-  no evidence (see *witness*)                  are searched; those of one message are tried again later
-=============================================  =====================================================================
-
-An outage or a 403 costs a message nothing but time.
+======================================  ====================================  ===================================
+the call                                its images, of several messages       of one message
+======================================  ====================================  ===================================
+429                                     are sent again                        are sent again
+its project or metadata were refused    are all refused                       are all refused
+was refused otherwise                   are searched, see `bisection`         are refused
+unavailable or access denied, which is  are sent again; from the third time   are sent again, alone from now on
+evidence against the service            on searched, if unavailable
+the same of a call that is no witness   are searched                          wait for the next delivery
+any other failure                       are searched                          wait for the next delivery; an error
+                                                                              of ours ends the invocation
+======================================  ====================================  ===================================
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Keeps the updates of one image in order, whatever metadata they set: they stand in line, and only the first is sent.
 
-If the first is not applied because its message has to come back, those behind it come back too. Another instance may
-receive it, and they would overtake it.
+If the first is not applied because its message has to come back, those behind it come back too. Otherwise they would
+overtake it when another instance receives it.
 """
 
 from collections.abc import Hashable

@@ -1,8 +1,8 @@
 """What this process remembers of messages, so that one that comes back sends only what it still lacks.
 
 Messages are numbered as they first arrive. If a later message has updated an image that an earlier one has not updated
-yet, the earlier one sends only the pairs that the later one did not set. Otherwise an older value would replace a newer
-one.
+yet, the earlier one sends only the metadata keys that the later one did not set. Otherwise an older value would replace
+a newer one.
 """
 
 from collections.abc import Callable, Hashable, Sequence

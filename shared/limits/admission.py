@@ -3,7 +3,7 @@
 All calls of this process to the API ask here first and report their response here. See `circuit_breaker` for which
 calls are suspended, and `distributed_rate_limit` and `local_pacing` for how many go in a second and for 429.
 
-The batcher and the polls of trainings share one limit. If both wait, they alternate.
+The batcher and the polls of Custom Vision's trainings share one limit. If both wait, they alternate.
 """
 
 import asyncio

@@ -8,9 +8,9 @@
 * Any other response to a probe closes it, even a 429: the service is back.
 * If a call was made before the breaker last opened or closed, its response is out of date and is ignored.
 
-A call is a *witness* unless everything that it asks for has failed before in a call of its own: one bad image that is
-sent again and again would look like an outage. Other calls open no breaker. Their probes have a back-off of their own,
-so that no witness waits longer because of them. Their success closes a breaker like any other.
+A call is a *witness*, whose failure counts against the service, if it asks for anything that has not yet failed alone.
+Otherwise one bad image that is sent again and again would look like an outage. A call that is no witness opens no
+breaker. If it is a probe and fails, it delays other such calls but no witness. If it succeeds, it closes the breaker.
 
 A call can have a *scope*, such as the project that it is about. Each scope has a breaker, and the service has one:
 

@@ -3,11 +3,11 @@
 The queue holds as many permits as calls may go in a period, such as ten in a second. An instance that receives a permit
 makes one call with it in each period, for some seconds, its *turn*. It puts the permit back three quarters of a period
 after its last call, and the next holder waits for the last quarter. So n permits never make more than n calls in any
-period, however the API counts.
+period, whether the API counts in fixed or sliding windows.
 
 * A permit is received for longer than a turn. If its holder dies, the permit becomes visible again after that.
-* A permit carries the average time for which its receivers waited. An instance that had to wait for a permit asks for
-  the next after 85 % of that time. An instance that did not have to wait asks at once.
+* A permit carries the average time for which its receivers waited. An instance that had to wait for its last permit
+  waits for 85 % of that time before it asks for the next. An instance that did not have to wait asks at once.
 * After a 429 a permit rests: at least for `Retry-After`, and each time twice as long on average, which makes room for
   other callers. The length is random, so that permits that were refused together do not come back together.
 

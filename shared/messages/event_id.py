@@ -1,6 +1,6 @@
 """What an event's id is made of: its type, source and subject, and an identity.
 
-Two events have the same identity only if one is the other, published again. The identity of an event about an update
+Events have the same identity only if they are the same event, published again. The identity of an event about an update
 or a rejected watch is the message's id in its queue. See the functions for the others.
 """
 

@@ -1,8 +1,9 @@
 """The placeholder: an empty message that `vision-relay send` puts into the updates queue before the message itself.
 
 Storage cannot put a message exactly once. So `send` puts a placeholder that stays invisible for days, notes its id and
-pop receipt in a file, then gives it the message's content and makes it visible. A pop receipt permits that once, also
-after a crash. A placeholder without content becomes visible in the end, and the app deletes it.
+pop receipt in a file, then gives it the message's content and makes it visible. A pop receipt is valid once, so
+that a second try after a crash cannot send the message twice. A placeholder without content becomes visible in the end,
+and the app deletes it.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""What authorises a call: a resource's key, or a token of the app's managed identity."""
+"""What authorises a call: the resource's key if one is set, otherwise a token of the app's managed identity."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
