@@ -2,8 +2,9 @@
 
 app, telemetry_export                   builds all parts from the settings; says where telemetry is sent
 metadata_updates, training_watches,     what becomes of an update; what becomes of a watch;
-permit_replenishment, message_age       how many permits there are; when a message has waited long
-new_completions                         when a completed training is new to a watch
+permit_replenishment,                   how many permits there are;
+old_message_warning                     which messages have waited long
+watch_decisions                         when a completed training is new to a watch, and when a watch ends
 services                                calls storage and the APIs, and says what each response means
 batching                                packs the images of many messages into few calls
 limits                                  when a call may be made

@@ -1,6 +1,6 @@
 """What a tick of the timer does with the training watches: it polls each target once, then settles each watch.
 
-A watch is settled when its event is published and it is deleted, or when it is back in its queue. See `new_completions`
+A watch is settled when its event is published and it is deleted, or when it is back in its queue. See `watch_decisions`
 for what a poll means for it. An event is written into its watch before it is published. So the next tick publishes the
 same event under the same id, even if the process ends in between and a newer training has begun.
 
@@ -25,11 +25,11 @@ from shared.messages.dead_letter import Failure, Reason
 from shared.messages.event_data import TrainingData, WatchRejectedData
 from shared.messages.training import TrainingResult
 from shared.messages.watch import KINDS, Api, Target, TrainingWatch, parse_watch
-from shared.new_completions import COMPLETIONS, Finding, SeenTrainings, decide
 from shared.services.events import EventPublisher
 from shared.services.queues import MAX_RECEIVE, Queue, Received
 from shared.telemetry import OFF, Telemetry
 from shared.text import named, one_line, to_json
+from shared.watch_decisions import COMPLETIONS, Finding, SeenTrainings, decide
 
 log = logging.getLogger(__name__)
 

@@ -435,7 +435,7 @@ class TestEventId:
         assert first["id"] != second["id"]
 
     async def test_what_is_kept_to_tell_trainings_apart_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("shared.new_completions.MAX_TRAININGS", 3)
+        monkeypatch.setattr("shared.watch_decisions.MAX_TRAININGS", 3)
         relay = Relay(told(RUNNING))
         relay.add(*({"id": f"group-{number}"} for number in range(10)))
         await relay.watches.tick()

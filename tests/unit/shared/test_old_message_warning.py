@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.message_age import LOGGED_EVERY_SECONDS, LOGGED_FROM_SECONDS, MessageAge
+from shared.old_message_warning import LOGGED_EVERY_SECONDS, LOGGED_FROM_SECONDS, OldMessageWarning
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -24,11 +24,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def age(clock: Clock) -> MessageAge:
-    return MessageAge(clock)
+def age(clock: Clock) -> OldMessageWarning:
+    return OldMessageWarning(clock)
 
 
-def test_a_message_that_has_waited_long_is_told_with_its_age(age: MessageAge, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_has_waited_long_is_told_with_its_age(
+    age: OldMessageWarning, caplog: pytest.LogCaptureFixture
+) -> None:
     age.seen(NOON - timedelta(hours=2))
     assert caplog.messages == ["a message has waited 7200 s since it was put into its queue"]
     assert caplog.records[0].levelno == logging.WARNING
@@ -38,14 +40,14 @@ def test_a_message_that_has_waited_long_is_told_with_its_age(age: MessageAge, ca
     "inserted_at", [None, NOON, NOON - timedelta(seconds=LOGGED_FROM_SECONDS - 1), NOON + timedelta(hours=1)]
 )
 def test_a_message_that_has_not_is_not_told(
-    age: MessageAge, caplog: pytest.LogCaptureFixture, inserted_at: datetime | None
+    age: OldMessageWarning, caplog: pytest.LogCaptureFixture, inserted_at: datetime | None
 ) -> None:
     age.seen(inserted_at)
     assert caplog.messages == []
 
 
 def test_many_old_messages_are_told_once_a_minute(
-    age: MessageAge, clock: Clock, caplog: pytest.LogCaptureFixture
+    age: OldMessageWarning, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3 * LOGGED_EVERY_SECONDS):
         age.seen(NOON - timedelta(hours=1))
@@ -54,7 +56,7 @@ def test_many_old_messages_are_told_once_a_minute(
 
 
 def test_a_message_seen_long_ago_does_not_make_a_new_one_old(
-    age: MessageAge, clock: Clock, caplog: pytest.LogCaptureFixture
+    age: OldMessageWarning, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     age.seen(NOON)
     clock.now += timedelta(hours=3)

@@ -15,7 +15,7 @@ LOGGED_FROM_SECONDS = 15 * 60
 LOGGED_EVERY_SECONDS = 60
 
 
-class MessageAge:
+class OldMessageWarning:
     """Logs one line a minute at most. `now` is seconds since 1970, as `time.time`."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared import new_completions
+from shared import watch_decisions
 from shared.messages.cloud_event import EventType
 from shared.messages.training import NOT_TRAINED, TrainingResult, TrainingStatus
 from shared.messages.watch import MAX_TIMES, Reported, TrainingWatch, parse_watch
-from shared.new_completions import COMPLETIONS, Finding, SeenTrainings, decide
+from shared.watch_decisions import COMPLETIONS, Finding, SeenTrainings, decide
 from tests.unit.shared.trainings import (
     EARLIER,
     EDITED,
@@ -192,7 +192,7 @@ class TestSeenTrainings:
         assert seen.note(watch().target, RUNNING, [], NOON) == NOON
 
     def test_those_are_forgotten_first_that_were_not_polled_for_longest(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(new_completions, "MAX_TRAININGS", 2)
+        monkeypatch.setattr(watch_decisions, "MAX_TRAININGS", 2)
         seen = SeenTrainings()
         first, second, third = (watch(id=str(number)).target for number in range(3))
         for target in (first, second, first, third):
