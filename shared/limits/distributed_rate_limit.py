@@ -19,7 +19,7 @@ import math
 import random
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 TURN_SECONDS = 6.0
@@ -78,8 +78,8 @@ class Permit:
     mean_wait: float = 0.0  # for which its receivers waited, in seconds
     refused_at: int = 0  # when a call with it was last refused with 429, in seconds since 1970; 0 if none was
     resource: str = ""  # stands for the API's resource that its holder calls
-    next_at: float = 0.0  # when its next call may go
-    ends_at: float = 0.0  # the end of its turn, after which no call goes
+    next_at: float = field(init=False)  # when its next call may go
+    ends_at: float = field(init=False)  # the end of its turn, after which no call goes
     ask_back_at: float = math.inf  # when to ask for it again once it has gone back
 
     @property
