@@ -122,9 +122,8 @@ class CatalogueDatabase:
                 self._insert(batch, problems)
                 on_batch()
         self._insert(batch, problems)
-        self.connection.execute("COMMIT")
         on_batch()
-        self.connection.executescript(_CONTRADICTIONS)
+        self.connection.executescript(_CONTRADICTIONS)  # commits first
 
     def kinds(self, most: int, *, warnings: bool = False) -> list[tuple[str, int]]:
         """At most so many kinds of problems, or of warnings, with the number of rows of each, by their first line."""
