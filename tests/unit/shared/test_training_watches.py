@@ -601,6 +601,12 @@ class TestTurns:
         assert relay.face.polls.total() == 20
         assert len(relay.queue.waiting) == 80 - 20
 
+    async def test_it_collects_one_at_least_however_low_the_rate_is(self) -> None:
+        relay = Relay(told(SUCCEEDED), max_wait_seconds=5, calls_per_second=0.01)
+        relay.add({})
+        await relay.watches.tick()
+        assert relay.queue.deleted == ["m0"]
+
     async def test_watches_of_the_same_group_are_collected_with_it(self) -> None:
         relay = Relay(told(SUCCEEDED), max_wait_seconds=1, calls_per_second=40)
         relay.add(*[{}] * 500)
@@ -947,12 +953,12 @@ class TestErrorsThatNobodyForesaw:
         (letter,), (event,) = relay.poison.documents, relay.events.documents
         assert letter["failure"]["message"] == event["data"]["message"] == "x" * 1000 + end * (length > 1000)
 
-    async def test_what_is_kept_to_count_them_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("shared.training_watches.MAX_FAILURES_KEPT", 3)
+    async def test_they_are_counted_of_ten_thousand_watches_and_then_the_first_is_forgotten(self) -> None:
         relay = Relay(told(ZeroDivisionError("a bug")))
-        relay.add(*({"id": f"group-{number}"} for number in range(10)))
+        relay.watches._failures.update({f"before {number}": 1 for number in range(9_999)})
+        relay.add({}, {"id": "visitors"})
         await relay.watches.tick()
-        assert len(relay.watches._failures) == 3
+        assert [*relay.watches._failures] == [*(f"before {number}" for number in range(1, 9_999)), "m0", "m1"]
 
 
 @dataclass
@@ -1008,6 +1014,16 @@ class TestLog:
         relay.add({})
         await relay.watches.tick()
         assert caplog.messages == ["watch m0 stays in its queue: storage cannot be reached"]
+
+    async def test_a_rejection_that_our_own_error_keeps_from_being_published_is_a_line_and_its_dead_letter_is_written(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay = Relay(told(RUNNING))
+        relay.events.fails = [ZeroDivisionError("a bug")]
+        relay.add({"kind": 1})
+        await relay.watches.tick()
+        assert "VisionRelay.Training.WatchRejected of messages/m0 is not published" in caplog.messages
+        assert relay.journal == ["poison", "delete m0"]
 
 
 async def test_telemetry_is_told_what_became_of_each_watch(monkeypatch: pytest.MonkeyPatch) -> None:

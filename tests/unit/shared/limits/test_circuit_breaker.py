@@ -232,6 +232,19 @@ class TestScopes:
         assert not breakers.is_suspended("project 0")
         assert breakers.is_suspended("project 1000")
 
+    @pytest.mark.parametrize(("others", "is_of_service"), [(999, False), (1000, True)])
+    def test_a_thousand_are_known_to_have_trouble_of_their_own_and_then_the_first_is_forgotten(
+        self, others: int, *, is_of_service: bool
+    ) -> None:
+        """The failure of one that is forgotten counts against the service once more, beside that of another."""
+        breakers = new_breakers()
+        for number in range(1 + others):
+            breakers.report(breakers.admit(0, f"project {number}"), DOWN, 0)
+            breakers.report(breakers.admit(0, "well"), None, 0)
+        for scope in ("project 0", "another"):
+            breakers.report(breakers.admit(1, scope), DOWN, 1)
+        assert breakers.is_suspended() is is_of_service
+
     def test_a_probe_of_one_that_lost_its_breaker_does_not_count_for_the_next(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -190,8 +190,21 @@ class TestAsking:
         permits.want(ALL, 0.2)
         assert permits.to_ask(0.2) == 1
         permits.received([], 0.2, 0.2)
-        assert permits.next_step_at(0.2) == pytest.approx(0.1 + 0.035 * 10)  # ten instances share ten permits
-        assert permits.to_ask(0.451) == 3
+        due = permits.next_step_at(0.2)
+        assert due == pytest.approx(0.1 + 0.035 * 10)  # ten instances share ten permits
+        assert permits.to_ask(due - 0.001) == 0
+        assert permits.to_ask(due) == 3
+
+    def test_after_their_head_start_they_are_asked_for_once_and_then_like_any_other(self) -> None:
+        permits = holding(3)
+        permits.want(0, 1.0)
+        for permit, unseen_seconds in permits.leaving(1.0):
+            permits.gone_back(permit, unseen_seconds, 1.0)
+        permits.want(ALL, 2.0)
+        assert permits.to_ask(2.0) == 3
+        permits.received([], 2.0, 2.0)
+        assert permits.next_step_at(2.0) >= 2.0 + 0.85 * 0.28
+        assert permits.to_ask(3.0) == 1
 
     def test_a_permit_that_rests_is_not_asked_for(self) -> None:
         permits = holding(1)
@@ -456,6 +469,13 @@ class TestRefusal:
         permits.limited(permits.take(1.0), 1.0, 1.0)
         assert permits.leaving(1.0) == []
         assert len(call_until(permits, TURN_SECONDS, 1.0)) >= 2
+
+    @pytest.mark.parametrize(("longer", "at_once"), [(-0.01, 0), (0.01, 1)])
+    def test_and_so_is_one_that_ends_up_to_a_period_after_the_turn(self, longer: float, at_once: int) -> None:
+        permits = holding()
+        permit = permits.take(1.0)
+        permits.limited(permit, permit.ends_at + 1.0 + 0.25 * APART + longer - 1.0, 1.0)
+        assert len(permits.leaving(1.0)) == at_once
 
     @pytest.mark.parametrize(
         ("doublings", "apart"),

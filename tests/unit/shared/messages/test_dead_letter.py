@@ -232,6 +232,26 @@ def test_an_update_is_divided_from_48_kib_on(extra: int, letters: int) -> None:
     assert letters == 2 or len(found[0].encode()) == MAX_BASE64_BYTES
 
 
+@pytest.mark.parametrize(
+    ("size", "count", "letters"),
+    [(MAX_BASE64_BYTES, 8, [1] * 8), (MAX_BASE64_BYTES, 9, [9]), (MAX_MESSAGE_BYTES, 8, [1] * 8),
+     (MAX_MESSAGE_BYTES, 9, [0])],
+)  # fmt: skip
+def test_eight_dead_letters_are_made_of_one_at_most_if_need_be_too_long_for_base64_and_else_it_is_cut(
+    size: int, count: int, letters: list[int]
+) -> None:
+    """The metadata leaves a dead letter of this size room for one image."""
+    why, limits = failure("m" * 200), MetadataLimits(value_characters=100_000)
+    smallest = json.loads(of_update(parse_update(update_with(images(1), "")), why)[0])
+    smallest["failure"]["truncated"] = True
+    value = "x" * (size - len(to_json(smallest).encode()) - len(","))
+    raw = update_with(images(count), value)
+    assert len(raw) <= MAX_MESSAGE_BYTES
+    texts = of_update(parse_update(raw, limits), why)
+    assert [len(json.loads(text).get("imageIds", ())) for text in texts] == letters
+    assert all(len(text.encode()) <= (size if letters == [1] * 8 else MAX_MESSAGE_BYTES) for text in texts)
+
+
 def test_metadata_that_leaves_no_room_for_a_reason_is_cut_as_a_body() -> None:
     """Only raised limits permit it."""
     raw = update_with(images(1), "x" * 65_300)
@@ -264,6 +284,11 @@ class TestOfABody:
         room = MAX_MESSAGE_BYTES - len(of_text("", failure()).encode())
         assert json.loads(of_text("x" * room, failure()))["body"] == "x" * room
         assert json.loads(of_text("x" * (room + 1), failure()))["body"].endswith(CUT_MARK)
+
+    @pytest.mark.parametrize("longer", [1, 5_000, 10_000, 100_000])
+    def test_one_that_is_cut_fills_seven_eighths_of_the_message_at_least(self, longer: int) -> None:
+        text = of_text("x" * (MAX_MESSAGE_BYTES + longer), failure())
+        assert MAX_MESSAGE_BYTES * 7 / 8 <= len(text.encode()) <= MAX_MESSAGE_BYTES
 
     def test_moved_back_as_it_is_it_is_not_wrapped_once_more(self) -> None:
         letter = of_body(b'{"imageIDs": []}', failure())

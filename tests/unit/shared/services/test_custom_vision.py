@@ -120,6 +120,11 @@ class TestSummary:
     ) -> None:
         assert read(answer(status, summary(*entries))) == {image(number): it for number, it in outcomes.items()}
 
+    @pytest.mark.parametrize(("length", "end"), [(60, ""), (61, "…")])
+    def test_a_new_status_is_told_up_to_60_characters(self, length: int, end: str) -> None:
+        outcomes = read(answer(207, summary(entry(1), entry(2, "x" * length))))
+        assert outcomes[image(2)] == Retry(f"status {'x' * 60}{end}")
+
     @pytest.mark.parametrize("notation", ["{}", "{{{}}}", "urn:uuid:{}", " {} "])
     @pytest.mark.parametrize("dashes", ["-", ""])
     def test_an_id_is_the_same_in_another_notation(self, notation: str, dashes: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.permits import PermitStore, SimulatedPermitQueue
+from benchmarks.permits import LONGEST_WAY, PermitStore, SimulatedPermitQueue
 from benchmarks.virtual import run_virtual
 from shared.errors import QueueMissing, StorageTrouble
 from shared.limits.admission import Admission
@@ -145,6 +145,21 @@ class TestUnforeseenErrors:
         assert has_raised()
         assert "nobody foresaw this" in caplog.text
 
+    def test_what_decides_is_tried_again_a_second_later(self, caplog: pytest.LogCaptureFixture) -> None:
+        limit = limit_of(SimulatedPermitQueue(PermitStore(PERMITS, random.Random(1))))
+
+        def break_down(now: float) -> Any:
+            raise RuntimeError("nobody foresaw this")
+
+        async def wait() -> None:
+            limit._permits.to_ask = break_down  # type: ignore[method-assign]
+            limit.want(1, asyncio.get_running_loop().time())
+            await asyncio.sleep(9.5)
+            await limit.aclose()
+
+        run_virtual(wait())
+        assert len(caplog.messages) == 10
+
     def test_so_is_a_queue_that_cannot_be_created(self, caplog: pytest.LogCaptureFixture) -> None:
         queue = SimulatedPermitQueue(PermitStore(PERMITS, random.Random(1)))
         raise_once(queue, "receive", QueueMissing("there is no queue"))
@@ -152,6 +167,38 @@ class TestUnforeseenErrors:
         run_virtual(call(limit_of(queue), 20))
         assert has_raised()
         assert "nobody foresaw this" in caplog.text
+
+
+def test_after_its_last_call_a_permit_goes_back_in_time_although_nobody_asks_for_a_call() -> None:
+    """Others wait for it: it is not kept to the end of its turn."""
+
+    async def call_once(store: PermitStore) -> float:
+        loop = asyncio.get_running_loop()
+        limit = SharedLimit(Permits(1.0, random.Random(1)), SimulatedPermitQueue(store))
+        limit.want(1, loop.time())
+        await asyncio.sleep(1.0)
+        (permit,) = limit._permits._held
+        await asyncio.sleep(permit.ends_at - 0.9 - loop.time())
+        limit.take(loop.time())
+        await asyncio.sleep(0.75 * 1.015 + LONGEST_WAY)
+        return loop.time()
+
+    store = PermitStore(1, random.Random(1))
+    now = run_virtual(call_once(store))
+    assert store.messages[0].visible_at <= now
+
+
+def test_if_the_api_asks_for_a_long_rest_all_permits_go_back_at_once() -> None:
+    async def refuse_one() -> None:
+        now = asyncio.get_running_loop().time
+        limit = limit_of(SimulatedPermitQueue(PermitStore(PERMITS, random.Random(1))))
+        limit.want(PERMITS, now())
+        await asyncio.sleep(1.5)
+        assert limit._permits.share > 0.2
+        limit.limited(limit.take(now()), 60.0, now())
+        assert limit._permits.share == 0.0
+
+    run_virtual(refuse_one())
 
 
 def test_once_it_is_closed_no_request_is_on_its_way() -> None:
