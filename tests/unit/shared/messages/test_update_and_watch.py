@@ -124,6 +124,7 @@ class TestForms:
             (base64.b64encode(b"hello"), "neither a JSON object nor Base64 of one"),
             (base64.b64encode(b"{1}"), "not JSON"),
             (BASE64[1:], "neither a JSON object nor Base64 of one"),
+            (BASE64[:8] + b"!" + BASE64[8:], "neither a JSON object nor Base64 of one"),
             (b'{"a": "\xff"}', "not UTF-8: byte 7 is 0xff"),
             (b"{}", "projectId: missing; imageIds: missing; metadata: missing"),
             (json.dumps({str(number): 0 for number in range(5000)}).encode(), "not a message: it has 5000 fields"),

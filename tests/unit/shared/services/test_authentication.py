@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.core.credentials import AccessToken
+from azure.core.credentials import AccessToken, AccessTokenInfo
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.identity import CredentialUnavailableError
 
 from shared.errors import AccessDenied, ApiError, Unavailable
-from shared.redaction import hide
+from shared.redaction import hide, redacted
 from shared.services.api_errors import read_error
 from shared.services.authentication import identity_authentication, new_credential
 from tests.unit.shared.answers import ANYTHING, answer, client_answering, gateway_error, new_api
@@ -101,6 +101,23 @@ class TestIdentity:
             monkeypatch.setenv("AZURE_CLIENT_ID", setting)
         await new_credential(argument).close()
         assert asked == [used]
+
+
+@pytest.mark.parametrize(("method", "kind"), [("get_token", AccessToken), ("get_token_info", AccessTokenInfo)])
+async def test_a_token_is_a_secret_whichever_client_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, method: str, kind: type[AccessToken | AccessTokenInfo]
+) -> None:
+    """Those of storage and Event Grid, whose libraries ask by themselves."""
+    token = kind(f"opaque words of {method}", 0)
+
+    async def issue(*_: Any, **__: Any) -> AccessToken | AccessTokenInfo:
+        return token
+
+    monkeypatch.setattr(f"azure.identity.aio.DefaultAzureCredential.{method}", issue)
+    credential = new_credential(None)
+    assert await getattr(credential, method)("https://storage.azure.com/.default") is token
+    assert redacted(f"it said {token.token}") == "it said [secret]"
+    await credential.close()
 
 
 def recording(asked: list[Any]) -> Any:
