@@ -30,9 +30,11 @@ def encode(text: str, encoding: Encoding) -> str:
 def read_object(body: bytes) -> tuple[bytes, dict[str, Any] | str]:
     """Return the JSON document that a body is, or is Base64 of; and its fields, or why it has none."""
     body = body.removeprefix(codecs.BOM_UTF8)
-    document = body if _form(body) == _OBJECT else _from_base64(body)
-    if _form(document) != _OBJECT:
-        return _refused_form(body)
+    document = body
+    if _form(body) != _OBJECT:
+        document = _from_base64(body)
+        if _form(document) != _OBJECT:
+            return _refused_form(body)
     try:
         return document, _DECODER.decode(document.decode())
     except UnicodeDecodeError as error:
@@ -71,7 +73,8 @@ def _form(document: bytes) -> str | None:
     if name.startswith(("UTF-16", "UTF-32")):
         sample = document[:64].decode(name, "ignore").lstrip("\ufeff").strip()
         return f"{name[:6]}: send the JSON in UTF-8" if sample and sample.isascii() and sample.isprintable() else None
-    return next((form for start, form in _FORMS.items() if document.lstrip().startswith(start)), None)
+    text = document.lstrip()
+    return next((form for start, form in _FORMS.items() if text.startswith(start)), None)
 
 
 def _refused_form(body: bytes) -> tuple[bytes, str]:
