@@ -44,7 +44,7 @@ _BEGINNINGS: Final[Mapping[str, type[ApiError]]] = {
     "Error": Unavailable,
 }
 
-_EXCEPTIONS: Final[Mapping[type[ApiError], str]] = {
+_CODES_BY_ERROR: Final[Mapping[type[ApiError], str]] = {
     SharedFieldsRefused: "NotFoundProject BadRequestImageMetadataKey BadRequestImageMetadataValue",
     AccessDenied: """
         BadRequestCustomerManagedKeyRevoked BadRequestExceededQuota BadRequestExceedIterationPerProjectLimit
@@ -58,14 +58,13 @@ _EXCEPTIONS: Final[Mapping[type[ApiError], str]] = {
         NoError BadRequestExportAlreadyInProgress BadRequestExportWhileTraining BadRequestTrainingAlreadyInProgress
     """,
 }
+_EXCEPTIONS: Final = {code: error for error, codes in _CODES_BY_ERROR.items() for code in codes.split()}
 
 
 def custom_vision_error_class(code: str) -> type[ApiError] | None:
     """What a code of Custom Vision means; None for a word that is none of its codes."""
-    for error, codes in _EXCEPTIONS.items():
-        if code in codes.split():
-            return error
-    return next((error for beginning, error in _BEGINNINGS.items() if code.startswith(beginning)), None)
+    by_beginning = (error for beginning, error in _BEGINNINGS.items() if code.startswith(beginning))
+    return _EXCEPTIONS.get(code) or next(by_beginning, None)
 
 
 class ErrorBody(NamedTuple):
