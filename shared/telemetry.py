@@ -33,6 +33,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 63)
 
 log = logging.getLogger(__name__)
 
+_PROPAGATOR = TraceContextTextMapPropagator()
 _failed_by: set[type[Exception]] = set()
 
 
@@ -145,7 +146,7 @@ class Telemetry:
 
     def watch(self, queue: str, outcome: str, traceparent: str | None) -> str | None:
         """A watch has come to this outcome. Returns the `traceparent` of what comes of it. Polls have no spans."""
-        _guarded(self._watches.add)(1, {"vision_relay.watch.outcome": outcome})
+        self._count_watch(outcome)
         span = None if traceparent is None else self.start_span(queue, traceparent)
         if span is None:
             return traceparent
@@ -153,9 +154,13 @@ class Telemetry:
         return _traceparent_of(span)
 
     @_guarded
+    def _count_watch(self, outcome: str) -> None:
+        self._watches.add(1, {"vision_relay.watch.outcome": outcome})
+
+    @_guarded
     def start_span(self, queue: str, traceparent: str, began_ns: int | None = None) -> trace.Span | None:
         """Begin the span of a message of this queue that its producer has sampled; of no other."""
-        producer = TraceContextTextMapPropagator().extract({"traceparent": traceparent}, Context())
+        producer = _PROPAGATOR.extract({"traceparent": traceparent}, Context())
         if not trace.get_current_span(producer).get_span_context().trace_flags.sampled:
             return None
         attributes = _messaging(STORAGE_QUEUE, "process", queue)
