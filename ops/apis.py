@@ -17,8 +17,8 @@ from shared.limits.distributed_rate_limit import Permits
 from shared.limits.local_pacing import EvenSpacing
 from shared.messages.watch import Api
 from shared.services.api_errors import custom_vision_error
-from shared.services.authentication import identity_authentication, key_authentication, new_credential
-from shared.services.http import JsonApi, new_client, read_json
+from shared.services.authentication import new_credential
+from shared.services.http import new_client, new_json_api, read_json
 from shared.services.permit_queue import SharedLimit
 from shared.services.training_status import poll_face, poll_iteration
 
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     import httpx
+    from azure.core.credentials_async import AsyncTokenCredential
 
     from ops.settings import OpsSettings
     from shared.limits.admission import Limiter
     from shared.messages.training import TrainingResult
     from shared.messages.watch import Target
+    from shared.services.http import JsonApi
     from shared.services.permit_queue import PermitQueue
 
     Poll = Callable[[Target], Awaitable[TrainingResult]]
@@ -124,20 +126,14 @@ async def open_trainings(settings: OpsSettings, api: Api) -> AsyncIterator[Poll]
 @asynccontextmanager
 async def open_api(settings: OpsSettings, api: Api) -> AsyncIterator[JsonApi]:
     """Connect to an API as the settings say. Raises `SettingsError` if its endpoint is missing."""
-    endpoint = settings.endpoint_of(api)
-    if not endpoint:
+    if not settings.endpoint_of(api):
         raise SettingsError(f"{api.name}_ENDPOINT: is missing; this command calls {api}")
-    if api is Api.FACE:
-        key, header, setting = settings.face_key, "Ocp-Apim-Subscription-Key", "FACE_KEY"
-    else:
-        key, header, setting = settings.custom_vision_training_key, "Training-key", "CUSTOM_VISION_TRAINING_KEY"
     async with AsyncExitStack() as stop:
         client = await stop.enter_async_context(new_client())
-        if key is not None:
-            authentication = key_authentication(header, key)
-        else:
-            credential = await stop.enter_async_context(new_credential(None))
-            authentication = identity_authentication(credential, settings.audience_of(endpoint), setting)
-        access = f"{setting} and {api.name}_ENDPOINT"
-        timeout = settings.api_timeout_seconds
-        yield JsonApi(client, endpoint, authentication, api, access, timeout, max_response_bytes=MAX_RESPONSE_BYTES)
+
+        def identity() -> AsyncTokenCredential:
+            credential = new_credential(None)
+            stop.push_async_callback(credential.close)
+            return credential
+
+        yield new_json_api(settings, api, client, identity, max_response_bytes=MAX_RESPONSE_BYTES)

@@ -6,7 +6,6 @@ import os
 from functools import partial
 
 from azure.core.credentials_async import AsyncTokenCredential
-from pydantic import SecretStr
 
 from shared.batching.batcher import Batcher, Send
 from shared.clouds import cloud_of
@@ -17,10 +16,10 @@ from shared.messages.update import BatchKey, MetadataLimits, left_of
 from shared.messages.watch import Api, Target
 from shared.metadata_updates import MetadataUpdates
 from shared.permit_replenishment import replenish_permits
-from shared.services.authentication import identity_authentication, key_authentication, new_credential
+from shared.services.authentication import new_credential
 from shared.services.custom_vision import MAX_IMAGES_PER_CALL, update_image_metadata
 from shared.services.events import EventGridTopic, EventPublisher, new_topic
-from shared.services.http import MAX_CONNECTIONS, JsonApi, new_client
+from shared.services.http import MAX_CONNECTIONS, new_client, new_json_api
 from shared.services.permit_queue import PermitQueue, SharedLimit
 from shared.services.queues import Queue, new_queue_service
 from shared.services.training_status import poll_face, poll_iteration
@@ -92,13 +91,7 @@ class App:
         events = EventPublisher(events_queue, self._topic, telemetry)
 
         api = Api.CUSTOM_VISION
-        custom_vision = self._new_api(
-            api,
-            settings.custom_vision_endpoint,
-            "Training-key",
-            settings.custom_vision_training_key,
-            "CUSTOM_VISION_TRAINING_KEY",
-        )
+        custom_vision = new_json_api(settings, api, self._http, self._identity, telemetry)
         permits = Permits(settings.custom_vision_calls_per_second)
         permit_queue = PermitQueue(self._queues.get_queue_client(settings.permits_queue))
         self.replenish_permits = partial(replenish_permits, permit_queue, permits.number, permits.lease_seconds)
@@ -132,9 +125,7 @@ class App:
             queue=settings.metadata_updates_queue,
         )
 
-        face = self._new_api(
-            Api.FACE, settings.face_endpoint, "Ocp-Apim-Subscription-Key", settings.face_key, "FACE_KEY"
-        )
+        face = new_json_api(settings, Api.FACE, self._http, self._identity, telemetry)
         trainings = {
             Api.FACE: Service(
                 partial(poll_face, face, settings.face_api_version),
@@ -175,16 +166,6 @@ class App:
 
     def _queue(self, name: str) -> Queue:
         return Queue(self._queues.get_queue_client(name), self._settings.message_encoding)
-
-    def _new_api(self, service: Api, endpoint: str, header: str, key: SecretStr | None, setting: str) -> JsonApi:
-        """The way to a resource: with the key that the setting has, or else with the app's identity."""
-        if key is not None:
-            authentication = key_authentication(header, key)
-        else:
-            authentication = identity_authentication(self._identity(), self._settings.audience_of(endpoint), setting)
-        access = f"{setting} and {service.name}_ENDPOINT"
-        timeout = self._settings.api_timeout_seconds
-        return JsonApi(self._http, endpoint, authentication, service, access, timeout, self._telemetry)
 
     def _identity(self, client_id: str | None = None) -> AsyncTokenCredential:
         """One credential for each identity, so that its tokens are asked for once."""

@@ -6,6 +6,7 @@ What a response means for its call, see `api_errors`, `custom_vision` and `train
 import asyncio
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,9 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from azure.core.credentials_async import AsyncTokenCredential
 
 from shared.errors import ApiError, Unavailable
-from shared.services.authentication import Authentication
+from shared.messages.watch import Api
+from shared.services.authentication import Authentication, identity_authentication, key_authentication
+from shared.settings import Settings
 from shared.telemetry import OFF, Telemetry
 from shared.text import error_line, one_line
 
@@ -117,6 +121,29 @@ class JsonApi:
             if len(body) > self.max_response_bytes:
                 raise Unavailable(f"{self.service} responded with more than {self.max_response_bytes / 2**20:g} MiB")
         return httpx.Response(arriving.status_code, headers=arriving.headers, content=bytes(body))
+
+
+def new_json_api(
+    settings: Settings,
+    api: Api,
+    client: httpx.AsyncClient,
+    identity: Callable[[], AsyncTokenCredential],
+    telemetry: Telemetry = OFF,
+    max_response_bytes: int = MAX_RESPONSE_BYTES,
+) -> JsonApi:
+    """The way to a resource: with its key if one is set, otherwise with a token of the identity, made only then."""
+    if api is Api.FACE:
+        endpoint, key = settings.face_endpoint, settings.face_key
+        header, setting = "Ocp-Apim-Subscription-Key", "FACE_KEY"
+    else:
+        endpoint, key = settings.custom_vision_endpoint, settings.custom_vision_training_key
+        header, setting = "Training-key", "CUSTOM_VISION_TRAINING_KEY"
+    if key is not None:
+        authentication = key_authentication(header, key)
+    else:
+        authentication = identity_authentication(identity(), settings.audience_of(endpoint), setting)
+    access, timeout = f"{setting} and {api.name}_ENDPOINT", settings.api_timeout_seconds
+    return JsonApi(client, endpoint, authentication, api, access, timeout, telemetry, max_response_bytes)
 
 
 _IN_PATHS = re.compile(r"(?<=/)(projects|iterations|persongroups|largepersongroups|largefacelists)/[^/?]+")
